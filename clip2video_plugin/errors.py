@@ -1,0 +1,29 @@
+"""Every error a user can meet. Each message names the value, what is allowed and what to do next."""
+
+
+class Clip2VideoError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class VideoReadError(Clip2VideoError):
+    """A video cannot be read: missing, empty, not a video, damaged, or not permitted."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"cannot read {path}: {reason}")
+        self.path = str(path)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.path, self.reason)
+
+
+class CheckpointError(Clip2VideoError):
+    """A checkpoint is missing, incomplete, damaged, unsafe, or of another architecture."""
+
+
+class VideoIndexError(Clip2VideoError):
+    """An index does not exist, was made with other weights, or cannot be written."""
+
+
+class QueryError(Clip2VideoError):
+    """A query cannot be answered as it is written."""

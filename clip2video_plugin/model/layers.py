@@ -1,0 +1,74 @@
+"""The one transformer block that every part of the network is made of.
+
+Shapes: B batch, N tokens, C channels, H heads.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# The reference masks with -1e6, not -inf: a row whose keys are all masked then stays finite and
+# near uniform (reference 7.3), which happens for one-frame videos.
+MASKED = -1e6
+
+
+def key_mask(mask: Tensor) -> Tensor:
+    """mask [B, N] (1 keep, 0 hide) -> additive attention bias [B, 1, 1, N], per video, for all heads and queries."""
+    return ((1.0 - mask.float()) * MASKED)[:, None, None, :]
+
+
+class QuickGELU(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with packed projections (parameter names of nn.MultiheadAttention)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.normal_(self.in_proj_weight, std=width**-0.5)
+
+    def forward(self, x: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:
+        b, n, c = x.shape
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [B, N, 3C]
+        q, k, v = qkv.view(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)  # 3 x [B, H, N, C/H]
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal)  # [B, H, N, C/H]
+        return self.out_proj(y.transpose(1, 2).reshape(b, n, c))  # type: ignore[no-any-return]  # [B, N, C]
+
+
+class ResidualBlock(nn.Module):
+    """x += attention(ln_1 x); x += mlp(ln_2 x)."""
+
+    def __init__(self, width: int, heads: int, *, eps: float) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width, eps=eps)
+        self.attn = Attention(width, heads)
+        self.ln_2 = nn.LayerNorm(width, eps=eps)
+        self.mlp = nn.Sequential()
+        self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
+        self.mlp.add_module("gelu", QuickGELU())
+        self.mlp.add_module("c_proj", nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:
+        x = x + self.attn(self.ln_1(x), bias=bias, causal=causal)  # [B, N, C]
+        return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]  # [B, N, C]
+
+
+class Transformer(nn.Module):
+    """A stack of residual blocks. ``eps`` is 1e-5 in the CLIP towers and 1e-12 in the temporal modules."""
+
+    def __init__(self, width: int, layers: int, heads: int, *, eps: float) -> None:
+        super().__init__()
+        self.resblocks = nn.ModuleList(ResidualBlock(width, heads, eps=eps) for _ in range(layers))
+
+    def forward(self, x: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:
+        for block in self.resblocks:
+            x = block(x, bias=bias, causal=causal)
+        return x  # [B, N, C]

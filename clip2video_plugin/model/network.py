@@ -1,0 +1,187 @@
+"""CLIP2Video: two CLIP towers, temporal blocks, and one vector per video and per caption.
+
+Shapes, here and in the other modules of this package:
+    B videos   F frames   R pixels a side   T captions   L words   V videos scored
+    D embedding (512 in the paper)   K centres   n = ceil(F/2) clips
+
+A caption t and a video v score  w s.g + (1-w) s'.l  where g, l are the video's global and aligned
+vectors and s, s' the caption's. Neither side reads the other, so a video is one vector
+[g ; l]/sqrt(2) and a caption is one vector sqrt(2) [w s ; (1-w) s'], whose dot product is that score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.model.clip import ImageTower, TextTower
+from clip2video_plugin.model.config import ModelConfig
+from clip2video_plugin.model.layers import Transformer, key_mask
+from clip2video_plugin.model.temporal import TEMPORAL_EPS, TemporalAlignment, TemporalDifference
+
+
+@dataclass(frozen=True)
+class VideoEmbedding:
+    """Vectors of B videos, float32; ``global_vector`` and ``aligned_vector`` [B, D] have unit norm.
+
+    ``frame_vectors`` [B, F, D]: unit vectors of the valid frames, zeros for padding; their masked
+    mean, normalised, is ``global_vector``.
+    """
+
+    global_vector: Tensor
+    aligned_vector: Tensor | None
+    frame_vectors: Tensor
+
+    @property
+    def vector(self) -> Tensor:
+        """The stored vector, unit norm: [B, 2D] with alignment block, else [B, D]."""
+        if self.aligned_vector is None:
+            return self.global_vector
+        return torch.cat([self.global_vector, self.aligned_vector], dim=-1) * 0.5**0.5
+
+
+@dataclass(frozen=True)
+class TextEmbedding:
+    """Vectors of T captions, float32; ``global_vector`` and ``aligned_vector`` [T, D] have unit norm."""
+
+    global_vector: Tensor
+    aligned_vector: Tensor | None
+    weight: float
+
+    @property
+    def vector(self) -> Tensor:
+        """The query vector at the model's own w: [T, 2D] with alignment block, else [T, D]."""
+        return self.at_weight(self.weight)
+
+    def at_weight(self, weight: float) -> Tensor:
+        """The query vector at another w in [0, 1], the weight of the global part."""
+        if not 0.0 <= weight <= 1.0:
+            raise Clip2VideoError(f"weight is {weight}; it must lie in [0, 1]")
+        if self.aligned_vector is None:
+            return self.global_vector
+        return torch.cat([weight * self.global_vector, (1 - weight) * self.aligned_vector], dim=-1) * 2**0.5
+
+
+class Clip2Video(nn.Module):
+    """The network of arXiv 2106.11097, in all its variants (see ModelConfig)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image = ImageTower(config)
+        self.text = TextTower(config)
+        self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+        if config.temporal != "mean":
+            self.frame_positions = nn.Embedding(config.context_length, config.embed_dim)
+            self.temporal = Transformer(config.embed_dim, config.temporal_layers, config.temporal_heads, eps=TEMPORAL_EPS)
+            nn.init.normal_(self.frame_positions.weight, std=0.02)
+        if config.temporal == "difference":
+            self.difference = TemporalDifference(config)
+        if config.alignment != "none":
+            self.alignment = TemporalAlignment(config)
+
+    # Video side
+
+    def encode_video(self, frames: Tensor, frame_mask: Tensor) -> VideoEmbedding:
+        """Embeds B videos.
+
+        Args:
+            frames: [B, F, 3, R, R] float, normalised as CLIP's images are. Frames outside the
+                mask are taken as exact zeros, whatever they hold.
+            frame_mask: [B, F], 1 for a frame, 0 for padding; at least one frame per video.
+
+        Raises:
+            Clip2VideoError: a shape does not fit the network, or a video has no frame.
+        """
+        features = self.frame_features(frames, frame_mask)  # [B, F, D]
+        return self.embed_features(features, frame_mask)
+
+    def frame_vectors(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
+        """[B, F, D]: the vectors whose masked mean, normalised, is the global vector of ``encode_video``."""
+        features = self.frame_features(frames, frame_mask)
+        return self._frame_vectors(features, frame_mask.float())
+
+    def frame_features(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
+        """CLIP's feature of every frame, [B, F, D], not normalised; padding is encoded once, as a zero image."""
+        side = self.config.image_size
+        if frames.ndim != 5 or tuple(frames.shape[2:]) != (3, side, side):
+            raise Clip2VideoError(f"frames have shape {tuple(frames.shape)}; expected [B, F, 3, {side}, {side}]")
+        if frame_mask.shape != frames.shape[:2]:
+            raise Clip2VideoError(f"frame_mask has shape {tuple(frame_mask.shape)}; expected {tuple(frames.shape[:2])}")
+        valid = frame_mask.bool()
+        if not bool(valid.any(dim=1).all()):
+            empty = (~valid.any(dim=1)).nonzero().flatten().tolist()
+            raise Clip2VideoError(f"videos {empty} of the batch have no valid frame")
+        padded = not bool(valid.all())
+        images = frames[valid] if padded else frames.flatten(0, 1)  # [M, 3, R, R], M valid frames
+        if padded:
+            images = torch.cat([images, images.new_zeros(1, 3, side, side)])  # [M+1, 3, R, R]
+        features = self.image(images)  # [M(+1), D]
+        if not padded:
+            return features.view(*frames.shape[:2], -1)  # type: ignore[no-any-return]  # [B, F, D]
+        # Row of each frame in `features`: its rank among the valid ones, or the padding row M.
+        rows = torch.where(valid, valid.flatten().cumsum(0).view_as(valid) - 1, len(features) - 1)  # [B, F]
+        return features[rows]  # type: ignore[no-any-return]  # [B, F, D]
+
+    def embed_features(self, features: Tensor, frame_mask: Tensor) -> VideoEmbedding:
+        """Everything after the image tower: features [B, F, D], frame_mask [B, F]."""
+        mask = frame_mask.float()
+        vectors = self._frame_vectors(features, mask)  # [B, F, D]
+        # The reference divides by the number of frames before normalising; a scale that cancels.
+        global_vector = F.normalize(vectors.sum(dim=1), dim=-1)  # [B, D]
+        aligned = self._aligned_video(features, mask) if self.config.alignment != "none" else None
+        return VideoEmbedding(global_vector, aligned, vectors)
+
+    def _frame_vectors(self, features: Tensor, mask: Tensor) -> Tensor:
+        x = features  # [B, F, D]
+        if self.config.temporal == "transformer":
+            x = self.temporal(x + self._positions(x), bias=key_mask(mask)) + features  # [B, F, D]
+        elif self.config.temporal == "difference":
+            tokens, token_mask = self.difference(x, mask, self._positions(x))  # [B, 2F-1, D], [B, 2F-1]
+            x = self.temporal(tokens, bias=key_mask(token_mask))[:, 0::2] + features  # [B, F, D]
+        return F.normalize(x, dim=-1) * mask[..., None]  # [B, F, D]
+
+    def _aligned_video(self, features: Tensor, mask: Tensor) -> Tensor:
+        tokens, token_mask = features, mask  # [B, F, D], [B, F]
+        if self.config.alignment in ("clips", "difference"):
+            clips, clip_mask = features[:, 0::2], mask[:, 0::2]  # [B, n, D], [B, n]
+            if self.config.alignment == "difference":
+                x, x_mask = self.difference(clips, clip_mask, self._positions(clips))  # [B, 2n-1, D]
+                x = self.alignment.clip_transformer(x, bias=key_mask(x_mask))[:, 0::2]  # [B, n, D]
+            else:
+                x = self.alignment.clip_transformer(clips + self._positions(clips), bias=key_mask(clip_mask))
+            tokens = torch.cat([features, x + clips], dim=1)  # [B, F+n, D]
+            token_mask = torch.cat([mask, clip_mask], dim=1)  # [B, F+n]
+        return self.alignment.aggregate(tokens, token_mask)  # [B, D]
+
+    def _positions(self, x: Tensor) -> Tensor:
+        if x.shape[1] > self.config.context_length:
+            raise Clip2VideoError(f"{x.shape[1]} frames; this network has {self.config.context_length} frame positions")
+        return self.frame_positions.weight[: x.shape[1]]  # [n, D]
+
+    # Text side
+
+    def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> TextEmbedding:
+        """Embeds T captions: token_ids [T, L] and token_mask [T, L] as ``tokenize`` makes them."""
+        if token_ids.ndim != 2 or token_ids.shape != token_mask.shape or token_ids.shape[1] > self.config.context_length:
+            raise Clip2VideoError(
+                f"token_ids have shape {tuple(token_ids.shape)} and token_mask {tuple(token_mask.shape)}; "
+                f"expected both [T, L] with L at most {self.config.context_length}"
+            )
+        sentence, tokens = self.text(token_ids)  # [T, D], [T, L, D]
+        aligned = None
+        if self.config.alignment != "none":
+            mask = token_mask.float().clone()
+            mask[:, 0] = 0  # the start token is left out, the end token is not
+            aligned = self.alignment.aggregate(tokens, mask)  # [T, D]
+        return TextEmbedding(F.normalize(sentence, dim=-1), aligned, self.config.center_weight)
+
+    # Score
+
+    def similarity(self, text: TextEmbedding, video: VideoEmbedding) -> Tensor:
+        """The reference's inference logits [T, V]: exp(logit_scale) times the fused cosine."""
+        return self.logit_scale.exp() * (text.vector @ video.vector.T)

@@ -1,0 +1,122 @@
+"""Captions to token ids: cleaning, byte-pair encoding, padding (reference section 8.4)."""
+
+from __future__ import annotations
+
+import gzip
+import html
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from importlib.resources import files
+
+import ftfy
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Split
+from tokenizers.pre_tokenizers import Sequence as PreSequence
+from tokenizers.trainers import BpeTrainer
+from torch import Tensor
+
+from clip2video_plugin.errors import CheckpointError, QueryError
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+WORD_END = "</w>"
+CLIP_MERGES = 49152 - 256 - 2  # the merges table holds more than CLIP's vocabulary uses
+WORDS = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+
+
+def clean(caption: str) -> str:
+    """Mends encoding, unescapes HTML twice, collapses white space, lowers the case."""
+    text = html.unescape(html.unescape(ftfy.fix_text(caption))).strip()
+    return re.sub(r"\s+", " ", text).strip().lower()
+
+
+@lru_cache(maxsize=1)
+def clip_tokenizer() -> Tokenizer:
+    """OpenAI CLIP's tokenizer, 49,408 tokens, from its merges table."""
+    table = files("clip2video_plugin.model").joinpath("data/bpe_simple_vocab_16e6.txt.gz").read_bytes()
+    lines = gzip.decompress(table).decode("utf-8").split("\n")[1 : CLIP_MERGES + 1]
+    merges = [(left, right) for left, right in (line.split() for line in lines)]
+    symbols = _byte_symbols()
+    words = [*symbols, *(symbol + WORD_END for symbol in symbols), *(left + right for left, right in merges)]
+    vocab = {word: index for index, word in enumerate([*words, START, END])}
+    return _tokenizer(BPE(vocab=vocab, merges=merges, end_of_word_suffix=WORD_END, unk_token=END))
+
+
+def train_tokenizer(captions: Iterable[str], vocab_size: int) -> Tokenizer:
+    """A byte-pair tokenizer of at most ``vocab_size`` tokens, of CLIP's form, learned from captions."""
+    learner = _tokenizer(BPE(end_of_word_suffix=WORD_END), special=False)
+    symbols = _byte_symbols()
+    trainer = BpeTrainer(
+        vocab_size=vocab_size - 2,
+        end_of_word_suffix=WORD_END,
+        initial_alphabet=symbols,
+        show_progress=False,
+    )
+    learner.train_from_iterator((clean(caption) for caption in captions), trainer)
+    vocab = dict(learner.get_vocab())
+    for token in [*(symbol + WORD_END for symbol in symbols), START, END]:  # specials last: END has the largest id
+        vocab.setdefault(token, len(vocab))
+    model = learner.model
+    merges = [tuple(pair) for pair in _merges(model)]
+    return _tokenizer(BPE(vocab=vocab, merges=merges, end_of_word_suffix=WORD_END, unk_token=END))
+
+
+def load_tokenizer(text: str) -> Tokenizer:
+    """The tokenizer of a checkpoint's tokenizer.json; raises CheckpointError when it is not one."""
+    try:
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exception
+        raise CheckpointError(f"tokenizer.json: {error}") from None
+    if tokenizer.token_to_id(START) is None or tokenizer.token_to_id(END) != tokenizer.get_vocab_size() - 1:
+        raise CheckpointError(f"tokenizer.json: needs {START}, and {END} with the largest id")
+    return tokenizer
+
+
+def tokenize(captions: Sequence[str], tokenizer: Tokenizer, max_words: int) -> tuple[Tensor, Tensor]:
+    """Token ids and mask of T captions, both int64 [T, L] with L = ``max_words``.
+
+    Start token, at most L - 2 word pieces, end token, zeros. The mask is 1 from start to end.
+
+    Raises:
+        QueryError: ``max_words`` is below 2, or a caption is not text.
+    """
+    if max_words < 2:
+        raise QueryError(f"max_words is {max_words}; start and end token alone take 2")
+    for caption in captions:
+        if not isinstance(caption, str):
+            raise QueryError(f"caption {caption!r} is not text")
+    start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
+    ids = torch.zeros(len(captions), max_words, dtype=torch.int64)  # [T, L]
+    mask = torch.zeros_like(ids)  # [T, L]
+    encodings = tokenizer.encode_batch([clean(caption) for caption in captions], add_special_tokens=False)
+    for row, encoding in enumerate(encodings):
+        tokens = [start, *encoding.ids[: max_words - 2], end]
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        mask[row, : len(tokens)] = 1
+    return ids, mask
+
+
+def _tokenizer(model: BPE, *, special: bool = True) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = PreSequence(  # type: ignore[assignment]
+        [Split(WORDS, behavior="removed", invert=True), ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    if special:
+        tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in (START, END)])
+    return tokenizer
+
+
+def _byte_symbols() -> list[str]:
+    """The printable stand-in of each byte, in the order of CLIP's vocabulary."""
+    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return [chr(byte) for byte in shown] + [chr(256 + n) for n in range(len(hidden))]
+
+
+def _merges(model: BPE) -> list[list[str]]:
+    import json
+
+    merges: list[str | list[str]] = json.loads(Tokenizer(model).to_str())["model"]["merges"]
+    return [pair.split(" ") if isinstance(pair, str) else pair for pair in merges]
