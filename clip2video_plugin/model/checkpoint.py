@@ -1,0 +1,182 @@
+"""Checkpoints: folders of config.json, model.safetensors and tokenizer.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from clip2video_plugin.errors import CheckpointError, QueryError
+from clip2video_plugin.model.config import ModelConfig
+from clip2video_plugin.model.network import Clip2Video, TextEmbedding, VideoEmbedding
+from clip2video_plugin.model.reference import check_keys
+from clip2video_plugin.model.tokenizer import load_tokenizer, tokenize
+from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
+
+EMBEDDED = "shapes"
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint in memory, ready to embed: network, tokenizer, and what tells it from others.
+
+    ``sha256`` is that of model.safetensors: vectors of two models compare only when it is equal.
+    """
+
+    name: str
+    sha256: str
+    network: Clip2Video
+    tokenizer: Tokenizer
+    device: torch.device
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.network.config
+
+    @torch.inference_mode()
+    def encode_frames(self, videos: Sequence[NDArray[np.uint8]]) -> VideoEmbedding:
+        """Embeds videos given as uint8 frames [n, R, R, 3], 1 <= n <= F each; float32 on the CPU."""
+        f, side = self.config.max_frames, self.config.image_size
+        pixels = torch.zeros(len(videos), f, side, side, 3, dtype=torch.uint8)  # [B, F, R, R, 3]
+        mask = torch.zeros(len(videos), f)  # [B, F]
+        for row, frames in enumerate(videos):
+            pixels[row, : len(frames)] = torch.from_numpy(frames)
+            mask[row, : len(frames)] = 1
+        mean = torch.tensor(CLIP_MEAN, device=self.device)[:, None, None]
+        std = torch.tensor(CLIP_STD, device=self.device)[:, None, None]
+        images = pixels.to(self.device).permute(0, 1, 4, 2, 3).float() / 255  # [B, F, 3, R, R]
+        out = self.network.encode_video((images - mean) / std, mask.to(self.device))
+        aligned = None if out.aligned_vector is None else out.aligned_vector.cpu()
+        return VideoEmbedding(out.global_vector.cpu(), aligned, out.frame_vectors.cpu())
+
+    @torch.inference_mode()
+    def encode_captions(self, captions: Sequence[str]) -> TextEmbedding:
+        """Embeds sentences; float32 on the CPU. Raises QueryError for one without any words."""
+        for caption in captions:
+            if not isinstance(caption, str) or not caption.strip():
+                raise QueryError(f"the query {caption!r} is empty; describe what happens in the video")
+        ids, mask = tokenize(captions, self.tokenizer, self.config.max_words)
+        out = self.network.encode_text(ids.to(self.device), mask.to(self.device))
+        aligned = None if out.aligned_vector is None else out.aligned_vector.cpu()
+        return TextEmbedding(out.global_vector.cpu(), aligned, out.weight)
+
+
+def models_folder() -> Path:
+    """Where imported checkpoints live: $C2V_MODELS, else ~/.cache/clip2video/models."""
+    return Path(os.environ.get("C2V_MODELS") or Path.home() / ".cache" / "clip2video" / "models").expanduser()
+
+
+def find_checkpoint(model: str | Path | None = None) -> tuple[str, Path]:
+    """Name and folder of a checkpoint, by name or by path; the embedded one without argument.
+
+    Raises:
+        CheckpointError: there is none of that name; the message lists those there are.
+    """
+    known = installed_checkpoints()
+    if model is None:
+        return EMBEDDED, known[EMBEDDED]
+    if str(model) in known:
+        return str(model), known[str(model)]
+    folder = Path(model).expanduser()
+    if (folder / CONFIG).is_file():
+        return folder.resolve().name, folder
+    if folder.is_file():
+        raise CheckpointError(f"{model} is a file; a checkpoint is a folder. Convert it: c2v models import {model}")
+    raise CheckpointError(f"no model {str(model)!r}; there are {', '.join(known)}, or name a checkpoint folder")
+
+
+def installed_checkpoints() -> dict[str, Path]:
+    """Name -> folder of the embedded checkpoint and of the imported ones."""
+    found = {EMBEDDED: Path(str(files("clip2video_plugin.model").joinpath("embedded")))}
+    folder = models_folder()
+    if folder.is_dir():
+        found |= {path.name: path for path in sorted(folder.iterdir()) if (path / CONFIG).is_file()}
+    return found
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """The configuration of a checkpoint folder."""
+    return ModelConfig.from_dict(_read_json(folder / CONFIG))
+
+
+def load_model(model: str | Path | None = None, *, device: str | torch.device | None = None) -> Model:
+    """Loads a checkpoint by name or folder; the embedded one by default.
+
+    Args:
+        device: "cpu", "cuda", "mps" ...; by default the best there is.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, incomplete, or does not fit its configuration.
+    """
+    name, folder = find_checkpoint(model)
+    for file in (CONFIG, WEIGHTS, TOKENIZER):
+        if not (folder / file).is_file():
+            raise CheckpointError(f"checkpoint {folder} has no {file}")
+    config = load_config(folder)
+    blob = (folder / WEIGHTS).read_bytes()
+    try:
+        weights = safetensors.torch.load(blob)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{folder / WEIGHTS} is damaged: {error}") from None
+    with torch.device("meta"):
+        network = Clip2Video(config)
+    check_keys(weights, {key: tuple(value.shape) for key, value in network.state_dict().items()})
+    network.load_state_dict({key: value.float() for key, value in weights.items()}, assign=True)
+    tokenizer = load_tokenizer((folder / TOKENIZER).read_text(encoding="utf-8"))
+    if tokenizer.get_vocab_size() != config.vocab_size:
+        raise CheckpointError(f"{folder}: tokenizer has {tokenizer.get_vocab_size()} tokens, the network {config.vocab_size}")
+    place = torch.device(device) if device is not None else best_device()
+    try:
+        network = network.to(place).eval()
+    except (RuntimeError, AssertionError) as error:
+        raise CheckpointError(f"device {str(place)!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    return Model(name, hashlib.sha256(blob).hexdigest(), network, tokenizer, place)
+
+
+def save_checkpoint(folder: Path, network: Clip2Video, tokenizer: Tokenizer, *, half: bool = False) -> None:
+    """Writes a checkpoint folder as a whole or not at all; ``half`` stores float16. Replaces an older one."""
+    dtype = torch.float16 if half else torch.float32
+    weights = {key: value.detach().cpu().to(dtype).contiguous() for key, value in network.state_dict().items()}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        partial.chmod(0o755)
+        (partial / CONFIG).write_text(json.dumps(network.config.to_dict(), indent=2) + "\n", encoding="utf-8")
+        (partial / TOKENIZER).write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
+        safetensors.torch.save_file(weights, partial / WEIGHTS)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def best_device() -> torch.device:
+    """CUDA, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds a {type(value).__name__}; expected an object")
+    return value

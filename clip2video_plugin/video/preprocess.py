@@ -1,0 +1,38 @@
+"""Pictures to the square the network sees (reference section 8.3)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
+
+
+def resize_and_crop(image: Image.Image | NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """RGB picture -> uint8 [size, size, 3]: shorter side to ``size`` (bicubic, antialiased), centre crop."""
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(image)
+    width, height = image.size
+    if width <= height:
+        wide, high = size, max(int(size * height / width), size)
+    else:
+        wide, high = max(int(size * width / height), size), size
+    if (wide, high) != (width, height):
+        image = image.resize((wide, high), Image.Resampling.BICUBIC)
+    left, top = round((wide - size) / 2), round((high - size) / 2)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def normalise(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 [..., size, size, 3] -> float32 [..., 3, size, size], CLIP's mean and deviation taken out."""
+    scaled = pixels.astype(np.float32) / np.float32(255)
+    normal = (scaled - np.asarray(CLIP_MEAN, np.float32)) / np.asarray(CLIP_STD, np.float32)
+    return np.moveaxis(normal, -1, -3)
+
+
+def preprocess(image: Image.Image | NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    """RGB picture [height, width, 3] -> float32 [3, size, size] as CLIP's image tower expects it."""
+    if isinstance(image, Image.Image):
+        image = image.convert("RGB")
+    return normalise(resize_and_crop(image, size))
