@@ -1,0 +1,78 @@
+"""Opening video files with PyAV: errors in plain words, nothing but local files and real containers."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.container
+import av.error
+import av.stream
+import av.video.stream
+
+from clip2video_plugin.errors import VideoReadError
+
+# Containers only. Without the list, FFmpeg would follow playlists (HLS, concat) to other files
+# and hosts, and show text files as ANSI art.
+FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,gif,ogg,h264,hevc,obu,ivf,mxf,nut,m4v,dv,rm,yuv4mpegpipe"
+OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+
+
+def check_readable(path: Path) -> None:
+    """Raises VideoReadError for what the file system already rules out."""
+    try:
+        info = path.stat()
+        if stat.S_ISREG(info.st_mode):
+            with path.open("rb") as file:
+                file.read(1)
+    except FileNotFoundError:
+        raise VideoReadError(path, "no such file") from None
+    except PermissionError:
+        raise VideoReadError(path, "permission denied") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        raise VideoReadError(path, getattr(error, "strerror", None) or str(error)) from None
+    if not stat.S_ISREG(info.st_mode):
+        raise VideoReadError(path, "not a regular file")
+    if info.st_size == 0:
+        raise VideoReadError(path, "the file is empty")
+
+
+@contextmanager
+def open_video(path: Path, threads: int = 1) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
+    """The container and its first real video stream.
+
+    ``threads`` decode it, 0 for FFmpeg's choice. Many videos at once are faster with one thread
+    each; a damaged video decodes as PyAV does by default only with its choice.
+
+    Raises:
+        VideoReadError: the file is missing, empty, no video, or damaged beyond opening.
+    """
+    check_readable(path)
+    try:
+        container = av.open("file:" + os.path.abspath(path), options=OPTIONS, metadata_errors="replace")
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise VideoReadError(path, _plain(error)) from None
+    with container:
+        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        if not streams:
+            raise VideoReadError(path, "it has no video stream" + (" (audio only)" if container.streams.audio else ""))
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise VideoReadError(path, "its video codec is not supported by this build of FFmpeg")
+        if threads == 1:
+            stream.thread_type = "NONE"
+        stream.codec_context.thread_count = threads
+        try:
+            yield container, stream
+        except (av.error.FFmpegError, MemoryError) as error:
+            raise VideoReadError(path, _plain(error)) from None
+
+
+def _plain(error: BaseException) -> str:
+    if isinstance(error, av.error.InvalidDataError):
+        return "not a video, or cut off or damaged where its index should be"
+    return str(getattr(error, "strerror", None) or error)

@@ -1,0 +1,73 @@
+"""Decoding with decord, only where it is proved exact.
+
+decord gives wrong frames without an error for edit lists, dropped first key frames, MPEG-TS and
+some AVI files. So its frame count and timestamps are held against the packets', and any doubt
+sends the file to the PyAV reader instead.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.video.pyav_reader import Decoded, Picker, scan
+
+
+
+def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded | None:
+    """As the PyAV reader's ``decode``; None for files where decord is not proved exact.
+
+    Proved is 8-bit 4:2:0 H.264 in the mp4 and Matroska families, without hidden packets.
+    """
+    plan, codec, family = scan(path)
+    if plan is None or codec != "h264" or not family.startswith(("mov", "matroska")):
+        return None
+    if not plan.plain:
+        return None
+    check_installation()
+    import decord
+
+    try:
+        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+    except (decord.DECORDError, RuntimeError):
+        return None
+    try:
+        wanted = pick(plan.times, plan.duration)
+        if len(reader) != len(plan.times) or not wanted:
+            return None
+        stamps = reader.get_frame_timestamp(wanted)[:, 0]
+        shift = reader.get_frame_timestamp([0])[0, 0]
+        if np.abs(stamps - shift - np.asarray([plan.times[i] for i in wanted])).max() > 1e-3:
+            return None
+        batch = reader.get_batch(wanted).asnumpy()  # [n, height, width, 3]
+    except (decord.DECORDError, RuntimeError):
+        return None
+    finally:
+        del reader  # else it goes on decoding in the background
+    pictures = {i: convert(Image.fromarray(frame)) for i, frame in zip(wanted, batch, strict=True)}
+    return Decoded(pictures, plan, batch.shape[2], batch.shape[1])
+
+
+def check_installation() -> None:
+    """Raises Clip2VideoError when the unmaintained decord is installed beside decord2: both own ``import decord``."""
+    if conflict := conflicting_decord():
+        raise Clip2VideoError(conflict)
+
+
+def conflicting_decord() -> str | None:
+    """One line that names an old decord beside decord2, or None."""
+    try:
+        old = importlib.metadata.version("decord")
+        new = importlib.metadata.version("decord2")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return (
+        f"decord {old} is installed beside decord2 {new} and shadows it; "
+        "run: pip uninstall -y decord decord2 && pip install decord2"
+    )

@@ -1,0 +1,184 @@
+"""``read_frames``: the frames of a video that a model sees."""
+
+from __future__ import annotations
+
+import warnings
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clip2video_plugin.errors import Clip2VideoError, VideoReadError
+from clip2video_plugin.video import decord_reader, image_folder, pyav_reader
+from clip2video_plugin.video.preprocess import resize_and_crop
+from clip2video_plugin.video.sampling import (
+    REFERENCE_RATE,
+    REFERENCE_STEP,
+    constant_rate,
+    rate_indices,
+    reference_indices,
+    uniform_indices,
+)
+
+POLICIES = ("uniform", "reference", "fps")
+READERS = ("auto", "pyav", "decord")
+
+
+class VideoReadWarning(UserWarning):
+    """A video is damaged but partly readable."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of one video.
+
+    Attributes:
+        pixels: uint8 [n, size, size, 3], RGB, valid frames only, in the order of ``timestamps``.
+        timestamps: float64 [n], seconds from the first frame that a player shows.
+        width, height: of the source as shown, in pixels (after rotation).
+        duration: seconds from the first frame to the end of the last.
+        reader: "pyav", "decord" or "images": what decoded it.
+        warning: what of the video could not be read, or None.
+    """
+
+    pixels: NDArray[np.uint8]
+    timestamps: NDArray[np.float64]
+    width: int
+    height: int
+    duration: float
+    reader: str
+    warning: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 4 or self.pixels.shape[3] != 3 or len(self.pixels) != len(self.timestamps):
+            raise ValueError(f"pixels {self.pixels.shape} do not fit {len(self.timestamps)} timestamps")
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def read_frames(
+    path: str | Path,
+    *,
+    policy: str = "uniform",
+    count: int = 12,
+    fps: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    size: int = 224,
+    reader: str = "auto",
+) -> Frames:
+    """Reads the frames of a video file, or of a folder of frame images, that a policy picks.
+
+    Args:
+        policy: ``uniform`` gives min(count, decodable frames) distinct frames, the middle of each
+            of ``count`` equal parts; ``reference`` the frames of the paper's pipeline (extraction
+            at ``fps``, 5 by default, then every second one, then ``count`` of them; reference
+            section 8.2); ``fps`` the frame on show at every 1/fps seconds, whatever ``count``.
+        start, end: seconds from the first frame; frames with start <= time < end are considered,
+            or the one on show at ``start`` when there is none between.
+        size: side of the square output: shorter side resized (bicubic, antialiased), centre crop.
+        reader: ``auto`` takes the PyAV reader, measured faster than decord on every class of file
+            (benchmarks/decode.py); ``decord`` decodes with decord where that is proved exact.
+
+    Raises:
+        VideoReadError: the file cannot be read at all; the message names it and the reason.
+        Clip2VideoError: an argument is out of range.
+
+    Warns:
+        VideoReadWarning: only a part of the video can be read.
+    """
+    frames = read_quietly(path, policy=policy, count=count, fps=fps, start=start, end=end, size=size, reader=reader)
+    if frames.warning:
+        warnings.warn(f"{path}: {frames.warning}", VideoReadWarning, stacklevel=2)
+    return frames
+
+
+def read_quietly(
+    path: str | Path,
+    *,
+    policy: str,
+    count: int,
+    fps: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    size: int,
+    reader: str = "auto",
+) -> Frames:
+    """As ``read_frames``; what is damaged stands in ``warning`` only (Python's warnings are not thread-safe)."""
+    pick = picker(policy, count=count, fps=fps, start=start, end=end)
+    if size < 1:
+        raise Clip2VideoError(f"size is {size}; it must be at least 1 pixel")
+    decoded, used = decode(Path(path), pick, lambda image: resize_and_crop(image, size), reader)
+    indices = sorted(decoded.pictures)
+    if not indices:
+        raise VideoReadError(path, "none of its frames can be decoded")
+    times = decoded.presentation.times
+    return Frames(
+        pixels=np.stack([decoded.pictures[i] for i in indices]),
+        timestamps=np.asarray([times[i] for i in indices], np.float64),
+        width=decoded.width,
+        height=decoded.height,
+        duration=decoded.presentation.duration,
+        reader=used,
+        warning="; ".join(decoded.presentation.problems) or None,
+    )
+
+
+def decode(
+    path: Path, pick: pyav_reader.Picker, convert: Callable[[Image.Image], Any], reader: str = "auto"
+) -> tuple[pyav_reader.Decoded, str]:
+    """Decodes the picked frames with the reader asked for; returns also which one it was."""
+    if reader not in READERS:
+        raise Clip2VideoError(f"reader is {reader!r}; allowed are {', '.join(READERS)}")
+    if path.is_dir():
+        return image_folder.decode(path, pick, convert), "images"
+    if reader == "decord":
+        exact = decord_reader.decode(path, pick, convert)
+        if exact is not None:
+            return exact, "decord"
+    return pyav_reader.decode(path, pick, convert), "pyav"
+
+
+def picker(
+    policy: str, *, count: int, fps: float | None, start: float | None, end: float | None
+) -> pyav_reader.Picker:
+    """The function from a video's frame times and duration to the indices that the policy takes."""
+    if policy not in POLICIES:
+        raise Clip2VideoError(f"policy is {policy!r}; allowed are {', '.join(POLICIES)}")
+    if count < 1:
+        raise Clip2VideoError(f"count is {count}; it must be at least 1")
+    if policy == "fps" and fps is None:
+        raise Clip2VideoError("policy 'fps' needs fps, the frames per second to take")
+    if fps is not None and not 0 < fps <= 1000:
+        raise Clip2VideoError(f"fps is {fps}; it must lie in (0, 1000]")
+    if start is not None and not 0 <= start < float("inf"):
+        raise Clip2VideoError(f"start is {start}; it must be 0 seconds or more")
+    if end is not None and not (start or 0) < end:
+        raise Clip2VideoError(f"end is {end}; it must be later than start, {start or 0}")
+
+    def pick(times: list[float], duration: float) -> list[int]:
+        low = bisect_left(times, start - 1e-9) if start else 0
+        high = bisect_left(times, end - 1e-9) if end is not None else len(times)
+        if start and start >= duration:
+            raise Clip2VideoError(f"start is {start}; the video ends after {duration:.3f} seconds")
+        if low >= high:  # between two frames: the earlier one is on show
+            low, high = max(low - 1, 0), max(low, 1)
+        span = times[low:high]
+        if policy == "uniform":
+            picks = uniform_indices(len(span), count)
+        elif policy == "fps":
+            assert fps is not None
+            picks = rate_indices(span, fps)
+        else:
+            until = min(duration, end) if end is not None else duration
+            files = constant_rate([t - span[0] for t in span], fps or REFERENCE_RATE, until - span[0])
+            picks = [files[i] for i in reference_indices(len(files), REFERENCE_STEP, count)] or [0]
+        return [low + i for i in dict.fromkeys(picks)]
+
+    return pick

@@ -1,0 +1,262 @@
+"""Exact decoding with PyAV: find the wanted frames from the packets, decode no more than they need.
+
+A first pass reads packets without decoding and lists the presentation times. From these the
+sampling policy picks; a second pass decodes only groups of pictures that hold a pick and lets the
+decoder drop frames that nobody wants and nothing refers to. Should a pick not appear, the packets
+did not tell the truth (hidden frames, damage, missing times) and every frame is decoded instead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+import av.container
+import av.error
+import av.video.stream
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.video.container import open_video
+
+# Codecs whose key frames are marked reliably, so that decoding may start at one.
+SEEKABLE = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "msmpeg4v3", "wmv2", "flv1"}
+# Codecs whose decoder drops unreferenced frames on request without harm to the others.
+DROPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"}
+
+Picker = Callable[[list[float], float], list[int]]  # (times, duration) -> indices
+
+
+@dataclass
+class Presentation:
+    """The frames that a player would show. ``pts`` and ``times`` (seconds from the first) ascend together."""
+
+    pts: list[int]
+    times: list[float]
+    duration: float
+    starts: list[int] = field(default_factory=list)  # of each frame: number of the packet to decode from
+    plain: bool = True  # 8-bit 4:2:0, the first frame shown is a key frame, no packet is hidden from view
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Decoded:
+    """Pictures by frame index, and what was learned on the way."""
+
+    pictures: dict[int, Any]
+    presentation: Presentation
+    width: int
+    height: int
+
+
+def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
+    """Decodes the frames that ``pick`` chooses and converts each, upright, to what ``convert`` makes of it.
+
+    Raises:
+        VideoReadError: nothing can be decoded.
+    """
+    planned, _, _ = scan(path)
+    if planned is not None:
+        wanted = pick(planned.times, planned.duration)
+        found = _decode(path, planned, wanted, convert)
+        if len(found.pictures) == len(set(wanted)) and wanted:
+            return found
+    return _decode_all(path, pick, convert)
+
+
+def presentation(path: Path) -> Presentation:
+    """Times of all frames, from the packets where they tell, else by decoding."""
+    planned, _, _ = scan(path)
+    return planned or _present_all(path)
+
+
+def scan(path: Path) -> tuple[Presentation | None, str, str]:
+    """The presentation as the packets tell it (None where they do not), codec name and container format."""
+    with open_video(path) as (container, stream):
+        return _scan(container, stream), stream.codec.canonical_name, container.format.name
+
+
+def _scan(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Presentation | None:
+    """None where times are missing or repeated, or the container is damaged."""
+    seekable, plain = stream.codec.canonical_name in SEEKABLE, True
+    shown: list[tuple[int, int]] = []  # (pts, start packet)
+    keys: list[tuple[int, int]] = []  # (packet number, pts) of the key frames so far
+    last_length, problems = 0, list[str]()
+    for number, packet in enumerate(_packets(container, stream, problems)):
+        if packet.pts is None:
+            return None
+        if packet.is_keyframe or not keys:
+            keys.append((number, packet.pts))
+        if packet.is_discard:
+            plain = False
+            continue
+        start = 0
+        if seekable:
+            # A picture shown before its key frame may refer to the group before.
+            start = next((n for n, pts in reversed(keys) if pts <= packet.pts), 0)
+        shown.append((packet.pts, start))
+        last_length = packet.duration or last_length
+    if not shown or problems:
+        return None
+    shown.sort()
+    pts = [p for p, _ in shown]
+    if len(set(pts)) != len(pts):
+        return None
+    timeline = _timeline(pts, last_length, stream, [start for _, start in shown])
+    timeline.plain = plain and pts[0] == keys[0][1] and stream.codec_context.pix_fmt == "yuv420p"
+    return timeline
+
+
+def _decode(path: Path, plan: Presentation, wanted: list[int], convert: Callable[[Image.Image], Any]) -> Decoded:
+    """Decodes the wanted frames by the plan; what does not appear is missing from the result."""
+    index = {plan.pts[i]: i for i in wanted}
+    starts = sorted({plan.starts[i] for i in wanted})
+    last: dict[int, int] = {}  # of each start: the last pts wanted from there
+    for pts, i in index.items():
+        last[plan.starts[i]] = max(pts, last.get(plan.starts[i], pts))
+    out = Decoded({}, plan, 0, 0)
+    queue = deque(sorted(index))  # pts still wanted, ascending as frames leave the decoder
+    with open_video(path) as (container, stream):
+        context = stream.codec_context
+        droppable = stream.codec.canonical_name in DROPPABLE
+
+        def take(frames: list[Any]) -> None:
+            for frame in frames:
+                if frame.pts in index and index[frame.pts] not in out.pictures:
+                    _keep(out, index[frame.pts], frame, convert)
+                    while queue and index[queue[0]] in out.pictures:
+                        queue.popleft()
+
+        def missing(until: int) -> bool:
+            return bool(queue) and queue[0] <= until
+
+        pending = list(starts)
+        until: int | None = None  # while decoding: the last wanted pts of this run
+        for number, packet in enumerate(_packets(container, stream, out.presentation.problems)):
+            if pending and number == pending[0]:
+                start = pending.pop(0)
+                if until is None:
+                    until = last[start]
+                elif missing(until):
+                    until = max(until, last[start])  # the run before is not done: go on through it
+                else:
+                    context.flush_buffers()
+                    until = last[start]
+            if until is None:
+                continue
+            if droppable:
+                context.skip_frame = "DEFAULT" if packet.pts in index else "NONREF"
+            try:
+                take(context.decode(packet))
+            except av.error.FFmpegError:
+                return out
+            if not missing(until):
+                if not pending:
+                    return out
+                until = None
+                context.flush_buffers()
+        try:
+            take(context.decode(None))
+        except av.error.FFmpegError:
+            pass
+    return out
+
+
+def _present_all(path: Path) -> Presentation:
+    """The presentation as a full decode shows it."""
+    stamps, problems, length = list[float](), list[str](), 0
+    with open_video(path, threads=0) as (container, stream):
+        for frame in _frames(container, stream, problems):
+            stamps.append(_stamp(frame, len(stamps), stream))
+            length = frame.duration or length
+        if not stamps:
+            raise VideoReadError(path, problems[0] if problems else "none of its frames can be decoded")
+        whole = [int(s) for s in stamps]
+        plan = _timeline(whole, length, stream, [0] * len(whole))
+    plan.problems = problems
+    return plan
+
+
+def _decode_all(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
+    """Decodes every frame twice: first for the times, then for the picks."""
+    plan = _present_all(path)
+    order = sorted(range(len(plan.times)), key=lambda i: plan.times[i])
+    times = [plan.times[i] for i in order]
+    wanted = {order[i]: i for i in pick(times, plan.duration)}
+    out = Decoded({}, plan, 0, 0)
+    with open_video(path, threads=0) as (container, stream):
+        for number, frame in enumerate(_frames(container, stream, [])):
+            if number in wanted:
+                _keep(out, wanted[number], frame, convert)
+                if len(out.pictures) == len(wanted):
+                    break
+    plan.times = times
+    return out
+
+
+def _timeline(pts: list[int], last_length: int, stream: av.video.stream.VideoStream, starts: list[int]) -> Presentation:
+    base = float(stream.time_base or 1)
+    first = min(pts)
+    times = [(p - first) * base for p in pts]
+    if not last_length and len(pts) > 1:
+        last_length = round((max(pts) - first) / (len(pts) - 1))
+    return Presentation(pts, times, max(times) + last_length * base, starts)
+
+
+def _packets(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream, problems: list[str]
+) -> Iterator[av.Packet]:
+    """Packets with data; a damaged container ends early and leaves a note in ``problems``."""
+    source = container.demux(stream)
+    while True:
+        try:
+            packet = next(source)
+        except StopIteration:
+            return
+        except av.error.FFmpegError as error:
+            problems.append(f"reading stopped early: {error.strerror}")
+            return
+        if packet.size:
+            yield packet
+
+
+def _frames(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream, problems: list[str]
+) -> Iterator[Any]:
+    """Every frame that can be decoded, in order; damaged packets are skipped and noted."""
+    damaged = 0
+    for packet in chain(_packets(container, stream, problems), [None]):
+        try:
+            yield from stream.codec_context.decode(packet)
+        except av.error.FFmpegError:
+            damaged += 1
+    if damaged:
+        problems.append(f"{damaged} damaged packets were skipped")
+
+
+def _stamp(frame: Any, number: int, stream: av.video.stream.VideoStream) -> float:
+    if frame.pts is not None:
+        return float(frame.pts)
+    if frame.dts is not None:
+        return float(frame.dts)
+    return number / float((stream.average_rate or 25) * (stream.time_base or 1))
+
+
+def _keep(out: Decoded, index: int, frame: Any, convert: Callable[[Image.Image], Any]) -> None:
+    picture = upright(frame)
+    out.height, out.width = picture.shape[:2]
+    out.pictures[index] = convert(Image.fromarray(picture))
+
+
+def upright(frame: Any) -> NDArray[np.uint8]:
+    """RGB pixels [height, width, 3] of a decoded frame, turned as its display matrix says."""
+    pixels = frame.to_ndarray(format="rgb24")
+    quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))

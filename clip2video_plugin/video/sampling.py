@@ -1,0 +1,80 @@
+"""Which frames of a video are taken: index arithmetic only."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+
+from clip2video_plugin.errors import Clip2VideoError
+
+REFERENCE_RATE = 5.0  # frames per second that the paper's sample_frame.py extracts
+REFERENCE_STEP = 2  # feature_framerate of its MSR-VTT evaluation
+
+
+def uniform_indices(n: int, count: int) -> list[int]:
+    """The middle frame of each of ``count`` equal parts of ``n`` frames; min(count, n) distinct indices."""
+    if n <= count:
+        return list(range(n))
+    return [(2 * i + 1) * n // (2 * count) for i in range(count)]
+
+
+def reference_indices(n: int, r: int, count: int, rng: np.random.RandomState | None = None) -> list[int]:
+    """Indices that the released loader picks of ``n`` extracted frames (reference section 8.2).
+
+    Args:
+        n: number of frames extracted at 5 per second.
+        r: the loader's ``feature_framerate``; every r-th frame, roughly, is a candidate.
+        count: most frames wanted (``max_frames``).
+        rng: training jitter of the inner picks when given; not sorted again afterwards.
+    """
+    if n < 0 or r < 1 or count < 1:
+        raise Clip2VideoError(f"n is {n}, r {r}, count {count}; expected n >= 0, r >= 1, count >= 1")
+    p = n // r
+    candidates = np.linspace(0, n - 1, p).astype(int)
+    if p <= count:
+        return [int(i) for i in candidates]
+    picks = np.linspace(0, p - 1, count).astype(int)
+    if rng is not None and count > 2:
+        step = int(picks[1] - picks[0]) // 2
+        if step > 2:
+            picks[1:-1] += rng.randint(-step, step, size=count - 2)
+    return [int(i) for i in candidates[picks]]
+
+
+def rate_indices(times: Sequence[float], fps: float) -> list[int]:
+    """For every k/fps within the clip, the frame on show at that time; distinct indices.
+
+    ``times`` are seconds from the first frame, ascending.
+    """
+    steps = int(times[-1] * fps + 1e-6) + 1
+    picks = [bisect_right(times, start + 1e-6) - 1 for start in (times[0] + k / fps for k in range(steps))]
+    return [i for i in dict.fromkeys(picks) if i >= 0]
+
+
+def constant_rate(times: Sequence[float], fps: float, duration: float) -> list[int]:
+    """Frames that ``ffmpeg -r FPS`` writes, in order, repeats included (its constant-rate sync).
+
+    FFmpeg writes a frame at once while its clock is no more than 1.1 output frames late, so the
+    first second holds one frame more than the rate says, and repeats frames of slow sources.
+    """
+    out, ahead = list[int](), 0  # `ahead`: number of frames written, the clock of the output
+    for i, time in enumerate(times):
+        gap = (times[i + 1] if i + 1 < len(times) else max(duration, time)) - time
+        length = gap * fps
+        start = time * fps - ahead
+        end = start + length
+        if start < 0 < end:
+            start = 0.0
+        if end < -1.1:
+            continue
+        repeats, before = 1, 0
+        if end > 1.1:
+            repeats = round(end)
+            if start > 1.1:
+                before = round(start - 0.6)
+        # the frame before fills the time up to this one
+        out += [max(i - 1, 0)] * min(before, repeats) + [i] * (repeats - min(before, repeats))
+        ahead += repeats
+    return out
