@@ -1,0 +1,46 @@
+"""Text-to-video search with CLIP2Video: in the FiftyOne App, on the command line and from Python.
+
+The names below load what they need on first use; importing the package loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Clip2VideoError": "errors",
+    "VideoReadError": "errors",
+    "CheckpointError": "errors",
+    "VideoIndexError": "errors",
+    "QueryError": "errors",
+    "Frames": "video",
+    "read_frames": "video",
+    "load_model": "model.checkpoint",
+    "embed_videos": "embed",
+    "open_index": "index",
+    "search": "query",
+    "compute_clip2video": "app",
+}
+__all__ = list(_HOMES)
+
+if TYPE_CHECKING:
+    from clip2video_plugin.app import compute_clip2video
+    from clip2video_plugin.embed import embed_videos
+    from clip2video_plugin.errors import CheckpointError, Clip2VideoError, QueryError, VideoIndexError, VideoReadError
+    from clip2video_plugin.index import open_index
+    from clip2video_plugin.model.checkpoint import load_model
+    from clip2video_plugin.query import search
+    from clip2video_plugin.video import Frames, read_frames
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

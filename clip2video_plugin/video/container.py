@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import av.container
 import av.error
+import av.logging
 import av.stream
 import av.video.stream
 
@@ -20,6 +21,9 @@ from clip2video_plugin.errors import VideoReadError
 # and hosts, and show text files as ANSI art.
 FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,gif,ogg,h264,hevc,obu,ivf,mxf,nut,m4v,dv,rm,yuv4mpegpipe"
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+
+# What goes wrong is said by our own errors and warnings; FFmpeg's lines would break a progress bar.
+av.logging.set_level(av.logging.PANIC)
 
 
 def check_readable(path: Path) -> None:

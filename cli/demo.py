@@ -1,0 +1,38 @@
+"""``c2v demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+
+def demo(
+    app: Annotated[bool, typer.Option("--app", help="Open the demo in the FiftyOne App afterwards.")] = False,
+    folder: Annotated[
+        Optional[Path], typer.Option("--dir", help="Where to keep it.", show_default="~/.cache/clip2video/demo")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port of the App.")] = 5151,
+    address: Annotated[str, typer.Option(help="Address of the App.")] = "127.0.0.1",
+) -> None:
+    """Generate some videos, import them into FiftyOne, index them and search three sentences.
+
+    It has a FiftyOne database of its own; yours is not touched.
+
+    [dim]c2v demo --app[/]
+    """
+    from rich.console import Console
+
+    from clip2video_plugin.app.demo import default_folder, open_app, run_demo
+    from clip2video_plugin.cli.tables import print_rankings
+
+    folder = folder or default_folder()
+    for ranking in run_demo(folder):
+        print_rankings(ranking)
+    console = Console()
+    if not app:
+        console.print("See the videos and search them in the FiftyOne App:  [bold]c2v demo --app[/]")
+        return
+    console.print(f"The App is at [bold]http://{address}:{port}[/]  Press the magnifier and type a sentence. Ctrl-C ends it.")
+    open_app(folder, port=port, address=address)

@@ -1,0 +1,63 @@
+"""``c2v embed``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+INDEX = typer.Option("--index", "-i", help="Index folder or LanceDB URI.", envvar="C2V_INDEX", show_default="./c2v-index")
+MODEL = typer.Option("--model", "-m", help="Name or folder of a checkpoint (see: c2v models list).", show_default="shapes")
+DEVICE = typer.Option("--device", help="cpu, cuda, cuda:1, mps.", show_default="the best there is")
+
+
+def embed(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Videos, folders of videos, folders of frames.")],
+    index: Annotated[Optional[str], INDEX] = None,
+    model: Annotated[Optional[str], MODEL] = None,
+    device: Annotated[Optional[str], DEVICE] = None,
+    batch_size: Annotated[Optional[int], typer.Option(min=1, help="Videos encoded at once.")] = None,
+    workers: Annotated[Optional[int], typer.Option(min=1, help="Decoding threads.", show_default="one per core")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+) -> None:
+    """Embed videos and write them to an index, made when absent.
+
+    Videos that are indexed already and have not changed are skipped, so an interrupted run goes on where it stopped.
+
+    [dim]c2v embed holiday/ clips/beach.mp4[/]
+
+    [dim]c2v embed /data/videos --index s3://bucket/index --strict --json[/]
+    """
+    from clip2video_plugin.embed import embed_videos
+    from clip2video_plugin.progress import bar
+    from clip2video_plugin.video.files import find_videos
+
+    videos = list(find_videos(paths))
+    with bar("Embedding", len(videos), quiet=as_json) as progress:
+        report = embed_videos(
+            videos,
+            index=index,
+            model=model,
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+            progress=progress.report,
+        )
+    for damaged in report.damaged:
+        print(f"c2v: {damaged.path} is damaged: {damaged.reason}", file=sys.stderr)
+    if as_json:
+        fields = ("embedded", "skipped", "failed", "seconds")
+        print(json.dumps({name: asdict(report)[name] for name in fields}, indent=2))
+    else:
+        print(f"{report.embedded} embedded, {report.skipped} unchanged, {len(report.failed)} failed, {report.seconds:.1f} s")
+        for failure in report.failed:
+            print(f"  failed: {failure.path}: {failure.reason}")
+        if not videos:
+            print("no videos found there; see c2v embed --help for what counts as one")
+    if strict and report.failed:
+        raise typer.Exit(3)

@@ -1,0 +1,47 @@
+"""``c2v frames``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def frames(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video, or a folder of videos.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder that gets one folder of JPEGs per video.")],
+    fps: Annotated[float, typer.Option(min=0.001, max=1000, help="Frames per second.")] = 5.0,
+    policy: Annotated[
+        str,
+        typer.Option(
+            help="extract: what ffmpeg -r FPS writes, as the paper's sample_frame.py; fps: the frame on show at every "
+            "1/FPS seconds; uniform: COUNT frames over the clip; reference: the frames the paper's model sees."
+        ),
+    ] = "extract",
+    count: Annotated[int, typer.Option(min=1, help="Frames per video, for uniform and reference.")] = 12,
+    workers: Annotated[int | None, typer.Option(min=1, help="Videos at once.", show_default="one per core")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
+) -> None:
+    """Write frames of videos as JPEG files, a folder per video.
+
+    Videos that are done are skipped. The folders can be given wherever videos can.
+
+    [dim]c2v frames MSRVTT/videos MSRVTT/frames[/]
+
+    [dim]c2v frames clip.mp4 out --policy uniform --count 8[/]
+    """
+    from clip2video_plugin.progress import bar
+    from clip2video_plugin.video.extract import extract_frames
+    from clip2video_plugin.video.files import find_videos
+
+    videos = list(find_videos([source]))
+    with bar("Extracting", len(videos)) as progress:
+        report = extract_frames(
+            videos, output, root=source, fps=fps, policy=policy, count=count, workers=workers, progress=progress
+        )
+    print(f"{report.written} videos written, {report.skipped} done before, {len(report.failed)} failed")
+    for path, reason in report.failed:
+        print(f"  failed: {path}: {reason}")
+    if strict and report.failed:
+        raise typer.Exit(3)

@@ -1,0 +1,61 @@
+"""Entry point of ``c2v``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from clip2video_plugin import __version__
+from clip2video_plugin.cli.demo import demo
+from clip2video_plugin.cli.embed import embed
+from clip2video_plugin.cli.frames import frames
+from clip2video_plugin.cli.models import models
+from clip2video_plugin.cli.search import search
+from clip2video_plugin.errors import Clip2VideoError
+
+app = typer.Typer(
+    name="c2v",
+    help="Search videos by a sentence with CLIP2Video: on the command line, from Python and in the FiftyOne App.",
+    epilog="Try it:  c2v demo     Your videos:  c2v embed FOLDER  and then  c2v search 'a dog runs on the beach'",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(embed)
+app.command()(search)
+app.command()(frames)
+app.command()(demo)
+app.add_typer(models, name="models")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"c2v {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Runs ``c2v``; what goes wrong is one line on standard error."""
+    try:
+        app()
+    except Clip2VideoError as error:
+        print(f"c2v: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("c2v: interrupted; what was done so far is kept, run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

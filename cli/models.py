@@ -1,0 +1,119 @@
+"""``c2v models``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+models = typer.Typer(help="Checkpoints: list, import, fetch.", no_args_is_help=True)
+
+
+@models.command("list")
+def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+    """List the checkpoints that can be used, and those the paper's authors publish."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from clip2video_plugin.model.checkpoint import installed_checkpoints, models_folder
+    from clip2video_plugin.model.fetch import DOWNLOADS, RELEASED, RELEASED_AT
+
+    installed = installed_checkpoints()
+    if as_json:
+        released = [{"name": r.name, "file": r.file, "recall_at_1": r.recall, "published_at": RELEASED_AT} for r in RELEASED]
+        print(json.dumps({"installed": {n: str(p) for n, p in installed.items()}, "released": released}, indent=2))
+        return
+    console = Console()
+    table = Table("name", "folder", title="Ready to use", title_justify="left", box=box.SIMPLE_HEAD)
+    for name, folder in installed.items():
+        table.add_row(name, str(folder))
+    console.print(table)
+    title = f"Released by the paper's authors at {RELEASED_AT}"
+    table = Table("trained on", "file", "R@1", title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for r in RELEASED:
+        table.add_row(r.name, r.file, f"{r.recall:.1f}")
+    console.print(table)
+    print("Download one there, then: c2v models import FILE --name NAME")
+    print(f"OpenAI's CLIP: c2v models fetch {next(iter(DOWNLOADS))}    Imported models live in {models_folder()}")
+
+
+@models.command()
+def info(
+    model: Annotated[Optional[str], typer.Argument(help="Name or folder.", show_default="shapes")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show a checkpoint's architecture, size and SHA-256."""
+    from clip2video_plugin.model.checkpoint import load_model
+
+    loaded = load_model(model, device="cpu")
+    facts = {
+        "name": loaded.name,
+        "sha256": loaded.sha256,
+        "parameters": sum(p.numel() for p in loaded.network.parameters()),
+        "vector_dim": loaded.config.vector_dim,
+        **loaded.config.to_dict(),
+    }
+    if as_json:
+        print(json.dumps(facts, indent=2))
+    else:
+        for key, value in facts.items():
+            print(f"{key:15} {value}")
+
+
+@models.command("import")
+def import_model(
+    path: Annotated[Path, typer.Argument(help="pytorch_model.bin.N of CLIP2Video, or ViT-B-32.pt of OpenAI.")],
+    name: Annotated[Optional[str], typer.Option(help="Name of the checkpoint.", show_default="from the file")] = None,
+    init_from_clip: Annotated[
+        bool, typer.Option("--init-from-clip", help="Make temporal parts, untrained, from OpenAI's CLIP.")
+    ] = False,
+    max_frames: Annotated[Optional[int], typer.Option(min=1, help="Frames per video.", show_default="12")] = None,
+    max_words: Annotated[Optional[int], typer.Option(min=2, help="Tokens per caption.", show_default="32")] = None,
+    center_weight: Annotated[
+        Optional[float], typer.Option(min=0, max=1, help="Weight of the global part.", show_default="0.5")
+    ] = None,
+    center_proj: Annotated[Optional[str], typer.Option(help="TAB or TAB_TDB.", show_default="TAB_TDB")] = None,
+) -> None:
+    """Convert released weights to a checkpoint. No code in the file is run; every key and shape is checked.
+
+    [dim]c2v models import pytorch_model.bin.2 --name msrvtt[/]
+
+    [dim]c2v models import ViT-B-32.pt --init-from-clip --name clip[/]
+    """
+    from clip2video_plugin.model.convert import import_checkpoint
+
+    given = {
+        "max_frames": max_frames,
+        "max_words": max_words,
+        "center_weight": center_weight,
+        "center_proj": center_proj,
+    }
+    folder = import_checkpoint(
+        path,
+        name=name,
+        init_from_clip=init_from_clip,
+        options={key: value for key, value in given.items() if value is not None},
+    )
+    print(f"{folder.name}: {folder}")
+    if init_from_clip:
+        print("its temporal parts are not trained; fine-tune it before you trust its ranking")
+    print(f"use it: c2v embed FOLDER --model {folder.name}")
+
+
+@models.command("fetch")
+def fetch_model(
+    name: Annotated[str, typer.Argument(help="clip-vit-b32")],
+    url: Annotated[Optional[str], typer.Option(help="A mirror.", show_default="the published address")] = None,
+    sha256: Annotated[Optional[str], typer.Option(hidden=True)] = None,
+) -> None:
+    """Download OpenAI's CLIP from its published address; resumes, and checks its SHA-256."""
+    from clip2video_plugin.model.fetch import fetch
+    from clip2video_plugin.progress import bar
+
+    with bar(f"Fetching {name}, bytes", None) as progress:
+        path = fetch(name, url=url, sha256=sha256, progress=lambda done, total: progress(done, total=total))
+    print(path)
+    print(f"make a checkpoint of it: c2v models import {path} --init-from-clip --name clip")

@@ -1,0 +1,42 @@
+"""``c2v search``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Optional
+
+import typer
+
+from clip2video_plugin.cli.embed import DEVICE, INDEX, MODEL
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What happens in the video, in words.")],
+    index: Annotated[Optional[str], INDEX] = None,
+    model: Annotated[Optional[str], typer.Option("--model", "-m", help=MODEL.help, show_default="the index's own")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Most videos to show.")] = 10,
+    weight: Annotated[
+        Optional[float],
+        typer.Option(min=0, max=1, help="Share of the global vector against the aligned one.", show_default="the model's"),
+    ] = None,
+    device: Annotated[Optional[str], DEVICE] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+) -> None:
+    """Find the videos that a sentence describes.
+
+    [dim]c2v search "a dog runs on the beach"[/]
+
+    [dim]c2v search "two people shake hands, then sit down" -k 3 --json[/]
+    """
+    from clip2video_plugin.query import search as find
+
+    result = find(query, index=index, model=model, k=k, weight=weight, device=device)
+    if as_json:
+        fields = ("rank", "id", "path", "score", "start", "end", "duration")
+        hits = [{name: asdict(hit)[name] for name in fields} for hit in result.hits]
+        print(json.dumps({"query": query, "model": result.model, "searched": result.searched, "hits": hits}, indent=2))
+        return
+    from clip2video_plugin.cli.tables import print_hits
+
+    print_hits(result)

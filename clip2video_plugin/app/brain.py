@@ -1,0 +1,129 @@
+"""``compute_clip2video``: the FiftyOne brain method."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import fiftyone.core.collections as foc
+import fiftyone.core.media as fom
+
+from clip2video_plugin.app.metadata import compute_video_metadata
+from clip2video_plugin.app.model import Clip2VideoModel
+from clip2video_plugin.app.similarity import Clip2VideoSimilarityConfig, Clip2VideoSimilarityIndex, items_of
+from clip2video_plugin.embed import embed_items, provenance
+from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
+from clip2video_plugin.index import VideoIndex, default_uri
+from clip2video_plugin.model.checkpoint import Model, find_checkpoint, load_model
+from clip2video_plugin.progress import bar
+
+logger = logging.getLogger(__name__)
+
+
+def compute_clip2video(
+    samples: foc.SampleCollection,
+    *,
+    model: str | Path | Model | None = None,
+    brain_key: str,
+    batch_size: int | None = None,
+    index: str | Path | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> Clip2VideoSimilarityIndex:
+    """Embeds the videos of a dataset or view and registers a similarity run that sentences can search.
+
+    Afterwards ``dataset.sort_by_similarity("a sentence", k=25, brain_key=brain_key)`` and the App's
+    magnifier rank videos by sentence, and by example. Called again under the same key, it embeds what
+    is new or has changed. Videos that the index folder holds unchanged, from ``c2v embed`` or from
+    this run, are not embedded again; those that cannot be read are listed in a warning and left out.
+
+    Args:
+        samples: videos; a clips view stands for the videos of its clips.
+        model: name or folder of a checkpoint, or a loaded one; the embedded one by default.
+        brain_key: name of the run, an identifier.
+        batch_size: videos encoded at once; by default 8 on a CPU and 64 elsewhere.
+        index: LanceDB URI to keep the vectors in; $C2V_INDEX or ./c2v-index by default.
+        workers: decoding threads; by default one per CPU core.
+        device: "cpu", "cuda", "mps" ...; by default the best there is.
+        progress: whether to show a progress bar.
+
+    Raises:
+        Clip2VideoError: the samples are no videos, or the key is taken by a run of another kind.
+        VideoIndexError: the key's run was made with another model.
+    """
+    dataset = samples._root_dataset
+    if samples.media_type != fom.VIDEO or samples._is_frames:
+        raise Clip2VideoError(f"samples are of media type {samples.media_type!r}; CLIP2Video embeds videos")
+    if not isinstance(brain_key, str) or not brain_key.isidentifier():
+        raise Clip2VideoError(f"brain_key is {brain_key!r}; it must be an identifier such as 'clip2video'")
+    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    results = _results(dataset, brain_key, loaded, model, index)
+    compute_video_metadata(samples, workers=workers)
+    items = items_of(samples)
+    with bar("Embedding", len(items), quiet=not progress) as shown:
+        report = embed_items(
+            items,
+            loaded,
+            results.table,
+            known=_known(results.config.uri, loaded),
+            batch_size=batch_size,
+            workers=workers,
+            progress=shown.report,
+        )
+    for failure in report.failed:
+        logger.warning("cannot read %s: %s", failure.path, failure.reason)
+    results.reload()
+    results._model = Clip2VideoModel(loaded)
+    dataset._doc.reload()
+    return results
+
+
+def _results(
+    dataset: foc.SampleCollection, brain_key: str, model: Model, asked: object, index: str | Path | None
+) -> Clip2VideoSimilarityIndex:
+    """The run of a key, registered when it is new."""
+    if dataset.has_brain_run(brain_key):
+        results = dataset.load_brain_results(brain_key)
+        if not isinstance(results, Clip2VideoSimilarityIndex):
+            raise Clip2VideoError(f"brain key {brain_key!r} is taken by another kind of run; choose another key")
+        if index is not None and _absolute(index) != results.config.uri:
+            raise VideoIndexError(
+                f"brain key {brain_key!r} keeps its vectors in {results.config.uri}; delete_brain_run() it to move them"
+            )
+        results.table.provenance.check(provenance(model), f"brain key {brain_key!r}")
+        return results
+    uri = _absolute(index if index is not None else default_uri())
+    table = f"brain_{dataset._doc.id}_{brain_key}"
+    VideoIndex.create(uri, model.config.vector_dim, provenance(model), table=table)
+    config = Clip2VideoSimilarityConfig(
+        uri=uri, table_name=table, checkpoint=_checkpoint(model, asked), sha256=model.sha256
+    )
+    method = config.build()
+    method.register_run(dataset, brain_key, overwrite=False)
+    results = method.initialize(dataset, brain_key)
+    method.save_run_results(dataset, brain_key, results)
+    return results
+
+
+def _checkpoint(model: Model, asked: object) -> str:
+    """How other processes find the checkpoint: its name, or the folder that was asked for."""
+    if isinstance(asked, str | Path) and Path(asked).is_dir():
+        return os.path.abspath(asked)
+    find_checkpoint(model.name)
+    return model.name
+
+
+def _known(uri: str, model: Model) -> VideoIndex | None:
+    """The table of ``c2v embed`` in the same index, if the same model made it."""
+    try:
+        known = VideoIndex.open(uri)
+        known.provenance.check(provenance(model), uri)
+    except VideoIndexError:
+        return None
+    return known
+
+
+def _absolute(uri: str | Path) -> str:
+    return str(uri) if "://" in str(uri) else os.path.abspath(Path(uri).expanduser())

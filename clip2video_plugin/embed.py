@@ -1,0 +1,308 @@
+"""The pipeline from paths to rows: decode in threads, encode in batches, write in portions.
+
+Used unchanged by the command line, from Python and by the FiftyOne brain method.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from clip2video_plugin import __version__
+from clip2video_plugin.errors import Clip2VideoError, VideoReadError
+from clip2video_plugin.index import Provenance, VideoIndex
+from clip2video_plugin.model.checkpoint import Model, load_model
+from clip2video_plugin.video.files import file_stamp, find_videos
+from clip2video_plugin.video.frames import Frames, read_quietly
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FLUSH_ROWS, FLUSH_SECONDS = 1000, 30.0
+LOOKUP = 1000  # videos asked for in the index at once
+POLICY = "uniform"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A video to embed, and the id that its row gets."""
+
+    path: Path
+    id: str
+    sample_id: str | None = None
+    captions: Sequence[str] = ()
+
+
+Stamp = tuple[int, float]  # size and time of change of the file
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """An item's vector, float32 [vector_dim], its duration in seconds, and what of it could not be read."""
+
+    item: Item
+    stamp: Stamp
+    duration: float
+    vector: NDArray[np.float32]
+    warning: str | None
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An item that cannot be read, and why."""
+
+    item: Item
+    stamp: Stamp
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    path: str
+    reason: str
+
+
+@dataclass
+class Report:
+    """What an embedding run did: counts, the videos that could not be read, and seconds taken.
+
+    ``damaged`` lists videos that were embedded from the part of them that can be read.
+    """
+
+    embedded: int = 0
+    skipped: int = 0
+    failed: list[Failure] = field(default_factory=list)
+    seconds: float = 0.0
+    damaged: list[Failure] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        return self.embedded + self.skipped + len(self.failed)
+
+
+T = TypeVar("T")
+Progress = Callable[[Report], None]
+
+
+def embed_videos(
+    paths: Iterable[str | Path],
+    *,
+    index: str | Path | None = None,
+    model: str | Path | Model | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Embeds the videos in files and folders and writes them to an index.
+
+    Videos that the index holds unchanged (same size and time of change) are skipped, so a run that
+    was stopped goes on where it was. A video that cannot be read is reported, not raised.
+
+    Args:
+        index: URI of the index, made when absent; $C2V_INDEX or ./c2v-index by default.
+        model: name or folder of a checkpoint, or a loaded one; the embedded one by default.
+        batch_size: videos encoded at once; by default 8 on a CPU and 64 elsewhere.
+        workers: decoding threads; by default one per CPU core.
+        progress: called with the report so far after every batch.
+
+    Raises:
+        VideoReadError: a named path does not exist.
+        VideoIndexError: the index was made with another model, or cannot be written.
+    """
+    videos = list(find_videos(paths))
+    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    target = VideoIndex.create(index, loaded.config.vector_dim, provenance(loaded))
+    items = (Item(path, video_id(path)) for path in videos)
+    return embed_items(items, loaded, target, batch_size=batch_size, workers=workers, progress=progress)
+
+
+def video_id(path: Path) -> str:
+    """The id of a file's row in an index of paths: the same for the same absolute path."""
+    return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:32]
+
+
+def provenance(model: Model) -> Provenance:
+    """What rows that this model makes are marked with."""
+    return Provenance(model.name, model.sha256, POLICY, model.config.max_frames, __version__)
+
+
+def embed_items(
+    items: Iterable[Item],
+    model: Model,
+    index: VideoIndex,
+    *,
+    known: VideoIndex | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Embeds items and writes their rows; see ``embed_videos``.
+
+    Args:
+        known: an index of paths by the same model, whose unchanged rows are copied instead of embedded.
+    """
+    began, report = time.monotonic(), Report()
+    writer = _Writer(index)
+    try:
+        todo = _unknown(items, index, known, writer, report, progress)
+        for batch in encode_items(todo, model, batch_size=batch_size, workers=workers):
+            for done in batch:
+                if isinstance(done, Embedded):
+                    writer.add(_row(done.item, done.stamp, done.duration, done.vector))
+                    report.embedded += 1
+                    if done.warning:
+                        report.damaged.append(Failure(str(done.item.path), done.warning))
+                else:
+                    writer.add_failure(done)
+                    report.failed.append(Failure(str(done.item.path), done.reason))
+            if progress:
+                progress(report)
+    finally:
+        writer.flush()
+        report.seconds = time.monotonic() - began
+    index.finish()
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def encode_items(
+    todo: Iterable[tuple[Item, Stamp]], model: Model, *, batch_size: int | None = None, workers: int | None = None
+) -> Iterator[list[Embedded | Unreadable]]:
+    """Decodes ahead in threads and encodes in batches; gives each batch's items in order."""
+    if batch_size is not None and batch_size < 1:
+        raise Clip2VideoError(f"batch_size is {batch_size}; it must be at least 1")
+    if workers is not None and workers < 1:
+        raise Clip2VideoError(f"workers is {workers}; it must be at least 1")
+    batch_size = batch_size or (8 if model.device.type == "cpu" else 64)
+    workers = workers or os.cpu_count() or 1
+    for batch in _batched(_decoded(iter(todo), model, workers, window=2 * batch_size + workers), batch_size):
+        readable = [frames.pixels for _, _, frames in batch if isinstance(frames, Frames)]
+        vectors = iter(model.encode_frames(readable).vector.numpy() if readable else ())
+        yield [
+            Embedded(item, stamp, frames.duration, next(vectors), frames.warning)
+            if isinstance(frames, Frames)
+            else Unreadable(item, stamp, frames.reason)
+            for item, stamp, frames in batch
+        ]
+
+
+Decoded = tuple[Item, Stamp, Frames | VideoReadError]
+
+
+def _unknown(
+    items: Iterable[Item],
+    index: VideoIndex,
+    known: VideoIndex | None,
+    writer: _Writer,
+    report: Report,
+    progress: Progress | None,
+) -> Iterator[tuple[Item, Stamp]]:
+    """Items to decode; those that are indexed unchanged are counted, or copied from ``known``."""
+    for chunk in _batched(items, LOOKUP):
+        stamps = {item.id: file_stamp(item.path) for item in chunk}
+        have = index.stamps([item.id for item in chunk])
+        todo = [item for item in chunk if have.get(item.id) != stamps[item.id]]
+        elsewhere = known.rows([video_id(item.path) for item in todo]) if known else {}
+        for item in todo:
+            row = elsewhere.get(video_id(item.path))
+            if row and (row["size"], row["mtime"]) == stamps[item.id]:
+                writer.add(_row(item, stamps[item.id], row["duration"], row["vector"]))
+                have[item.id] = stamps[item.id]
+        report.skipped += sum(have.get(item.id) == stamps[item.id] for item in chunk)
+        if progress:
+            progress(report)
+        for item in todo:
+            if have.get(item.id) != stamps[item.id]:
+                yield item, stamps[item.id]
+
+
+def _decoded(todo: Iterator[tuple[Item, Stamp]], model: Model, workers: int, window: int) -> Iterator[Decoded]:
+    """Decodes ahead in threads, at most ``window`` videos, and gives them in order."""
+
+    def read(item: Item) -> Frames | VideoReadError:
+        try:
+            return read_quietly(
+                item.path, policy=POLICY, count=model.config.max_frames, size=model.config.image_size
+            )
+        except VideoReadError as error:
+            return error
+        except Exception as error:  # one strange file must not end a run over a million
+            return VideoReadError(item.path, f"{type(error).__name__}: {error}")
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    ahead: deque[tuple[Item, Stamp, Future[Frames | VideoReadError]]] = deque()
+    try:
+        for item, stamp in todo:
+            ahead.append((item, stamp, pool.submit(read, item)))
+            if len(ahead) >= window:
+                first, its_stamp, future = ahead.popleft()
+                yield first, its_stamp, future.result()
+        while ahead:
+            first, its_stamp, future = ahead.popleft()
+            yield first, its_stamp, future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(values)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _row(item: Item, stamp: Stamp, duration: float | None, vector: NDArray[np.float32] | list[float]) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "sample_id": item.sample_id,
+        "path": str(item.path),
+        "start": 0.0,
+        "end": duration,
+        "duration": duration,
+        "vector": vector,
+        "captions": list(item.captions),
+        "size": stamp[0],
+        "mtime": stamp[1],
+    }
+
+
+class _Writer:
+    """Collects rows and failures; writes them every 1000 rows or 30 seconds."""
+
+    def __init__(self, index: VideoIndex) -> None:
+        self.index = index
+        self.rows: list[dict[str, Any]] = []
+        self.failures: list[dict[str, Any]] = []
+        self.last = time.monotonic()
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        self._flush_when_due()
+
+    def add_failure(self, failure: Unreadable) -> None:
+        item, (size, mtime) = failure.item, failure.stamp
+        self.failures.append(
+            {"id": item.id, "path": str(item.path), "size": size, "mtime": mtime, "reason": failure.reason}
+        )
+        self._flush_when_due()
+
+    def _flush_when_due(self) -> None:
+        if len(self.rows) + len(self.failures) >= FLUSH_ROWS or time.monotonic() - self.last > FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        rows, self.rows = self.rows, []
+        failures, self.failures = self.failures, []
+        self.index.write(rows)
+        self.index.clear_failures([row["id"] for row in rows])
+        self.index.write_failures(failures)
+        self.last = time.monotonic()

@@ -1,0 +1,75 @@
+"""Columns of the tables, and the provenance that their schema carries."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from clip2video_plugin.errors import VideoIndexError
+
+FAILURES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("size", pa.int64()),
+        pa.field("mtime", pa.float64()),
+        pa.field("reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made the vectors of an index. Vectors of different weights or frames do not compare.
+
+    ``policy`` and ``count`` say which frames were read; ``version`` is this package's, for the record.
+    """
+
+    model: str
+    sha256: str
+    policy: str
+    count: int
+    version: str
+
+    def to_metadata(self) -> dict[str, str]:
+        return {f"clip2video.{key}": str(value) for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[bytes, bytes] | None) -> Provenance:
+        values = {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+        try:
+            fields = {name: values[f"clip2video.{name}"] for name in ("model", "sha256", "policy", "count", "version")}
+        except KeyError:
+            raise VideoIndexError("the table does not say which model made it; it is no index of c2v embed") from None
+        return cls(fields["model"], fields["sha256"], fields["policy"], int(fields["count"]), fields["version"])
+
+    def __str__(self) -> str:
+        return f"model {self.model!r} ({self.sha256[:12]}), {self.count} {self.policy} frames"
+
+    def check(self, other: Provenance, where: str) -> None:
+        """Raises VideoIndexError unless vectors of the two compare."""
+        if (self.sha256, self.policy, self.count) != (other.sha256, other.policy, other.count):
+            raise VideoIndexError(
+                f"{where} was made with {self}; this is {other}. "
+                "Use the model it was made with (--model), or another index (--index)"
+            )
+
+
+def videos_schema(dim: int, provenance: Provenance) -> pa.Schema:
+    """One row per video; ``start`` and ``end`` in seconds; ``vector`` has unit norm."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("sample_id", pa.string()),
+            pa.field("path", pa.string(), nullable=False),
+            pa.field("start", pa.float64()),
+            pa.field("end", pa.float64()),
+            pa.field("duration", pa.float64()),
+            pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
+            pa.field("captions", pa.list_(pa.string())),
+            pa.field("size", pa.int64()),
+            pa.field("mtime", pa.float64()),
+        ],
+        metadata=provenance.to_metadata(),
+    )

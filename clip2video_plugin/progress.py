@@ -1,0 +1,50 @@
+"""The progress bar of long runs, on standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from clip2video_plugin.embed import Report
+
+
+class Bar:
+    """A bar over ``total`` steps; call it with the number done and a note."""
+
+    def __init__(self, progress: Progress, task: int, total: int | None) -> None:
+        self._progress, self._task, self.total = progress, task, total
+
+    def __call__(self, done: int, note: str = "", total: int | None = None) -> None:
+        task = self._progress.tasks[self._task]
+        rate = f"{task.speed:.1f}/s" if task.speed else ""
+        if total is not None:
+            self.total = total
+        self._progress.update(self._progress.task_ids[self._task], completed=done, note=note, rate=rate, total=self.total)
+
+    def report(self, report: Report) -> None:
+        """Progress of an embedding run."""
+        self(report.done, f"[red]{len(report.failed)} failed[/]" if report.failed else "")
+
+
+@contextmanager
+def bar(title: str, total: int | None, *, quiet: bool = False) -> Iterator[Bar]:
+    """Shows a bar with rate and remaining time while the block runs; nothing where no one watches."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    ) as progress:
+        progress.add_task(title, total=total, note="", rate="")
+        yield Bar(progress, 0, total)

@@ -1,0 +1,74 @@
+"""A sentence to the videos it describes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clip2video_plugin.embed import provenance
+from clip2video_plugin.errors import CheckpointError, QueryError, VideoIndexError
+from clip2video_plugin.index import Hit, VideoIndex, open_index
+from clip2video_plugin.model.checkpoint import Model, find_checkpoint, load_model
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The hits of one query, best first. ``searched`` is the number of videos in the index."""
+
+    query: str
+    model: str
+    searched: int
+    hits: list[Hit]
+
+
+def search(
+    query: str,
+    *,
+    index: str | Path | VideoIndex | None = None,
+    model: str | Path | Model | None = None,
+    k: int = 10,
+    weight: float | None = None,
+    device: str | None = None,
+) -> SearchResult:
+    """Finds the k videos that fit a sentence best.
+
+    Args:
+        query: what happens in the video, in words.
+        index: URI of an index or an open one; $C2V_INDEX or ./c2v-index by default.
+        model: name or folder of the checkpoint that made the index, or a loaded one; by default the one that
+            the index names.
+        k: most hits to give.
+        weight: share in [0, 1] of the global vector against the aligned one; the model's own by default.
+
+    Raises:
+        QueryError: the query is empty, or k is below 1.
+        VideoIndexError: there is no index, or it was made with other weights.
+    """
+    if not isinstance(query, str) or not query.strip():
+        raise QueryError(f"the query {query!r} is empty; describe what happens in the video")
+    if k < 1:
+        raise QueryError(f"k is {k}; it must be at least 1")
+    opened = index if isinstance(index, VideoIndex) else open_index(index)
+    loaded = model if isinstance(model, Model) else load_for(opened, model, device)
+    text = loaded.encode_captions([query])
+    vector = (text.vector if weight is None else text.at_weight(weight))[0].numpy()
+    return SearchResult(query, loaded.name, opened.count(), opened.search(vector, k))
+
+
+def load_for(index: VideoIndex, model: str | Path | None = None, device: str | None = None) -> Model:
+    """The model that made an index.
+
+    Raises:
+        VideoIndexError: it is not installed, or the one of its name, or the one given, has other weights.
+    """
+    made = index.provenance
+    if model is None:
+        try:
+            find_checkpoint(made.model)
+        except CheckpointError:
+            raise VideoIndexError(
+                f"index {index.uri} was made with {made}, which is not installed; name its checkpoint folder (--model)"
+            ) from None
+    loaded = load_model(model if model is not None else made.model, device=device)
+    made.check(provenance(loaded), f"index {index.uri}")
+    return loaded

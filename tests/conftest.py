@@ -1,0 +1,86 @@
+"""What all tests share: a FiftyOne database of their own, generated videos, the embedded model."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+# With the repository root on sys.path, the folder datasets/ would shadow Hugging Face's package.
+ROOT = Path(__file__).parent.parent
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+
+_HOME = Path(tempfile.mkdtemp(prefix="c2v-tests-"))
+os.environ.update(
+    FIFTYONE_DATABASE_DIR=str(_HOME / "database"),
+    FIFTYONE_CONFIG_PATH=str(_HOME / "fiftyone.json"),
+    FIFTYONE_PLUGINS_DIR=str(_HOME / "plugins"),
+    FIFTYONE_DATABASE_VALIDATION="false",
+    FIFTYONE_DO_NOT_TRACK="true",
+    FIFTYONE_SHOW_PROGRESS_BARS="false",
+    C2V_MODELS=str(_HOME / "models"),
+    C2V_DEMO=str(_HOME / "demo"),
+)
+os.environ.pop("FIFTYONE_DATABASE_URI", None)
+os.environ.pop("C2V_INDEX", None)
+(_HOME / "plugins").mkdir()
+
+import shutil  # noqa: E402
+import subprocess  # noqa: E402
+
+import pytest  # noqa: E402
+
+SHARED = ROOT.parent / "shared"
+C2V = [sys.executable, "-m", "clip2video_plugin.cli"]
+
+
+def pytest_sessionfinish():
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def shared_videos():
+    """Real clips, good and broken, where the checkout has them."""
+    folder = SHARED / "videos"
+    if not folder.is_dir():
+        pytest.skip("no ../shared/videos beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model():
+    from clip2video_plugin import load_model
+
+    return load_model(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A folder of 24 generated videos of unseen things, and the scene of each."""
+    from clip2video_plugin.shapes import held_out_scenes, write_videos
+
+    folder = tmp_path_factory.mktemp("world")
+    scenes = held_out_scenes(24, seed=3)
+    write_videos(folder, scenes)
+    return folder, scenes
+
+
+@pytest.fixture(scope="session")
+def world_index(world, model, tmp_path_factory):
+    """An index of the generated videos; not to be written to."""
+    from clip2video_plugin import embed_videos
+
+    uri = tmp_path_factory.mktemp("world-index")
+    embed_videos([world[0]], index=uri, model=model)
+    return uri
+
+
+@pytest.fixture
+def c2v(tmp_path):
+    """Runs the command line in a process of its own, in an empty folder."""
+
+    def run(*args, **kwargs):
+        return subprocess.run(
+            [*C2V, *map(str, args)], capture_output=True, text=True, cwd=kwargs.pop("cwd", tmp_path), timeout=300, **kwargs
+        )
+
+    return run
