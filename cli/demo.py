@@ -34,5 +34,7 @@ def demo(
     if not app:
         console.print("See the videos and search them in the FiftyOne App:  [bold]c2v demo --app[/]")
         return
-    console.print(f"The App is at [bold]http://{address}:{port}[/]  Press the magnifier and type a sentence. Ctrl-C ends it.")
+    console.print(
+        f"The App is at [bold]http://{address}:{port}[/]  Press the magnifier and type a sentence. Ctrl-C ends it."
+    )
     open_app(folder, port=port, address=address)

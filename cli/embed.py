@@ -10,18 +10,26 @@ from typing import Annotated, Optional
 
 import typer
 
-INDEX = typer.Option("--index", "-i", help="Index folder or LanceDB URI.", envvar="C2V_INDEX", show_default="./c2v-index")
-MODEL = typer.Option("--model", "-m", help="Name or folder of a checkpoint (see: c2v models list).", show_default="shapes")
+INDEX = typer.Option(
+    "--index", "-i", help="Index folder or LanceDB URI.", envvar="C2V_INDEX", show_default="./c2v-index"
+)
+MODEL = typer.Option(
+    "--model", "-m", help="Name or folder of a checkpoint (see: c2v models list).", show_default="shapes"
+)
 DEVICE = typer.Option("--device", help="cpu, cuda, cuda:1, mps.", show_default="the best there is")
 
 
 def embed(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Videos, folders of videos, folders of frames.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Videos, folders of videos, folders of frames.")
+    ],
     index: Annotated[Optional[str], INDEX] = None,
     model: Annotated[Optional[str], MODEL] = None,
     device: Annotated[Optional[str], DEVICE] = None,
     batch_size: Annotated[Optional[int], typer.Option(min=1, help="Videos encoded at once.")] = None,
-    workers: Annotated[Optional[int], typer.Option(min=1, help="Decoding threads.", show_default="one per core")] = None,
+    workers: Annotated[
+        Optional[int], typer.Option(min=1, help="Decoding threads.", show_default="one per core")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> None:
@@ -54,7 +62,10 @@ def embed(
         fields = ("embedded", "skipped", "failed", "seconds")
         print(json.dumps({name: asdict(report)[name] for name in fields}, indent=2))
     else:
-        print(f"{report.embedded} embedded, {report.skipped} unchanged, {len(report.failed)} failed, {report.seconds:.1f} s")
+        print(
+            f"{report.embedded} embedded, {report.skipped} unchanged, {len(report.failed)} failed, "
+            f"{report.seconds:.1f} s"
+        )
         for failure in report.failed:
             print(f"  failed: {failure.path}: {failure.reason}")
         if not videos:

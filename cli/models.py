@@ -23,7 +23,9 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one 
 
     installed = installed_checkpoints()
     if as_json:
-        released = [{"name": r.name, "file": r.file, "recall_at_1": r.recall, "published_at": RELEASED_AT} for r in RELEASED]
+        released = [
+            {"name": r.name, "file": r.file, "recall_at_1": r.recall, "published_at": RELEASED_AT} for r in RELEASED
+        ]
         print(json.dumps({"installed": {n: str(p) for n, p in installed.items()}, "released": released}, indent=2))
         return
     console = Console()

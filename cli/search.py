@@ -14,11 +14,15 @@ from clip2video_plugin.cli.embed import DEVICE, INDEX, MODEL
 def search(
     query: Annotated[str, typer.Argument(help="What happens in the video, in words.")],
     index: Annotated[Optional[str], INDEX] = None,
-    model: Annotated[Optional[str], typer.Option("--model", "-m", help=MODEL.help, show_default="the index's own")] = None,
+    model: Annotated[
+        Optional[str], typer.Option("--model", "-m", help=MODEL.help, show_default="the index's own")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Most videos to show.")] = 10,
     weight: Annotated[
         Optional[float],
-        typer.Option(min=0, max=1, help="Share of the global vector against the aligned one.", show_default="the model's"),
+        typer.Option(
+            min=0, max=1, help="Share of the global vector against the aligned one.", show_default="the model's"
+        ),
     ] = None,
     device: Annotated[Optional[str], DEVICE] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,

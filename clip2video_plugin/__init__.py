@@ -24,7 +24,20 @@ _HOMES = {
     "search": "query",
     "compute_clip2video": "app",
 }
-__all__ = list(_HOMES)
+__all__ = [
+    "CheckpointError",
+    "Clip2VideoError",
+    "Frames",
+    "QueryError",
+    "VideoIndexError",
+    "VideoReadError",
+    "compute_clip2video",
+    "embed_videos",
+    "load_model",
+    "open_index",
+    "read_frames",
+    "search",
+]
 
 if TYPE_CHECKING:
     from clip2video_plugin.app import compute_clip2video

@@ -231,9 +231,7 @@ def _decoded(todo: Iterator[tuple[Item, Stamp]], model: Model, workers: int, win
 
     def read(item: Item) -> Frames | VideoReadError:
         try:
-            return read_quietly(
-                item.path, policy=POLICY, count=model.config.max_frames, size=model.config.image_size
-            )
+            return read_quietly(item.path, policy=POLICY, count=model.config.max_frames, size=model.config.image_size)
         except VideoReadError as error:
             return error
         except Exception as error:  # one strange file must not end a run over a million

@@ -24,7 +24,9 @@ class Bar:
         rate = f"{task.speed:.1f}/s" if task.speed else ""
         if total is not None:
             self.total = total
-        self._progress.update(self._progress.task_ids[self._task], completed=done, note=note, rate=rate, total=self.total)
+        self._progress.update(
+            self._progress.task_ids[self._task], completed=done, note=note, rate=rate, total=self.total
+        )
 
     def report(self, report: Report) -> None:
         """Progress of an embedding run."""

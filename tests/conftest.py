@@ -1,6 +1,8 @@
 """What all tests share: a FiftyOne database of their own, generated videos, the embedded model."""
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -23,18 +25,14 @@ os.environ.update(
 os.environ.pop("FIFTYONE_DATABASE_URI", None)
 os.environ.pop("C2V_INDEX", None)
 (_HOME / "plugins").mkdir()
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)  # before fiftyone's own, so it runs after that
 
-import shutil  # noqa: E402
 import subprocess  # noqa: E402
 
 import pytest  # noqa: E402
 
 SHARED = ROOT.parent / "shared"
 C2V = [sys.executable, "-m", "clip2video_plugin.cli"]
-
-
-def pytest_sessionfinish():
-    shutil.rmtree(_HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +78,12 @@ def c2v(tmp_path):
 
     def run(*args, **kwargs):
         return subprocess.run(
-            [*C2V, *map(str, args)], capture_output=True, text=True, cwd=kwargs.pop("cwd", tmp_path), timeout=300, **kwargs
+            [*C2V, *map(str, args)],
+            capture_output=True,
+            text=True,
+            cwd=kwargs.pop("cwd", tmp_path),
+            timeout=300,
+            **kwargs,
         )
 
     return run

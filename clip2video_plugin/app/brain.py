@@ -85,15 +85,16 @@ def _results(
 ) -> Clip2VideoSimilarityIndex:
     """The run of a key, registered when it is new."""
     if dataset.has_brain_run(brain_key):
-        results = dataset.load_brain_results(brain_key)
-        if not isinstance(results, Clip2VideoSimilarityIndex):
+        existing = dataset.load_brain_results(brain_key)
+        if not isinstance(existing, Clip2VideoSimilarityIndex):
             raise Clip2VideoError(f"brain key {brain_key!r} is taken by another kind of run; choose another key")
-        if index is not None and _absolute(index) != results.config.uri:
+        uri = existing.config.uri
+        if index is not None and _absolute(index) != uri:
             raise VideoIndexError(
-                f"brain key {brain_key!r} keeps its vectors in {results.config.uri}; delete_brain_run() it to move them"
+                f"brain key {brain_key!r} keeps its vectors in {uri}; delete_brain_run() it to move them"
             )
-        results.table.provenance.check(provenance(model), f"brain key {brain_key!r}")
-        return results
+        existing.table.provenance.check(provenance(model), f"brain key {brain_key!r}")
+        return existing
     uri = _absolute(index if index is not None else default_uri())
     table = f"brain_{dataset._doc.id}_{brain_key}"
     VideoIndex.create(uri, model.config.vector_dim, provenance(model), table=table)
@@ -102,7 +103,7 @@ def _results(
     )
     method = config.build()
     method.register_run(dataset, brain_key, overwrite=False)
-    results = method.initialize(dataset, brain_key)
+    results: Clip2VideoSimilarityIndex = method.initialize(dataset, brain_key)
     method.save_run_results(dataset, brain_key, results)
     return results
 

@@ -19,10 +19,11 @@ def video_metadata(path: str | Path) -> fo.VideoMetadata | None:
     try:
         with open_video(Path(path)) as (container, stream):
             rate = float(stream.average_rate or stream.guessed_rate or 0) or None
+            duration: float | None = None
             if stream.duration is not None and stream.time_base is not None:
                 duration = float(stream.duration * stream.time_base)
-            else:
-                duration = container.duration / 1_000_000 if container.duration else None
+            elif container.duration:
+                duration = container.duration / 1_000_000
             frames = stream.frames or (round(duration * rate) if duration and rate else None)
             return fo.VideoMetadata(
                 size_bytes=os.path.getsize(path),

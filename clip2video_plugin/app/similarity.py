@@ -71,12 +71,17 @@ class Clip2VideoSimilarity(fbs.Similarity):  # type: ignore[misc]
     def initialize(self, samples: foc.SampleCollection, brain_key: str) -> Clip2VideoSimilarityIndex:
         return Clip2VideoSimilarityIndex(samples, self.config, brain_key, backend=self)
 
+    def cleanup(self, samples: foc.SampleCollection, brain_key: str) -> None:
+        """Drops the table of a run that is being deleted."""
+        self.initialize(samples, brain_key).cleanup()
+
 
 class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
     """One row per video sample, ``id`` being the sample's id."""
 
     def __init__(self, samples: Any, config: Any, brain_key: str, backend: Any = None) -> None:
         super().__init__(samples, config, brain_key, backend=backend)
+        self._model: Clip2VideoModel | None = None
         self._opened: VideoIndex | None = None
 
     @property
@@ -91,7 +96,8 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
                 self._opened = VideoIndex.open(self.config.uri, table=self.config.table_name)
             except VideoIndexError as error:
                 raise VideoIndexError(
-                    f"the vectors of brain key {self.key!r} are gone ({error}); delete_brain_run() it and compute it again"
+                    f"the vectors of brain key {self.key!r} are gone ({error}); "
+                    "delete_brain_run() it and compute it again"
                 ) from None
         return self._opened
 
@@ -276,7 +282,9 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
             hits = self.table.search(vector, k, ids=list(clips), furthest=reverse)
             return [(clip, hit.score) for hit in hits for clip in clips[hit.id]][:k]
         if view._is_frames or view._is_patches:
-            raise QueryError("this view shows frames or patches; CLIP2Video ranks whole videos: search the dataset instead")
+            raise QueryError(
+                "this view shows frames or patches; CLIP2Video ranks whole videos: search the dataset instead"
+            )
         ids = list(view.values("id")) if self.has_view else None
         hits = self.table.search(vector, k, ids=ids, furthest=reverse)
         return [(hit.id, hit.score) for hit in self._alive(hits)]

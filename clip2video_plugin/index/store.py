@@ -143,7 +143,7 @@ class VideoIndex:
     def drop(self) -> None:
         """Removes the whole table."""
         with _plain_errors(self.uri):
-            self._connection.drop_table(self._table.name, ignore_missing=True)
+            self._connection.drop_table(self._table.name)
 
     def finish(self) -> None:
         """After an ingest: builds the indexes that pay, and folds new rows into those that exist."""
@@ -198,7 +198,9 @@ class VideoIndex:
             furthest: give the smallest products instead, worst first.
         """
         if vector.shape != (self.dim,):
-            raise VideoIndexError(f"the query vector has shape {vector.shape}; this index holds vectors of {self.dim} numbers")
+            raise VideoIndexError(
+                f"the query vector has shape {vector.shape}; this index holds vectors of {self.dim} numbers"
+            )
         query = np.asarray(-vector if furthest else vector, np.float32)
         if ids is not None and len(ids) == 0:
             return []
@@ -240,9 +242,7 @@ class VideoIndex:
 def _connect(uri: str) -> lancedb.DBConnection:
     local = "://" not in uri
     with _plain_errors(uri):
-        return lancedb.connect(
-            Path(uri).expanduser() if local else uri, read_consistency_interval=timedelta(seconds=0)
-        )
+        return lancedb.connect(Path(uri).expanduser() if local else uri, read_consistency_interval=timedelta(seconds=0))
 
 
 def _exists(connection: lancedb.DBConnection, table: str) -> bool:

@@ -138,7 +138,9 @@ def load_model(model: str | Path | None = None, *, device: str | torch.device | 
     network.load_state_dict({key: value.float() for key, value in weights.items()}, assign=True)
     tokenizer = load_tokenizer((folder / TOKENIZER).read_text(encoding="utf-8"))
     if tokenizer.get_vocab_size() != config.vocab_size:
-        raise CheckpointError(f"{folder}: tokenizer has {tokenizer.get_vocab_size()} tokens, the network {config.vocab_size}")
+        raise CheckpointError(
+            f"{folder}: tokenizer has {tokenizer.get_vocab_size()} tokens, the network {config.vocab_size}"
+        )
     place = torch.device(device) if device is not None else best_device()
     try:
         network = network.to(place).eval()

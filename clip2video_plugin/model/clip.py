@@ -33,7 +33,8 @@ class ImageTower(nn.Module):
         x = x.flatten(2).transpose(1, 2)  # [N, P, W]
         x = torch.cat([self.class_embedding.expand(x.shape[0], 1, -1), x], dim=1)  # [N, 1+P, W]
         x = self.transformer(self.ln_pre(x + self.positional_embedding))  # [N, 1+P, W]
-        return (self.ln_post(x[:, 0]) @ self.proj).float()  # [N, D]
+        features: Tensor = self.ln_post(x[:, 0]) @ self.proj  # [N, D]
+        return features.float()
 
 
 class TextTower(nn.Module):

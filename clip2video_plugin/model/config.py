@@ -66,7 +66,11 @@ class ModelConfig:
             raise CheckpointError(
                 f"config: image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
             )
-        for width, heads in (("vision_width", "vision_heads"), ("text_width", "text_heads"), ("embed_dim", "temporal_heads")):
+        for width, heads in (
+            ("vision_width", "vision_heads"),
+            ("text_width", "text_heads"),
+            ("embed_dim", "temporal_heads"),
+        ):
             if sizes[width] % sizes[heads]:
                 raise CheckpointError(f"config: {width} {sizes[width]} is not a multiple of {heads} {sizes[heads]}")
         if not 0.0 <= self.center_weight <= 1.0:

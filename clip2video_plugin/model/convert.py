@@ -82,7 +82,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if _is_torchscript(path):
             # The archive is read by the TorchScript loader, which builds tensors and no Python objects.
-            state: Any = torch.jit.load(str(path), map_location="cpu").state_dict()
+            state: Any = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -143,7 +143,8 @@ def initialise_from_clip(state: Mapping[str, Tensor], *, seed: int = 0, centers:
             "temporal blocks cannot be taken from this CLIP"
         )
     layers = min(TEMPORAL_LAYERS, sizes["text_layers"])
-    config = ModelConfig(**sizes, temporal_layers=layers, temporal_heads=sizes["text_heads"], centers=centers)
+    temporal = {"temporal_layers": layers, "temporal_heads": sizes["text_heads"], "centers": centers}
+    config = ModelConfig.from_dict(sizes | temporal)
     with torch.device("meta"):
         shapes = {key: tuple(value.shape) for key, value in Clip2Video(config).state_dict().items()}
     names = {key: reference_key(key) for key in shapes}

@@ -50,7 +50,11 @@ RELEASED_AT = "https://github.com/CryhanFang/CLIP2Video"
 
 
 def fetch(
-    name: str, *, url: str | None = None, sha256: str | None = None, progress: Callable[[int, int | None], None] | None = None
+    name: str,
+    *,
+    url: str | None = None,
+    sha256: str | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Path:
     """Downloads a published weight file to the models folder and returns its path.
 

@@ -54,7 +54,8 @@ class Attention(nn.Module):
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [B, N, 3C]
         q, k, v = qkv.view(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)  # 3 x [B, H, N, C/H]
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal)  # [B, H, N, C/H]
-        return self.out_proj(y.transpose(1, 2).reshape(b, n, c))  # type: ignore[no-any-return]  # [B, N, C]
+        out: Tensor = self.out_proj(y.transpose(1, 2).reshape(b, n, c))  # [B, N, C]
+        return out
 
 
 class ResidualBlock(nn.Module):
@@ -69,7 +70,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:
         x = x + self.attn(self.ln_1(x), bias=bias, causal=causal)  # [B, N, C]
-        return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]  # [B, N, C]
+        out: Tensor = x + self.mlp(self.ln_2(x))  # [B, N, C]
+        return out
 
 
 class Transformer(nn.Module):

@@ -11,6 +11,7 @@ vectors and s, s' the caption's. Neither side reads the other, so a video is one
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -41,7 +42,7 @@ class VideoEmbedding:
         """The stored vector, unit norm: [B, 2D] with alignment block, else [B, D]."""
         if self.aligned_vector is None:
             return self.global_vector
-        return torch.cat([self.global_vector, self.aligned_vector], dim=-1) * 0.5**0.5
+        return torch.cat([self.global_vector, self.aligned_vector], dim=-1) * math.sqrt(0.5)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class TextEmbedding:
             raise Clip2VideoError(f"weight is {weight}; it must lie in [0, 1]")
         if self.aligned_vector is None:
             return self.global_vector
-        return torch.cat([weight * self.global_vector, (1 - weight) * self.aligned_vector], dim=-1) * 2**0.5
+        return torch.cat([weight * self.global_vector, (1 - weight) * self.aligned_vector], dim=-1) * math.sqrt(2)
 
 
 class Clip2Video(nn.Module):
@@ -77,7 +78,9 @@ class Clip2Video(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
         if config.temporal != "mean":
             self.frame_positions = nn.Embedding(config.context_length, config.embed_dim)
-            self.temporal = Transformer(config.embed_dim, config.temporal_layers, config.temporal_heads, eps=TEMPORAL_EPS)
+            self.temporal = Transformer(
+                config.embed_dim, config.temporal_layers, config.temporal_heads, eps=TEMPORAL_EPS
+            )
             nn.init.normal_(self.frame_positions.weight, std=0.02)
         if config.temporal == "difference":
             self.difference = TemporalDifference(config)
@@ -120,12 +123,12 @@ class Clip2Video(nn.Module):
         images = frames[valid] if padded else frames.flatten(0, 1)  # [M, 3, R, R], M valid frames
         if padded:
             images = torch.cat([images, images.new_zeros(1, 3, side, side)])  # [M+1, 3, R, R]
-        features = self.image(images)  # [M(+1), D]
+        features: Tensor = self.image(images)  # [M(+1), D]
         if not padded:
-            return features.view(*frames.shape[:2], -1)  # type: ignore[no-any-return]  # [B, F, D]
+            return features.view(*frames.shape[:2], -1)  # [B, F, D]
         # Row of each frame in `features`: its rank among the valid ones, or the padding row M.
         rows = torch.where(valid, valid.flatten().cumsum(0).view_as(valid) - 1, len(features) - 1)  # [B, F]
-        return features[rows]  # type: ignore[no-any-return]  # [B, F, D]
+        return features[rows]  # [B, F, D]
 
     def embed_features(self, features: Tensor, frame_mask: Tensor) -> VideoEmbedding:
         """Everything after the image tower: features [B, F, D], frame_mask [B, F]."""
@@ -167,7 +170,11 @@ class Clip2Video(nn.Module):
 
     def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> TextEmbedding:
         """Embeds T captions: token_ids [T, L] and token_mask [T, L] as ``tokenize`` makes them."""
-        if token_ids.ndim != 2 or token_ids.shape != token_mask.shape or token_ids.shape[1] > self.config.context_length:
+        if (
+            token_ids.ndim != 2
+            or token_ids.shape != token_mask.shape
+            or token_ids.shape[1] > self.config.context_length
+        ):
             raise Clip2VideoError(
                 f"token_ids have shape {tuple(token_ids.shape)} and token_mask {tuple(token_mask.shape)}; "
                 f"expected both [T, L] with L at most {self.config.context_length}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from clip2video_plugin.errors import CheckpointError
-from clip2video_plugin.model.config import ModelConfig
+from clip2video_plugin.model.config import Alignment, Difference, ModelConfig
 from clip2video_plugin.model.network import Clip2Video
 
 # (our prefix, the reference's prefix), the first match wins
@@ -27,8 +26,8 @@ RENAMES = (
     ("alignment.centers", "emb_center"),
     ("alignment.clip_transformer.", "actionClip."),
 )
-DIFFERENCES: dict[str, Any] = {"sigmoid_mlp": "mlp", "sigmoid_selfA": "attention"}
-ALIGNMENTS: dict[str, Any] = {"TAB": "clips", "TAB_TDB": "difference"}
+DIFFERENCES: dict[str, Difference] = {"sigmoid_mlp": "mlp", "sigmoid_selfA": "attention"}
+ALIGNMENTS: dict[str, Alignment] = {"TAB": "clips", "TAB_TDB": "difference"}
 HEAD_WIDTH = 64
 
 
@@ -146,7 +145,7 @@ def _config(
         if value not in ("", allowed):
             raise CheckpointError(f"{option} is {value!r}; allowed are '' and {allowed!r}")
     sequence = sim_type == "seqTransf"
-    alignment = ALIGNMENTS.get(center_proj, "frames") if center_type == "TAB" else "none"
+    alignment: Alignment = ALIGNMENTS.get(center_proj, "frames") if center_type == "TAB" else "none"
     sizes = clip_sizes(state)
     if alignment != "none":
         sizes["centers"] = _tensor(state, "weight_center", 2).shape[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import html
+import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -59,7 +60,7 @@ def train_tokenizer(captions: Iterable[str], vocab_size: int) -> Tokenizer:
     for token in [*(symbol + WORD_END for symbol in symbols), START, END]:  # specials last: END has the largest id
         vocab.setdefault(token, len(vocab))
     model = learner.model
-    merges = [tuple(pair) for pair in _merges(model)]
+    merges = _merges(model)
     return _tokenizer(BPE(vocab=vocab, merges=merges, end_of_word_suffix=WORD_END, unk_token=END))
 
 
@@ -100,7 +101,7 @@ def tokenize(captions: Sequence[str], tokenizer: Tokenizer, max_words: int) -> t
 
 def _tokenizer(model: BPE, *, special: bool = True) -> Tokenizer:
     tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = PreSequence(  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = PreSequence(
         [Split(WORDS, behavior="removed", invert=True), ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     if special:
@@ -115,8 +116,7 @@ def _byte_symbols() -> list[str]:
     return [chr(byte) for byte in shown] + [chr(256 + n) for n in range(len(hidden))]
 
 
-def _merges(model: BPE) -> list[list[str]]:
-    import json
-
-    merges: list[str | list[str]] = json.loads(Tokenizer(model).to_str())["model"]["merges"]
-    return [pair.split(" ") if isinstance(pair, str) else pair for pair in merges]
+def _merges(model: BPE) -> list[tuple[str, str]]:
+    """The merges that a trained model holds; the library shows them only in its serialised form."""
+    pairs: list[list[str]] = json.loads(Tokenizer(model).to_str())["model"]["merges"]
+    return [(left, right) for left, right in pairs]

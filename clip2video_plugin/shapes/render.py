@@ -36,7 +36,10 @@ def outline(shape: str, state: State) -> list[tuple[float, float]]:
     turn = math.radians(state.angle)
     cos, sin = math.cos(turn), math.sin(turn)
     r = state.radius * DRAWN
-    return [(state.x * DRAWN + r * (x * cos - y * sin), state.y * DRAWN + r * (x * sin + y * cos)) for x, y in OUTLINES[shape]]
+    return [
+        (state.x * DRAWN + r * (x * cos - y * sin), state.y * DRAWN + r * (x * sin + y * cos))
+        for x, y in OUTLINES[shape]
+    ]
 
 
 def _round(count: int, radii: Sequence[float], start: float = -90.0) -> list[tuple[float, float]]:
@@ -45,7 +48,7 @@ def _round(count: int, radii: Sequence[float], start: float = -90.0) -> list[tup
 
 
 _T = 0.33
-OUTLINES = {
+OUTLINES: dict[str, list[tuple[float, float]]] = {
     "square": [(-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8)],
     "circle": _round(40, [0.9]),
     "triangle": [(0, -1), (0.85, 0.75), (-0.85, 0.75)],

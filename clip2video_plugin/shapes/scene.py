@@ -121,7 +121,10 @@ def _state(actions: list[str | None], path: Path, time: float) -> tuple[float, f
     x = y = 0.0
     # The size before the first change of size, and the angle before the first turn, are those it departs from.
     scale = next((SMALL if a == "grow" else BIG for a in actions if a in ("grow", "shrink")), 1.0)
-    angle = next((-path.turn / 2 if a == "clockwise" else path.turn / 2 for a in actions if a in ("clockwise", "anticlockwise")), 0.0)
+    angle = next(
+        (-path.turn / 2 if a == "clockwise" else path.turn / 2 for a in actions if a in ("clockwise", "anticlockwise")),
+        0.0,
+    )
     visible = next((a == "disappear" for a in actions if a in ("appear", "disappear")), True)
     for number, action in enumerate(actions):
         progress = (time * len(actions) - number - HOLD) / (1 - 2 * HOLD)
@@ -165,9 +168,9 @@ def scenes(seed: int, *, held_out: bool = False) -> Iterator[Scene]:
 
 
 def held_out_scenes(count: int, seed: int) -> list[Scene]:
-    """``count`` scenes of distinct meaning over pairs unseen in training, in groups of four that differ by motion alone."""
+    """``count`` scenes of distinct meaning over pairs unseen in training, in fours that differ by motion alone."""
     random = Random(f"shapes-test:{seed}")
-    pairs, seen, out = _pairs(True), set(), list[Scene]()
+    pairs, seen, out = _pairs(True), set[object](), list[Scene]()
     while len(out) < count:
         kind = random.choices(list(HELD_OUT_KINDS), list(HELD_OUT_KINDS.values()))[0]
         things = _things(kind, pairs, random)
@@ -226,7 +229,9 @@ def _scene(things: tuple[Thing, ...], phases: tuple[Phase, ...], random: Random)
         )
 
     background = random.getrandbits(32)
-    tries = [Scene(things, phases, tuple(path() for _ in things), background) for _ in range(5 if len(things) > 1 else 1)]
+    tries = [
+        Scene(things, phases, tuple(path() for _ in things), background) for _ in range(5 if len(things) > 1 else 1)
+    ]
     return min(tries, key=_overlap)
 
 

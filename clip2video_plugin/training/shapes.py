@@ -26,7 +26,6 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from clip2video_plugin.model import Clip2Video, ModelConfig, tokenize
 from clip2video_plugin.model.checkpoint import save_checkpoint
-from clip2video_plugin.model.network import VideoEmbedding
 from clip2video_plugin.model.tokenizer import train_tokenizer
 from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
 from clip2video_plugin.shapes import Scene, caption, render, scenes
@@ -100,7 +99,9 @@ def normalised(pixels: Tensor) -> Tensor:
     return (pixels.permute(0, 1, 4, 2, 3).float() / 255 - mean) / std
 
 
-def train(out: Path, *, minutes: float, seed: int, batch: int = 32, rate: float = 1e-3, config: ModelConfig = CONFIG) -> None:
+def train(
+    out: Path, *, minutes: float, seed: int, batch: int = 32, rate: float = 1e-3, config: ModelConfig = CONFIG
+) -> None:
     """Trains for a time budget (the schedule follows the clock) and writes a float16 checkpoint to ``out``."""
     torch.manual_seed(seed)
     random = Random(seed)
@@ -132,14 +133,19 @@ def train(out: Path, *, minutes: float, seed: int, batch: int = 32, rate: float 
         if not torch.isfinite(loss):
             raise FloatingPointError(f"step {step}: the loss is {loss.item()}")
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         with torch.no_grad():
             network.logit_scale.clamp_(max=math.log(100))
         if step % 50 == 0:
             hits = (text.vector @ video.vector.T).argmax(dim=1).eq(torch.arange(2 * batch)).float().mean()
-            row = {"step": step, "minutes": round(share * minutes, 2), "loss": round(loss.item(), 4), "batch R@1": round(hits.item(), 3)}
+            row = {
+                "step": step,
+                "minutes": round(share * minutes, 2),
+                "loss": round(loss.item(), 4),
+                "batch R@1": round(hits.item(), 3),
+            }
             print(json.dumps(row), flush=True)
         if step % 1000 == 999:
             save_checkpoint(out, network, tokenizer, half=True)

@@ -46,7 +46,9 @@ def check_readable(path: Path) -> None:
 
 
 @contextmanager
-def open_video(path: Path, threads: int = 1) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
+def open_video(
+    path: Path, threads: int = 1
+) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
     """The container and its first real video stream.
 
     ``threads`` decode it, 0 for FFmpeg's choice. Many videos at once are faster with one thread

@@ -19,7 +19,6 @@ from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.video.pyav_reader import Decoded, Picker, scan
 
 
-
 def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded | None:
     """As the PyAV reader's ``decode``; None for files where decord is not proved exact.
 

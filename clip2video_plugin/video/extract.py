@@ -107,7 +107,9 @@ def _extract(video: Path, folder: Path, options: dict[str, Any]) -> bool:
     if all(note.get(key) == value for key, value in wanted.items()):
         return False
     if folder.exists() and not note:
-        raise VideoReadError(video, f"{folder} exists and was not written by c2v frames; remove it or choose another output")
+        raise VideoReadError(
+            video, f"{folder} exists and was not written by c2v frames; remove it or choose another output"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".c2v-", dir=folder.parent))
     try:

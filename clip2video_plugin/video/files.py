@@ -11,7 +11,7 @@ from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.video.image_folder import IMAGES, NOTE, images_in
 
 EXTENSIONS = frozenset(
-    f".{e}" for e in "mp4 m4v mov mkv webm avi ts mpg mpeg wmv flv gif 3gp".split()
+    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".wmv", ".flv", ".gif", ".3gp"]
 )
 FRAME_NAME = re.compile(r"\d+\.\w+")
 

@@ -145,9 +145,7 @@ def decode(
     return pyav_reader.decode(path, pick, convert), "pyav"
 
 
-def picker(
-    policy: str, *, count: int, fps: float | None, start: float | None, end: float | None
-) -> pyav_reader.Picker:
+def picker(policy: str, *, count: int, fps: float | None, start: float | None, end: float | None) -> pyav_reader.Picker:
     """The function from a video's frame times and duration to the indices that the policy takes."""
     if policy not in POLICIES:
         raise Clip2VideoError(f"policy is {policy!r}; allowed are {', '.join(POLICIES)}")

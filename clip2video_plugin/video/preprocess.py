@@ -27,7 +27,8 @@ def resize_and_crop(image: Image.Image | NDArray[np.uint8], size: int) -> NDArra
 def normalise(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 [..., size, size, 3] -> float32 [..., 3, size, size], CLIP's mean and deviation taken out."""
     scaled = pixels.astype(np.float32) / np.float32(255)
-    normal = (scaled - np.asarray(CLIP_MEAN, np.float32)) / np.asarray(CLIP_STD, np.float32)
+    mean, std = np.asarray(CLIP_MEAN, np.float32), np.asarray(CLIP_STD, np.float32)
+    normal: NDArray[np.float32] = (scaled - mean) / std
     return np.moveaxis(normal, -1, -3)
 
 

@@ -8,6 +8,7 @@ did not tell the truth (hidden frames, damage, missing times) and every frame is
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +28,20 @@ from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.video.container import open_video
 
 # Codecs whose key frames are marked reliably, so that decoding may start at one.
-SEEKABLE = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "msmpeg4v3", "wmv2", "flv1"}
+SEEKABLE = {
+    "h264",
+    "hevc",
+    "vp8",
+    "vp9",
+    "av1",
+    "mpeg4",
+    "mpeg2video",
+    "mpeg1video",
+    "mjpeg",
+    "msmpeg4v3",
+    "wmv2",
+    "flv1",
+}
 # Codecs whose decoder drops unreferenced frames on request without harm to the others.
 DROPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"}
 
@@ -162,10 +176,8 @@ def _decode(path: Path, plan: Presentation, wanted: list[int], convert: Callable
                     return out
                 until = None
                 context.flush_buffers()
-        try:
+        with contextlib.suppress(av.error.FFmpegError):
             take(context.decode(None))
-        except av.error.FFmpegError:
-            pass
     return out
 
 
@@ -212,7 +224,7 @@ def _timeline(pts: list[int], last_length: int, stream: av.video.stream.VideoStr
 
 def _packets(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream, problems: list[str]
-) -> Iterator[av.Packet]:
+) -> Iterator[Any]:
     """Packets with data; a damaged container ends early and leaves a note in ``problems``."""
     source = container.demux(stream)
     while True:

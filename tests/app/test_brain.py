@@ -73,7 +73,10 @@ def test_a_view_restricts_the_search(indexed, world):
 def test_a_clips_view_is_ranked_by_its_videos(indexed, world):
     for sample in indexed:
         sample["events"] = fo.TemporalDetections(
-            detections=[fo.TemporalDetection(label="half", support=[1, 12]), fo.TemporalDetection(label="half", support=[13, 24])]
+            detections=[
+                fo.TemporalDetection(label="half", support=[1, 12]),
+                fo.TemporalDetection(label="half", support=[13, 24]),
+            ]
         )
         sample.save()
     clips = indexed.to_clips("events")

@@ -112,7 +112,8 @@ def test_vectors_and_logits_equal_the_reference(variant):
         close(video.aligned_vector, f"{variant}/fixed/video_tab", 2e-6)
         close(text.aligned_vector, f"{variant}/fixed/text_tab", 2e-6)
     else:
-        assert video.aligned_vector is None and text.aligned_vector is None
+        assert video.aligned_vector is None
+        assert text.aligned_vector is None
     if variant == "main":
         close(text.global_vector, "main/fixed/text_global", 2e-6)
 
