@@ -12,7 +12,7 @@ import fiftyone.core.media as fom
 from clip2video_plugin.app.metadata import compute_video_metadata
 from clip2video_plugin.app.model import Clip2VideoModel
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityConfig, Clip2VideoSimilarityIndex, items_of
-from clip2video_plugin.embed import embed_items, provenance
+from clip2video_plugin.embed import Progress, embed_items, provenance
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import VideoIndex, default_uri
 from clip2video_plugin.model.checkpoint import Model, find_checkpoint, load_model
@@ -30,7 +30,7 @@ def compute_clip2video(
     index: str | Path | None = None,
     workers: int | None = None,
     device: str | None = None,
-    progress: bool = True,
+    progress: bool | Progress = True,
 ) -> Clip2VideoSimilarityIndex:
     """Embeds the videos of a dataset or view and registers a similarity run that sentences can search.
 
@@ -47,7 +47,7 @@ def compute_clip2video(
         index: LanceDB URI to keep the vectors in; $C2V_INDEX or ./c2v-index by default.
         workers: decoding threads; by default one per CPU core.
         device: "cpu", "cuda", "mps" ...; by default the best there is.
-        progress: whether to show a progress bar.
+        progress: whether to show a progress bar, or what to call with the report so far instead.
 
     Raises:
         Clip2VideoError: the samples are no videos, or the key is taken by a run of another kind.
@@ -62,7 +62,7 @@ def compute_clip2video(
     results = _results(dataset, brain_key, loaded, model, index)
     compute_video_metadata(samples, workers=workers)
     items = items_of(samples)
-    with bar("Embedding", len(items), quiet=not progress) as shown:
+    with bar("Embedding", len(items), quiet=progress is not True) as shown:
         report = embed_items(
             items,
             loaded,
@@ -70,7 +70,7 @@ def compute_clip2video(
             known=_known(results.config.uri, loaded),
             batch_size=batch_size,
             workers=workers,
-            progress=shown.report,
+            progress=progress if callable(progress) else shown.report,
         )
     for failure in report.failed:
         logger.warning("cannot read %s: %s", failure.path, failure.reason)

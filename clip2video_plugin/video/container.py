@@ -79,6 +79,8 @@ def open_video(
 
 
 def _plain(error: BaseException) -> str:
+    if isinstance(error, av.error.ArgumentError):  # a format that is not on the list
+        return "not a video"
     if isinstance(error, av.error.InvalidDataError):
         return "not a video, or cut off or damaged where its index should be"
     return str(getattr(error, "strerror", None) or error)

@@ -22,7 +22,8 @@ from clip2video_plugin.video.pyav_reader import Decoded, Picker, scan
 def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded | None:
     """As the PyAV reader's ``decode``; None for files where decord is not proved exact.
 
-    Proved is 8-bit 4:2:0 H.264 in the mp4 and Matroska families, without hidden packets.
+    Proved is 8-bit 4:2:0 H.264 in the mp4 and Matroska families, without hidden packets or
+    open groups of pictures.
     """
     plan, codec, family = scan(path)
     if plan is None or codec != "h264" or not family.startswith(("mov", "matroska")):

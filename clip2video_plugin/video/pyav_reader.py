@@ -56,7 +56,7 @@ class Presentation:
     times: list[float]
     duration: float
     starts: list[int] = field(default_factory=list)  # of each frame: number of the packet to decode from
-    plain: bool = True  # 8-bit 4:2:0, the first frame shown is a key frame, no packet is hidden from view
+    plain: bool = True  # 8-bit 4:2:0, the first frame shown is a key frame, no hidden packet, no open GOP
     problems: list[str] = field(default_factory=list)
 
 
@@ -111,6 +111,7 @@ def _scan(container: av.container.InputContainer, stream: av.video.stream.VideoS
         if packet.is_discard:
             plain = False
             continue
+        plain &= packet.pts >= keys[-1][1]
         start = 0
         if seekable:
             # A picture shown before its key frame may refer to the group before.

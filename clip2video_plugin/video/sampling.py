@@ -62,7 +62,7 @@ def constant_rate(times: Sequence[float], fps: float, duration: float) -> list[i
     out, ahead = list[int](), 0  # `ahead`: number of frames written, the clock of the output
     for i, time in enumerate(times):
         gap = (times[i + 1] if i + 1 < len(times) else max(duration, time)) - time
-        length = gap * fps
+        length = round(gap * fps) or gap * fps  # in whole output frames where it has any
         start = time * fps - ahead
         end = start + length
         if start < 0 < end:
