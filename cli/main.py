@@ -53,9 +53,10 @@ def main() -> None:
     except Clip2VideoError as error:
         print(f"c2v: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("c2v: interrupted; what was done so far is kept, run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # Typer's answer to Ctrl-C
+            print("c2v: interrupted; what was done is kept, run the same command again to go on", file=sys.stderr)
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

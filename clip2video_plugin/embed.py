@@ -165,6 +165,7 @@ def embed_items(
                 else:
                     writer.add_failure(done)
                     report.failed.append(Failure(str(done.item.path), done.reason))
+            writer.flush_when_due()
             if progress:
                 progress(report)
     finally:
@@ -218,6 +219,7 @@ def _unknown(
             if row and (row["size"], row["mtime"]) == stamps[item.id]:
                 writer.add(_row(item, stamps[item.id], row["duration"], row["vector"]))
                 have[item.id] = stamps[item.id]
+        writer.flush_when_due()
         report.skipped += sum(have.get(item.id) == stamps[item.id] for item in chunk)
         if progress:
             progress(report)
@@ -274,27 +276,29 @@ def _row(item: Item, stamp: Stamp, duration: float | None, vector: NDArray[np.fl
 
 
 class _Writer:
-    """Collects rows and failures; writes them every 1000 rows or 30 seconds."""
+    """Collects rows and failures; writes them every 1000 rows or 30 seconds.
+
+    The first batch is written at once: what cannot be written shows before hours of work.
+    """
 
     def __init__(self, index: VideoIndex) -> None:
         self.index = index
         self.rows: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
-        self.last = time.monotonic()
+        self.last = time.monotonic() - 2 * FLUSH_SECONDS
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)
-        self._flush_when_due()
 
     def add_failure(self, failure: Unreadable) -> None:
         item, (size, mtime) = failure.item, failure.stamp
         self.failures.append(
             {"id": item.id, "path": str(item.path), "size": size, "mtime": mtime, "reason": failure.reason}
         )
-        self._flush_when_due()
 
-    def _flush_when_due(self) -> None:
-        if len(self.rows) + len(self.failures) >= FLUSH_ROWS or time.monotonic() - self.last > FLUSH_SECONDS:
+    def flush_when_due(self) -> None:
+        waiting = len(self.rows) + len(self.failures)
+        if waiting >= FLUSH_ROWS or (waiting and time.monotonic() - self.last > FLUSH_SECONDS):
             self.flush()
 
     def flush(self) -> None:

@@ -53,8 +53,11 @@ def rate_indices(times: Sequence[float], fps: float) -> list[int]:
     return [i for i in dict.fromkeys(picks) if i >= 0]
 
 
+NUDGE = 2**-17  # FFmpeg adds it to times, in output frames, to keep clear of midpoints
+
+
 def constant_rate(times: Sequence[float], fps: float, duration: float) -> list[int]:
-    """Frames that ``ffmpeg -r FPS`` writes, in order, repeats included (its constant-rate sync).
+    """Frames that ``ffmpeg -r FPS`` writes, in order, repeats included (its constant-rate sync, as of FFmpeg 5.1).
 
     FFmpeg writes a frame at once while its clock is no more than 1.1 output frames late, so the
     first second holds one frame more than the rate says, and repeats frames of slow sources.
@@ -62,8 +65,9 @@ def constant_rate(times: Sequence[float], fps: float, duration: float) -> list[i
     out, ahead = list[int](), 0  # `ahead`: number of frames written, the clock of the output
     for i, time in enumerate(times):
         gap = (times[i + 1] if i + 1 < len(times) else max(duration, time)) - time
-        length = round(gap * fps) or gap * fps  # in whole output frames where it has any
-        start = time * fps - ahead
+        length = round(gap * fps, 6)
+        length = round(length) or length  # in whole output frames where it has any
+        start = time * fps + (NUDGE if time > 0 else 0) - ahead
         end = start + length
         if start < 0 < end:
             start = 0.0
