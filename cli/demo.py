@@ -25,11 +25,11 @@ def demo(
     from rich.console import Console
 
     from clip2video_plugin.app.demo import default_folder, open_app, run_demo
-    from clip2video_plugin.cli.tables import print_rankings
+    from clip2video_plugin.cli.tables import print_ranking
 
     folder = folder or default_folder()
     for ranking in run_demo(folder):
-        print_rankings(ranking)
+        print_ranking(ranking)
     console = Console()
     if not app:
         console.print("See the videos and search them in the FiftyOne App:  [bold]c2v demo --app[/]")

@@ -27,3 +27,9 @@ class VideoIndexError(Clip2VideoError):
 
 class QueryError(Clip2VideoError):
     """A query cannot be answered as it is written."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says, in one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

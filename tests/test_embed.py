@@ -34,7 +34,9 @@ def rows(uri):
 def assert_same_rows(one, other):
     assert one.keys() == other.keys()
     for path, row in one.items():
-        assert {k: v for k, v in row.items() if k != "vector"} == {k: v for k, v in other[path].items() if k != "vector"}
+        assert {k: v for k, v in row.items() if k != "vector"} == {
+            k: v for k, v in other[path].items() if k != "vector"
+        }
         np.testing.assert_allclose(row["vector"], other[path]["vector"], atol=1e-5)
 
 

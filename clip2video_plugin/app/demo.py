@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.errors import Clip2VideoError, first_line
 from clip2video_plugin.progress import bar
 
 NAME, BRAIN_KEY = "clip2video-demo", "clip2video"
@@ -103,8 +103,7 @@ def database(folder: Path) -> Iterator[Any]:
     try:
         fo.list_datasets()
     except (FiftyOneConfigError, OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise Clip2VideoError(
-            f"FiftyOne's database does not start: {reason} Install one with: pip install 'clip2video-plugin[mongod]'"
+            f"FiftyOne's database does not start: {first_line(error)} Install one with: pip install 'clip2video-plugin[mongod]'"
         ) from None
     yield fo

@@ -16,7 +16,7 @@ import pyarrow as pa
 from lancedb.index import BTree, IvfRq
 from numpy.typing import NDArray
 
-from clip2video_plugin.errors import VideoIndexError
+from clip2video_plugin.errors import VideoIndexError, first_line
 from clip2video_plugin.index.schema import FAILURES, Provenance, videos_schema
 
 VIDEOS = "videos"
@@ -268,5 +268,4 @@ def _plain_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise VideoIndexError(f"index {uri}: {reason}") from error
+        raise VideoIndexError(f"index {uri}: {first_line(error)}") from error

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from clip2video_plugin.errors import CheckpointError, QueryError
+from clip2video_plugin.errors import CheckpointError, QueryError, first_line
 from clip2video_plugin.model.config import ModelConfig
 from clip2video_plugin.model.network import Clip2Video, TextEmbedding, VideoEmbedding
 from clip2video_plugin.model.reference import check_keys
@@ -147,13 +147,13 @@ def load_model(
         raise CheckpointError(
             f"{folder}: tokenizer has {tokenizer.get_vocab_size()} tokens, the network {config.vocab_size}"
         )
-    place = torch.device(device) if device is not None else best_device()
     try:
+        place = torch.device(device) if device is not None else best_device()
         network = network.to(place).eval()
         if precision == "bfloat16" or (precision == "auto" and pays_in_bfloat16(place)):
             network.image.to(torch.bfloat16)
     except (RuntimeError, AssertionError) as error:
-        raise CheckpointError(f"device {str(place)!r} cannot be used here: {str(error).splitlines()[0]}") from None
+        raise CheckpointError(f"device {str(device)!r} cannot be used here: {first_line(error)}") from None
     return Model(name, hashlib.sha256(blob).hexdigest(), network, tokenizer, place)
 
 

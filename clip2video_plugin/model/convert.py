@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clip2video_plugin.errors import CheckpointError
+from clip2video_plugin.errors import CheckpointError, first_line
 from clip2video_plugin.model.checkpoint import EMBEDDED, models_folder, save_checkpoint
 from clip2video_plugin.model.config import ModelConfig
 from clip2video_plugin.model.network import Clip2Video
@@ -88,7 +88,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError:
         raise CheckpointError(f"{path} is refused: it holds more than tensors, and loading it could run code") from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is no weight file, or damaged: {str(error).splitlines()[0][:200]}") from None
+        raise CheckpointError(f"{path} is no weight file, or damaged: {first_line(error)}") from None
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):

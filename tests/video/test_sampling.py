@@ -75,7 +75,9 @@ def test_rate_picks_are_the_frames_on_show():
 @pytest.mark.skipif(
     shutil.which("ffmpeg") is None, reason="no ffmpeg to compare with; shown by the recorded picks below"
 )
-@pytest.mark.parametrize(("count", "rate"), [(40, 10), (77, 30), (7, 3), (1, 25), (50, 25), (33, 24), (12, 4), (9, 2), (40, 7)])
+@pytest.mark.parametrize(
+    ("count", "rate"), [(40, 10), (77, 30), (7, 3), (1, 25), (50, 25), (33, 24), (12, 4), (9, 2), (40, 7)]
+)
 def test_extraction_picks_equal_ffmpegs(tmp_path, count, rate):
     path = clips.write(tmp_path / "clip.mp4", count=count, rate=rate)
     grey = ["-f", "image2pipe", "-c:v", "rawvideo", "-pix_fmt", "gray", "-"]

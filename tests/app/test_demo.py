@@ -1,0 +1,56 @@
+"""``c2v demo`` from nothing, in a process of its own, and the plugin as FiftyOne loads it."""
+
+import os
+import time
+from pathlib import Path
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import fiftyone.plugins as fop
+import pytest
+
+from clip2video_plugin.datasets import CaptionedVideoFolder
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_demo_finds_its_three_sentences(c2v, tmp_path):
+    start = time.monotonic()
+    done = c2v("demo", "--dir", tmp_path / "demo")
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start < 180
+    assert done.stdout.count("among 48 videos") == 3
+    assert "c2v demo --app" in done.stdout
+    again = c2v("demo", "--dir", tmp_path / "demo")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == done.stdout
+
+
+def test_the_app_cannot_open_before_the_demo_was_run(tmp_path):
+    from clip2video_plugin.app.demo import open_app
+    from clip2video_plugin.errors import Clip2VideoError
+
+    with pytest.raises(Clip2VideoError, match="not been run yet"):
+        open_app(tmp_path)
+
+
+def test_fiftyone_loads_the_plugin_and_its_operator_indexes_a_dataset(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("C2V_INDEX", str(tmp_path / "index"))
+    os.symlink(ROOT, Path(fo.config.plugins_dir) / "clip2video")
+    assert "@clip2video/clip2video" in fop.list_plugins()[0].name or any(
+        plugin.name == "@clip2video/clip2video" for plugin in fop.list_plugins()
+    )
+    assert foo.operator_exists("@clip2video/clip2video/index_videos")
+    dataset = fo.Dataset.from_dir(dataset_dir=str(world[0]), dataset_type=CaptionedVideoFolder)
+    try:
+        result = foo.execute_operator(
+            "@clip2video/clip2video/index_videos",
+            {"dataset": dataset, "params": {"brain_key": "from_app", "model": "shapes"}},
+            request_delegation=False,
+        )
+        result.raise_exceptions()
+        assert result.result == {"brain_key": "from_app", "indexed": 24}
+        assert len(dataset.sort_by_similarity("a red circle", k=5, brain_key="from_app")) == 5
+    finally:
+        dataset.delete()
+        os.unlink(Path(fo.config.plugins_dir) / "clip2video")

@@ -1,0 +1,225 @@
+"""Checkpoints are whole or refused; foreign weights convert strictly; no code in them runs."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from clip2video_plugin import load_model
+from clip2video_plugin.errors import CheckpointError
+from clip2video_plugin.model import Clip2Video, ModelConfig, clip_tokenizer, tokenize
+from clip2video_plugin.model.checkpoint import find_checkpoint, installed_checkpoints, save_checkpoint
+from clip2video_plugin.model.convert import import_checkpoint, initialise_from_clip, read_weights
+from clip2video_plugin.model.reference import reference_key
+from clip2video_plugin.model.tokenizer import END, START, train_tokenizer
+
+# A CLIP of the released form in miniature: 64-wide heads, CLIP's vocabulary.
+SIZES = {
+    "image_size": 32,
+    "patch_size": 16,
+    "vision_width": 64,
+    "vision_layers": 1,
+    "vision_heads": 1,
+    "vocab_size": 49408,
+    "context_length": 77,
+    "text_width": 64,
+    "text_layers": 5,
+    "text_heads": 1,
+    "embed_dim": 64,
+    "temporal_heads": 1,
+}
+
+
+def reference_state(**options):
+    torch.manual_seed(0)
+    network = Clip2Video(ModelConfig(**SIZES, **options))
+    return network, {reference_key(key): value.clone() for key, value in network.state_dict().items()}
+
+
+def clip_state():
+    _, state = reference_state()
+    clip = {key.removeprefix("clip."): value for key, value in state.items() if key.startswith("clip.")}
+    return clip | {
+        "input_resolution": torch.tensor(32),
+        "context_length": torch.tensor(77),
+        "vocab_size": torch.tensor(49408),
+    }
+
+
+class Archive(nn.Module):
+    """Parameters in a tree of their dotted names, as OpenAI's TorchScript archive has them."""
+
+    def __init__(self, state):
+        super().__init__()
+        for key, value in state.items():
+            module, *rest = self, *key.split(".")
+            for part in rest[:-1]:
+                if part not in module._modules:
+                    module.add_module(part, nn.Module())
+                module = module._modules[part]
+            module.register_buffer(rest[-1], value.half() if value.is_floating_point() else value)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+class Hostile:
+    def __reduce__(self):
+        return print, ("code was run",)
+
+
+@pytest.fixture(autouse=True)
+def models_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("C2V_MODELS", str(tmp_path / "models"))
+
+
+def test_the_embedded_checkpoint_loads_and_is_small():
+    model = load_model(device="cpu")
+    _, folder = find_checkpoint()
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 15_000_000
+    assert model.name == "shapes"
+    assert len(model.sha256) == 64
+
+
+def test_a_saved_checkpoint_loads_equal(tmp_path):
+    network, _ = reference_state()
+    save_checkpoint(tmp_path / "mine", network, clip_tokenizer())
+    loaded = load_model(tmp_path / "mine", device="cpu", precision="float32")
+    for key, value in loaded.network.state_dict().items():
+        torch.testing.assert_close(value, network.state_dict()[key])
+    assert loaded.config == network.config
+
+
+def test_bfloat16_is_close_to_float32():
+    import numpy as np
+
+    frames = [np.random.RandomState(0).randint(0, 256, (12, 48, 48, 3)).astype(np.uint8)]
+    a, b = (load_model(device="cpu", precision=p).encode_frames(frames).vector for p in ("float32", "bfloat16"))
+    assert (a * b).sum() > 0.999
+
+
+def test_a_clip2video_file_is_converted(tmp_path):
+    network, state = reference_state()
+    torch.save({key: value.half() for key, value in state.items()}, tmp_path / "pytorch_model.bin.2")
+    folder = import_checkpoint(tmp_path / "pytorch_model.bin.2")
+    model = load_model(folder.name, device="cpu", precision="float32")
+    assert model.config == network.config
+    torch.testing.assert_close(model.network.alignment.centers, network.alignment.centers.half().float())
+    assert folder.name in installed_checkpoints()
+
+
+@pytest.mark.parametrize("form", ["state dict", "TorchScript"])
+def test_openais_clip_is_converted_only_when_asked(tmp_path, form):
+    path, state = tmp_path / "ViT-B-32.pt", clip_state()
+    if form == "TorchScript":
+        torch.jit.save(torch.jit.script(Archive(state)), str(path))
+    else:
+        torch.save(state, path)
+    with pytest.raises(CheckpointError, match="--init-from-clip"):
+        import_checkpoint(path)
+    folder = import_checkpoint(path, init_from_clip=True)
+    assert folder.name == "vit-b-32"
+    network = load_model(folder, device="cpu", precision="float32").network
+    half = (lambda t: t.half().float()) if form == "TorchScript" else (lambda t: t)
+    torch.testing.assert_close(network.image.conv1.weight, half(state["visual.conv1.weight"]))
+
+
+def test_temporal_parts_come_from_clip_as_in_the_reference():
+    state = clip_state()
+    network = initialise_from_clip(state)
+    positions = state["positional_embedding"]
+    torch.testing.assert_close(network.frame_positions.weight, positions)
+    torch.testing.assert_close(network.difference.types.weight, positions[:2])
+    assert network.config.temporal_layers == 4
+    for i in range(4):
+        ours = network.temporal.resblocks[i].state_dict()
+        for key, value in ours.items():
+            torch.testing.assert_close(value, state[f"transformer.resblocks.{i}.{key}"])
+    for block in (network.difference.attention, network.alignment.clip_transformer):
+        torch.testing.assert_close(block.resblocks[0].mlp.c_fc.weight, state["transformer.resblocks.0.mlp.c_fc.weight"])
+    assert network.difference.norm.weight.eq(1).all()
+    assert network.alignment.centers.std().item() == pytest.approx(0.125, rel=0.2)
+
+
+def test_init_from_clip_is_for_clip_alone(tmp_path):
+    torch.save(reference_state()[1], tmp_path / "model.bin")
+    with pytest.raises(CheckpointError, match="no OpenAI CLIP"):
+        import_checkpoint(tmp_path / "model.bin", init_from_clip=True)
+
+
+@pytest.mark.parametrize("key", ["emb_center", "clip.visual.proj"])
+def test_a_missing_key_is_listed(tmp_path, key):
+    _, state = reference_state()
+    del state[key]
+    torch.save(state, tmp_path / "model.bin")
+    with pytest.raises(CheckpointError, match=f"missing {key}"):
+        import_checkpoint(tmp_path / "model.bin")
+
+
+@pytest.mark.parametrize("wrap", [lambda h: h, lambda h: {"clip.visual.proj": torch.zeros(2), "x": h}])
+def test_a_hostile_pickle_is_refused_and_not_run(tmp_path, capsys, wrap):
+    torch.save(wrap(Hostile()), tmp_path / "new.bin")
+    torch.save(wrap(Hostile()), tmp_path / "old.bin", _use_new_zipfile_serialization=False)
+    (tmp_path / "plain.bin").write_bytes(pickle.dumps(wrap(Hostile()) if wrap(1) == 1 else Hostile()))
+    for name in ("new.bin", "old.bin", "plain.bin"):
+        with pytest.raises(CheckpointError, match="refused"):
+            import_checkpoint(tmp_path / name)
+    assert "code was run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04broken"])
+def test_what_is_no_weight_file_is_named(tmp_path, content):
+    (tmp_path / "model.bin").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.bin"):
+        read_weights(tmp_path / "model.bin")
+    with pytest.raises(CheckpointError, match="no file"):
+        read_weights(tmp_path / "absent.bin")
+
+
+@pytest.mark.parametrize("name", ["../escape", "a/b", "shapes", ".hidden"])
+def test_a_bad_name_is_refused(tmp_path, name):
+    torch.save(reference_state()[1], tmp_path / "model.bin")
+    with pytest.raises(CheckpointError, match="name is"):
+        import_checkpoint(tmp_path / "model.bin", name=name)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_an_incomplete_or_damaged_checkpoint_is_named(tmp_path, file, damage):
+    model = load_model(device="cpu")
+    folder = tmp_path / "broken"
+    save_checkpoint(folder, model.network, model.tokenizer)
+    if damage == "missing":
+        (folder / file).unlink()
+    else:
+        (folder / file).write_bytes((folder / file).read_bytes()[:100])
+    with pytest.raises(CheckpointError):
+        load_model(folder, device="cpu")
+
+
+def test_weights_that_do_not_fit_the_configuration_are_refused(tmp_path):
+    model = load_model(device="cpu")
+    save_checkpoint(tmp_path / "other", model.network, model.tokenizer)
+    config = json.loads((tmp_path / "other" / "config.json").read_text())
+    (tmp_path / "other" / "config.json").write_text(json.dumps(config | {"centers": 7}))
+    with pytest.raises(CheckpointError, match=r"misshapen alignment\.centers"):
+        load_model(tmp_path / "other", device="cpu")
+
+
+def test_an_unknown_model_lists_those_there_are():
+    with pytest.raises(CheckpointError, match="no model 'nope'; there are shapes"):
+        load_model("nope")
+    with pytest.raises(CheckpointError, match="device 'quantum'|quantum"):
+        load_model(device="quantum")
+
+
+def test_a_tokenizer_learned_from_captions_is_of_clips_form():
+    captions = ["a red square moves left", "a blue circle grows", "two things at once"]
+    tokenizer = train_tokenizer(captions, 700)
+    ids, mask = tokenize([*captions, "never seen wörds ✓"], tokenizer, 16)
+    assert tokenizer.token_to_id(END) == tokenizer.get_vocab_size() - 1
+    assert ids[:, 0].eq(tokenizer.token_to_id(START)).all()
+    assert ids.argmax(dim=1).tolist() == (mask.sum(dim=1) - 1).tolist()
+    assert mask[0].sum() == 7  # one token a word

@@ -1,0 +1,103 @@
+"""A sentence finds its video; what cannot be answered says what to do."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import clip2video_plugin
+from clip2video_plugin import open_index, search
+from clip2video_plugin.errors import Clip2VideoError, QueryError, VideoIndexError
+from clip2video_plugin.shapes import caption
+
+
+def test_a_sentence_finds_its_video(world, world_index, model):
+    index, first = open_index(world_index), 0
+    for number, scene in enumerate(world[1]):
+        result = search(caption(scene), index=index, model=model, k=5)
+        assert [hit.rank for hit in result.hits] == [1, 2, 3, 4, 5]
+        assert result.searched == 24
+        first += result.hits[0].path.endswith(f"{number:05d}.mp4")
+    assert first >= 18
+
+
+def test_the_score_is_the_models_own(world, world_index, model):
+    import torch
+
+    text = model.encode_captions([caption(world[1][0])])
+    from clip2video_plugin import read_frames
+
+    frames = [read_frames(path, size=model.config.image_size).pixels for path in sorted(world[0].glob("*.mp4"))]
+    video = model.encode_frames(frames)
+    with torch.inference_mode():
+        logits = model.network.similarity(text, video) / model.network.logit_scale.exp()
+    hits = search(caption(world[1][0]), index=world_index, model=model, k=24).hits
+    expected = dict(zip(sorted(str(p) for p in world[0].glob("*.mp4")), logits[0].tolist(), strict=True))
+    assert {hit.path: pytest.approx(hit.score, abs=1e-5) for hit in hits} == expected
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_the_weight_is_the_querys(world, world_index, model, weight):
+    text = model.encode_captions([caption(world[1][3])])
+    vectors = open_index(world_index).vectors(list(open_index(world_index).ids()))
+    d = model.config.embed_dim
+    expected = {
+        i: np.sqrt(2)
+        * (weight * v[:d] @ text.global_vector[0].numpy() + (1 - weight) * v[d:] @ text.aligned_vector[0].numpy())
+        for i, v in vectors.items()
+    }
+    hits = search(caption(world[1][3]), index=world_index, model=model, k=24, weight=weight).hits
+    assert {hit.id: pytest.approx(hit.score, abs=1e-5) for hit in hits} == expected
+
+
+def test_the_index_says_which_model_to_take(world, world_index):
+    assert search(caption(world[1][0]), index=world_index).model == "shapes"
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\n\t"])
+def test_an_empty_query_is_refused(world_index, query):
+    with pytest.raises(QueryError, match="is empty; describe"):
+        search(query, index=world_index)
+
+
+def test_an_index_that_does_not_exist_says_how_to_make_one(tmp_path):
+    with pytest.raises(VideoIndexError, match="c2v embed PATH --index"):
+        search("a red square", index=tmp_path / "nowhere")
+    with pytest.raises(VideoIndexError, match="c2v embed PATH --index"):
+        search("a red square", index=tmp_path)
+
+
+def test_other_weights_are_refused(world_index, model):
+    with pytest.raises(VideoIndexError, match="made with model 'shapes'") as error:
+        search("a red square", index=world_index, model=model and _save_changed(model))
+    assert "--model" in str(error.value)
+
+
+def _save_changed(model):
+    import tempfile
+    from pathlib import Path
+
+    from clip2video_plugin.model import Clip2Video
+    from clip2video_plugin.model.checkpoint import save_checkpoint
+
+    folder = Path(tempfile.mkdtemp()) / "changed"
+    save_checkpoint(folder, Clip2Video(model.config), model.tokenizer)
+    return folder
+
+
+def test_a_model_that_is_gone_is_named(world, model, tmp_path):
+    from clip2video_plugin import embed_videos
+
+    embed_videos([world[0] / "00000.mp4"], index=tmp_path, model=replace(model, name="gone"))
+    with pytest.raises(VideoIndexError, match="'gone'.*not installed; name its checkpoint folder"):
+        search("a red square", index=tmp_path)
+
+
+@pytest.mark.parametrize(("options", "message"), [({"k": 0}, "k is 0"), ({"weight": 1.5}, "weight is 1.5")])
+def test_options_out_of_range_are_named(world_index, options, message):
+    with pytest.raises(Clip2VideoError, match=message):
+        search("a red square", index=world_index, **options)
+
+
+def test_the_exported_search_is_the_function():
+    assert callable(clip2video_plugin.search)
