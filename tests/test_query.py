@@ -89,7 +89,7 @@ def test_a_model_that_is_gone_is_named(world, model, tmp_path):
     from clip2video_plugin import embed_videos
 
     embed_videos([world[0] / "00000.mp4"], index=tmp_path, model=replace(model, name="gone"))
-    with pytest.raises(VideoIndexError, match="'gone'.*not installed; name its checkpoint folder"):
+    with pytest.raises(VideoIndexError, match=r"'gone'.*not installed; name its checkpoint folder"):
         search("a red square", index=tmp_path)
 
 

@@ -104,6 +104,7 @@ def database(folder: Path) -> Iterator[Any]:
         fo.list_datasets()
     except (FiftyOneConfigError, OSError, RuntimeError) as error:
         raise Clip2VideoError(
-            f"FiftyOne's database does not start: {first_line(error)} Install one with: pip install 'clip2video-plugin[mongod]'"
+            f"FiftyOne's database does not start: {first_line(error)} "
+            "Install one with: pip install 'clip2video-plugin[mongod]'"
         ) from None
     yield fo

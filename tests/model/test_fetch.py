@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import threading
+from typing import ClassVar
 
 import pytest
 
@@ -14,7 +15,7 @@ SHA = hashlib.sha256(BODY).hexdigest()
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    ranges: list = []
+    ranges: ClassVar[list] = []
     cut: int | None = None  # end the first answer after so many bytes
     plain = False  # ignore ranges
 

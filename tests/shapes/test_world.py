@@ -67,6 +67,7 @@ def alone():
 @pytest.mark.parametrize("action", [a for a in ACTIONS if INVERSE[a] != a])
 def test_no_single_frame_betrays_the_direction(alone, action):
     """States of an action and of its inverse have the same distribution, so their means agree within noise."""
+
     def states(name):
         mine = [s for s in alone if s.phases[0][0][1] == name][:200]
         return np.array(
@@ -83,9 +84,9 @@ def test_everything_stays_on_the_canvas():
         for who in range(len(scene.things)):
             for time in np.linspace(0, 1, 17):
                 state = scene.state(who, time)
-                assert -0.02 <= state.x - state.radius
+                assert state.x - state.radius >= -0.02
                 assert state.x + state.radius <= 1.02
-                assert -0.02 <= state.y - state.radius
+                assert state.y - state.radius >= -0.02
                 assert state.y + state.radius <= 1.02
 
 
