@@ -43,12 +43,10 @@ def embed(
     """
     from clip2video_plugin.embed import embed_videos
     from clip2video_plugin.progress import bar
-    from clip2video_plugin.video.files import find_videos
 
-    videos = list(find_videos(paths))
-    with bar("Embedding", len(videos), quiet=as_json) as progress:
+    with bar("Embedding") as progress:
         report = embed_videos(
-            videos,
+            paths,
             index=index,
             model=model,
             device=device,
@@ -68,7 +66,7 @@ def embed(
         )
         for failure in report.failed:
             print(f"  failed: {failure.path}: {failure.reason}")
-        if not videos:
-            print("no videos found there; see c2v embed --help for what counts as one")
+    if not report.total:
+        print("c2v: no videos found there; name files, or folders that hold some", file=sys.stderr)
     if strict and report.failed:
         raise typer.Exit(3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -11,7 +11,9 @@ import typer
 def frames(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video, or a folder of videos.")],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder that gets one folder of JPEGs per video.")],
-    fps: Annotated[float, typer.Option(min=0.001, max=1000, help="Frames per second.")] = 5.0,
+    fps: Annotated[
+        Optional[float], typer.Option(min=0.001, max=1000, help="Frames per second.", show_default="5; reference: 2.5")
+    ] = None,
     policy: Annotated[
         str,
         typer.Option(
@@ -20,7 +22,7 @@ def frames(
         ),
     ] = "extract",
     count: Annotated[int, typer.Option(min=1, help="Frames per video, for uniform and reference.")] = 12,
-    workers: Annotated[int | None, typer.Option(min=1, help="Videos at once.", show_default="one per core")] = None,
+    workers: Annotated[Optional[int], typer.Option(min=1, help="Videos at once.", show_default="one per core")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
 ) -> None:
     """Write frames of videos as JPEG files, a folder per video.

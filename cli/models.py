@@ -115,7 +115,7 @@ def fetch_model(
     from clip2video_plugin.model.fetch import fetch
     from clip2video_plugin.progress import bar
 
-    with bar(f"Fetching {name}, bytes", None) as progress:
+    with bar(f"Fetching {name}, bytes") as progress:
         path = fetch(name, url=url, sha256=sha256, progress=lambda done, total: progress(done, total=total))
     print(path)
     print(f"make a checkpoint of it: c2v models import {path} --init-from-clip --name clip")

@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -75,7 +75,8 @@ class Failure:
 class Report:
     """What an embedding run did: counts, the videos that could not be read, and seconds taken.
 
-    ``damaged`` lists videos that were embedded from the part of them that can be read.
+    ``damaged`` lists videos that were embedded from the part of them that can be read; ``total`` is the number
+    of videos asked for, where it is known.
     """
 
     embedded: int = 0
@@ -83,6 +84,7 @@ class Report:
     failed: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
     damaged: list[Failure] = field(default_factory=list)
+    total: int | None = None
 
     @property
     def done(self) -> int:
@@ -122,7 +124,7 @@ def embed_videos(
     videos = list(find_videos(paths))
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     target = VideoIndex.create(index, loaded.config.vector_dim, provenance(loaded))
-    items = (Item(path, video_id(path)) for path in videos)
+    items = [Item(path, video_id(path)) for path in videos]
     return embed_items(items, loaded, target, batch_size=batch_size, workers=workers, progress=progress)
 
 
@@ -151,7 +153,7 @@ def embed_items(
     Args:
         known: an index of paths by the same model, whose unchanged rows are copied instead of embedded.
     """
-    began, report = time.monotonic(), Report()
+    began, report = time.monotonic(), Report(total=len(items) if isinstance(items, Sized) else None)
     writer = _Writer(index)
     try:
         todo = _unknown(items, index, known, writer, report, progress)

@@ -30,11 +30,11 @@ class Bar:
 
     def report(self, report: Report) -> None:
         """Progress of an embedding run."""
-        self(report.done, f"[red]{len(report.failed)} failed[/]" if report.failed else "")
+        self(report.done, f"[red]{len(report.failed)} failed[/]" if report.failed else "", report.total)
 
 
 @contextmanager
-def bar(title: str, total: int | None, *, quiet: bool = False) -> Iterator[Bar]:
+def bar(title: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Bar]:
     """Shows a bar with rate and remaining time while the block runs; nothing where no one watches."""
     console = Console(stderr=True)
     with Progress(

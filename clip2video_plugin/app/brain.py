@@ -62,7 +62,7 @@ def compute_clip2video(
     results = _results(dataset, brain_key, loaded, model, index)
     compute_video_metadata(samples, workers=workers)
     items = items_of(samples)
-    with bar("Embedding", len(items), quiet=progress is not True) as shown:
+    with bar("Embedding", quiet=progress is not True) as shown:
         report = embed_items(
             items,
             loaded,
@@ -76,7 +76,6 @@ def compute_clip2video(
         logger.warning("cannot read %s: %s", failure.path, failure.reason)
     results.reload()
     results._model = Clip2VideoModel(loaded)
-    dataset._doc.reload()
     return results
 
 

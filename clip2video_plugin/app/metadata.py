@@ -40,13 +40,13 @@ def video_metadata(path: str | Path) -> fo.VideoMetadata | None:
 
 
 def compute_video_metadata(samples: foc.SampleCollection, *, workers: int | None = None) -> None:
-    """Fills in ``metadata`` where samples have none."""
-    missing = samples.match({"metadata": None}) if not samples._is_clips else None
-    if missing is None:
-        return
-    ids, paths = missing.values(["id", "filepath"])
+    """Fills in ``metadata`` where samples have none; clips stand for their videos."""
+    dataset = samples._root_dataset
+    if samples._is_clips:
+        samples = dataset.select(samples.distinct("sample_id"))
+    ids, paths = samples.match({"metadata": None}).values(["id", "filepath"])
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         found = dict(zip(ids, pool.map(video_metadata, paths), strict=True))
     found = {sample: metadata for sample, metadata in found.items() if metadata is not None}
     if found:
-        samples._root_dataset.set_values("metadata", found, key_field="id")
+        dataset.set_values("metadata", found, key_field="id")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -186,7 +187,7 @@ def pays_in_bfloat16(device: torch.device) -> bool:
     """Whether the image tower is clearly faster in bfloat16: GPUs and CPUs with instructions for it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16"))
 
 

@@ -18,7 +18,7 @@ from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.video.files import file_stamp
 from clip2video_plugin.video.frames import decode, picker
 from clip2video_plugin.video.image_folder import NOTE
-from clip2video_plugin.video.sampling import constant_rate
+from clip2video_plugin.video.sampling import EXTRACTION_RATE, constant_rate
 
 QUALITY = 95
 
@@ -37,7 +37,7 @@ def extract_frames(
     output: Path,
     *,
     root: Path | None = None,
-    fps: float = 5.0,
+    fps: float | None = None,
     policy: str = "extract",
     count: int = 12,
     workers: int | None = None,
@@ -50,15 +50,15 @@ def extract_frames(
 
     Args:
         root: folder whose structure is kept below ``output``; one flat level by default.
+        fps: 5 by default, except for the policy ``reference`` (see ``read_frames``).
         policy: ``extract`` writes what ``ffmpeg -r FPS`` writes; else a policy of ``read_frames``.
 
     Raises:
         Clip2VideoError: an option is out of range, or the output cannot be written.
     """
-    if policy != "extract":
-        picker(policy, count=count, fps=fps, start=None, end=None)
-    elif not 0 < fps <= 1000:
-        raise Clip2VideoError(f"fps is {fps}; it must lie in (0, 1000]")
+    if policy in ("extract", "fps"):
+        fps = fps or EXTRACTION_RATE
+    picker("fps" if policy == "extract" else policy, count=count, fps=fps, start=None, end=None)
     options = {"policy": policy, "fps": fps, "count": count if policy in ("uniform", "reference") else None}
     report = Extraction()
     try:

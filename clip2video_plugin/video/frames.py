@@ -17,8 +17,8 @@ from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.video import decord_reader, image_folder, pyav_reader
 from clip2video_plugin.video.preprocess import resize_and_crop
 from clip2video_plugin.video.sampling import (
-    REFERENCE_RATE,
-    REFERENCE_STEP,
+    EXTRACTION_RATE,
+    REFERENCE_FPS,
     constant_rate,
     rate_indices,
     reference_indices,
@@ -77,9 +77,10 @@ def read_frames(
 
     Args:
         policy: ``uniform`` gives min(count, decodable frames) distinct frames, the middle of each
-            of ``count`` equal parts; ``reference`` the frames of the paper's pipeline (extraction
-            at ``fps``, 5 by default, then every second one, then ``count`` of them; reference
-            section 8.2); ``fps`` the frame on show at every 1/fps seconds, whatever ``count``.
+            of ``count`` equal parts; ``reference`` the frames of the paper's pipeline (section 8.2:
+            extraction at 5 a second, thinned to ``fps``, then ``count`` of them); ``fps`` the frame
+            on show at every 1/fps seconds, whatever ``count``.
+        fps: for ``reference`` 2.5 as for MSR-VTT by default, 5 for MSVD and VATEX.
         start, end: seconds from the first frame; frames with start <= time < end are considered,
             or the one on show at ``start`` when there is none between.
         size: side of the square output: shorter side resized (bicubic, antialiased), centre crop.
@@ -175,8 +176,10 @@ def picker(policy: str, *, count: int, fps: float | None, start: float | None, e
             picks = rate_indices(span, fps)
         else:
             until = min(duration, end) if end is not None else duration
-            files = constant_rate([t - span[0] for t in span], fps or REFERENCE_RATE, until - span[0])
-            picks = [files[i] for i in reference_indices(len(files), REFERENCE_STEP, count)] or [0]
+            files = constant_rate([t - span[0] for t in span], EXTRACTION_RATE, until - span[0])
+            step = max(round(EXTRACTION_RATE / (fps or REFERENCE_FPS)), 1)
+            # The reference has no frame at all, and NaN, for a clip of fewer files than a step.
+            picks = [files[i] for i in reference_indices(len(files), step, count)] or [0]
         return [low + i for i in dict.fromkeys(picks)]
 
     return pick

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.video.pyav_reader import Decoded, Picker, Presentation
-from clip2video_plugin.video.sampling import REFERENCE_RATE
+from clip2video_plugin.video.sampling import EXTRACTION_RATE
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 NOTE = "frames.json"  # written by extract_frames beside the images
@@ -37,7 +37,7 @@ def decode(folder: Path, pick: Picker, convert: Callable[[Image.Image], Any]) ->
     times = _times(folder, images)
     problems = list[str]()
     while images:
-        step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1 / REFERENCE_RATE
+        step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1 / EXTRACTION_RATE
         plan = Presentation(list(range(len(images))), times, times[-1] + step, problems=problems)
         out = Decoded({}, plan, 0, 0)
         broken = set[int]()
@@ -66,4 +66,4 @@ def _times(folder: Path, images: list[Path]) -> list[float]:
             return [float(t) for t in noted]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return [i / REFERENCE_RATE for i in range(len(images))]
+    return [i / EXTRACTION_RATE for i in range(len(images))]

@@ -9,8 +9,8 @@ import numpy as np
 
 from clip2video_plugin.errors import Clip2VideoError
 
-REFERENCE_RATE = 5.0  # frames per second that the paper's sample_frame.py extracts
-REFERENCE_STEP = 2  # feature_framerate of its MSR-VTT evaluation
+EXTRACTION_RATE = 5.0  # frames per second that the paper's sample_frame.py writes
+REFERENCE_FPS = 2.5  # what its MSR-VTT evaluation takes of them (feature_framerate 2)
 
 
 def uniform_indices(n: int, count: int) -> list[int]:
