@@ -115,7 +115,11 @@ def fetch_model(
     from clip2video_plugin.model.fetch import fetch
     from clip2video_plugin.progress import bar
 
-    with bar(f"Fetching {name}, bytes") as progress:
-        path = fetch(name, url=url, sha256=sha256, progress=lambda done, total: progress(done, total=total))
+    with bar(f"Fetching {name}", unit="MB") as progress:
+
+        def show(done: int, total: int | None) -> None:
+            progress(done // 1_000_000, total=total and total // 1_000_000)
+
+        path = fetch(name, url=url, sha256=sha256, progress=show)
     print(path)
     print(f"make a checkpoint of it: c2v models import {path} --init-from-clip --name clip")

@@ -96,7 +96,7 @@ Progress = Callable[[Report], None]
 
 
 def embed_videos(
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     *,
     index: str | Path | None = None,
     model: str | Path | Model | None = None,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from clip2video_plugin.embed import Report
@@ -16,17 +16,16 @@ if TYPE_CHECKING:
 class Bar:
     """A bar over ``total`` steps; call it with the number done and a note."""
 
-    def __init__(self, progress: Progress, task: int, total: int | None) -> None:
-        self._progress, self._task, self.total = progress, task, total
+    def __init__(self, progress: Progress, total: int | None, unit: str) -> None:
+        self._progress, self.total, self.unit = progress, total, unit
+        (self._task,) = progress.task_ids
 
     def __call__(self, done: int, note: str = "", total: int | None = None) -> None:
-        task = self._progress.tasks[self._task]
-        rate = f"{task.speed:.1f}/s" if task.speed else ""
+        (task,) = self._progress.tasks
+        rate = f"{task.speed:.1f} {self.unit}/s" if task.speed else ""
         if total is not None:
             self.total = total
-        self._progress.update(
-            self._progress.task_ids[self._task], completed=done, note=note, rate=rate, total=self.total
-        )
+        self._progress.update(self._task, completed=done, note=note, rate=rate, total=self.total)
 
     def report(self, report: Report) -> None:
         """Progress of an embedding run."""
@@ -34,7 +33,7 @@ class Bar:
 
 
 @contextmanager
-def bar(title: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Bar]:
+def bar(title: str, total: int | None = None, *, unit: str = "videos", quiet: bool = False) -> Iterator[Bar]:
     """Shows a bar with rate and remaining time while the block runs; nothing where no one watches."""
     console = Console(stderr=True)
     with Progress(
@@ -42,11 +41,11 @@ def bar(title: str, total: int | None = None, *, quiet: bool = False) -> Iterato
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("left"),
         TextColumn("{task.fields[note]}"),
         console=console,
         disable=quiet or not console.is_terminal,
     ) as progress:
         progress.add_task(title, total=total, note="", rate="")
-        yield Bar(progress, 0, total)
+        yield Bar(progress, total, unit)

@@ -97,9 +97,7 @@ def _results(
     uri = _absolute(index if index is not None else default_uri())
     table = f"brain_{dataset._doc.id}_{brain_key}"
     VideoIndex.create(uri, model.config.vector_dim, provenance(model), table=table)
-    config = Clip2VideoSimilarityConfig(
-        uri=uri, table_name=table, checkpoint=_checkpoint(model, asked), sha256=model.sha256
-    )
+    config = Clip2VideoSimilarityConfig(uri=uri, table_name=table, checkpoint=_checkpoint(model, asked))
     method = config.build()
     method.register_run(dataset, brain_key, overwrite=False)
     results: Clip2VideoSimilarityIndex = method.initialize(dataset, brain_key)

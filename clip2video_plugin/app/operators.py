@@ -26,7 +26,6 @@ class IndexVideos(foo.Operator):  # type: ignore[misc]
             dynamic=True,
             allow_immediate_execution=True,
             allow_delegated_execution=True,
-            default_choice_to_delegated=True,
         )
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:

@@ -31,21 +31,19 @@ MAX_K = 10_000
 
 
 class Clip2VideoSimilarityConfig(fbs.SimilarityConfig):  # type: ignore[misc]
-    """What a run remembers: where its table is and which weights made it. Stored in MongoDB, so it holds no secret."""
+    """What a run remembers: where its table is and which checkpoint made it. Stored in MongoDB, so it holds no secret."""
 
     def __init__(
         self,
         uri: str | None = None,
         table_name: str | None = None,
         checkpoint: str | None = None,
-        sha256: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.uri = uri
         self.table_name = table_name
         self.checkpoint = checkpoint
-        self.sha256 = sha256
         self.supports_prompts = True  # fob.compute_similarity() passes False
 
     @property

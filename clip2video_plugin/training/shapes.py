@@ -31,7 +31,7 @@ from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
 from clip2video_plugin.shapes import Scene, caption, render, scenes
 from clip2video_plugin.shapes.videos import SIZE
 from clip2video_plugin.training.loss import contrastive_loss
-from clip2video_plugin.video.preprocess import resize_and_crop
+from clip2video_plugin.video.transform import resize_and_crop
 
 VOCAB = 640
 CONFIG = ModelConfig(

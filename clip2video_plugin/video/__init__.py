@@ -4,8 +4,8 @@ import warnings
 
 from clip2video_plugin.video.decord_reader import conflicting_decord
 from clip2video_plugin.video.frames import Frames, VideoReadWarning, read_frames
-from clip2video_plugin.video.preprocess import preprocess
 from clip2video_plugin.video.sampling import reference_indices
+from clip2video_plugin.video.transform import preprocess
 
 if _conflict := conflicting_decord():
     warnings.warn(_conflict, UserWarning, stacklevel=2)

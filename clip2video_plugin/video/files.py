@@ -16,7 +16,7 @@ EXTENSIONS = frozenset(
 FRAME_NAME = re.compile(r"\d+\.\w+")
 
 
-def find_videos(paths: Iterable[str | Path]) -> Iterator[Path]:
+def find_videos(paths: str | Path | Iterable[str | Path]) -> Iterator[Path]:
     """Absolute paths of the videos: named files whatever their ending, and below named folders what looks like one.
 
     A folder of numbered frame images, or one that ``c2v frames`` wrote, is a video. Each is given once, sorted
@@ -26,7 +26,7 @@ def find_videos(paths: Iterable[str | Path]) -> Iterator[Path]:
         VideoReadError: a named path does not exist.
     """
     seen = set[str]()
-    for name in paths:
+    for name in [paths] if isinstance(paths, str | Path) else paths:
         path = Path(os.path.abspath(Path(name).expanduser()))
         if not path.exists():
             raise VideoReadError(path, "no such file or folder")
@@ -43,8 +43,9 @@ def _below(path: Path, *, named: bool) -> Iterator[Path]:
         return
     try:
         children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
-    except OSError as error:
-        raise VideoReadError(path, error.strerror or str(error)) from None
+    except OSError:
+        yield path  # a folder that cannot be listed: reading it says why
+        return
     if _is_frame_folder(children, named):
         yield path
         return

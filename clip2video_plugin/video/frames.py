@@ -15,7 +15,6 @@ from PIL import Image
 
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.video import decord_reader, image_folder, pyav_reader
-from clip2video_plugin.video.preprocess import resize_and_crop
 from clip2video_plugin.video.sampling import (
     EXTRACTION_RATE,
     REFERENCE_FPS,
@@ -24,6 +23,7 @@ from clip2video_plugin.video.sampling import (
     reference_indices,
     uniform_indices,
 )
+from clip2video_plugin.video.transform import resize_and_crop
 
 POLICIES = ("uniform", "reference", "fps")
 READERS = ("auto", "pyav", "decord")

@@ -85,12 +85,6 @@ def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> D
     return _decode_all(path, pick, convert)
 
 
-def presentation(path: Path) -> Presentation:
-    """Times of all frames, from the packets where they tell, else by decoding."""
-    planned, _, _ = scan(path)
-    return planned or _present_all(path)
-
-
 def scan(path: Path) -> tuple[Presentation | None, str, str]:
     """The presentation as the packets tell it (None where they do not), codec name and container format."""
     with open_video(path) as (container, stream):
@@ -124,7 +118,7 @@ def _scan(container: av.container.InputContainer, stream: av.video.stream.VideoS
     pts = [p for p, _ in shown]
     if len(set(pts)) != len(pts):
         return None
-    timeline = _timeline(pts, last_length, stream, [start for _, start in shown])
+    timeline = _timeline(pts, last_length, container, stream, [start for _, start in shown])
     timeline.plain = plain and pts[0] == keys[0][1] and stream.codec_context.pix_fmt == "yuv420p"
     return timeline
 
@@ -184,16 +178,15 @@ def _decode(path: Path, plan: Presentation, wanted: list[int], convert: Callable
 
 def _present_all(path: Path) -> Presentation:
     """The presentation as a full decode shows it."""
-    stamps, problems, length = list[float](), list[str](), 0
+    stamps, problems, length = list[int](), list[str](), 0
     with open_video(path, threads=0) as (container, stream):
         for frame in _frames(container, stream, problems):
             stamps.append(_stamp(frame, len(stamps), stream))
             length = frame.duration or length
         if not stamps:
             raise VideoReadError(path, problems[0] if problems else "none of its frames can be decoded")
-        whole = [int(s) for s in stamps]
-        plan = _timeline(whole, length, stream, [0] * len(whole))
-    plan.problems = problems
+        plan = _timeline(stamps, length, container, stream, [0] * len(stamps))
+    plan.problems += problems
     return plan
 
 
@@ -210,17 +203,30 @@ def _decode_all(path: Path, pick: Picker, convert: Callable[[Image.Image], Any])
                 _keep(out, wanted[number], frame, convert)
                 if len(out.pictures) == len(wanted):
                     break
-    plan.times = times
+    plan.pts, plan.times = [plan.pts[i] for i in order], times
     return out
 
 
-def _timeline(pts: list[int], last_length: int, stream: av.video.stream.VideoStream, starts: list[int]) -> Presentation:
+def _timeline(
+    pts: list[int],
+    last_length: int,
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    starts: list[int],
+) -> Presentation:
     base = float(stream.time_base or 1)
     first = min(pts)
     times = [(p - first) * base for p in pts]
     if not last_length and len(pts) > 1:
         last_length = round((max(pts) - first) / (len(pts) - 1))
-    return Presentation(pts, times, max(times) + last_length * base, starts)
+    duration = max(times) + last_length * base
+    problems = []
+    promised = stream.duration * base if stream.duration else None
+    if promised is None and len(container.streams) == 1 and container.duration:
+        promised = container.duration / 1_000_000
+    if promised and duration < 0.9 * promised - 0.5:
+        problems.append(f"it ends after {duration:.1f} of {promised:.1f} seconds")
+    return Presentation(pts, times, duration, starts, problems=problems)
 
 
 def _packets(
@@ -254,12 +260,11 @@ def _frames(
         problems.append(f"{damaged} damaged packets were skipped")
 
 
-def _stamp(frame: Any, number: int, stream: av.video.stream.VideoStream) -> float:
-    if frame.pts is not None:
-        return float(frame.pts)
-    if frame.dts is not None:
-        return float(frame.dts)
-    return number / float((stream.average_rate or 25) * (stream.time_base or 1))
+def _stamp(frame: Any, number: int, stream: av.video.stream.VideoStream) -> int:
+    for stamp in (frame.pts, frame.dts):
+        if stamp is not None:
+            return int(stamp)
+    return round(number / ((stream.average_rate or 25) * (stream.time_base or 1)))
 
 
 def _keep(out: Decoded, index: int, frame: Any, convert: Callable[[Image.Image], Any]) -> None:

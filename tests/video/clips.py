@@ -28,9 +28,19 @@ def picture(number, width=64, height=48):
     return np.stack([red, green, np.full_like(red, (number * 23) % 256)], axis=-1).astype(np.uint8)
 
 
-def write(path, count=40, rate=10, codec="libx264", pix_fmt="yuv420p", options=None, times=None, size=(64, 48)):
+def write(
+    path,
+    count=40,
+    rate=10,
+    codec="libx264",
+    pix_fmt="yuv420p",
+    options=None,
+    times=None,
+    size=(64, 48),
+    container_options=None,
+):
     """A video of ``count`` pictures; ``times`` in 1/1000 s make the rate vary."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=Fraction(rate))
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt

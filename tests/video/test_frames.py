@@ -12,7 +12,7 @@ from PIL import Image
 from clip2video_plugin import VideoReadError, read_frames
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.video import VideoReadWarning
-from clip2video_plugin.video.preprocess import resize_and_crop
+from clip2video_plugin.video.transform import resize_and_crop
 
 from . import clips
 
@@ -71,6 +71,18 @@ def test_a_damaged_clip_gives_what_can_be_read_and_a_warning(shared_videos):
         frames = read_frames(shared_videos / "decord_corrupted.mp4", size=32)
     assert len(frames) == 12
     assert frames.warning
+
+
+@pytest.mark.parametrize("name", ["faststart.mp4", "plain.mkv"])
+def test_a_clip_that_was_cut_off_gives_its_beginning_and_a_warning(tmp_path, name):
+    options = {"movflags": "faststart"} if name.endswith("mp4") else {}
+    clips.write(tmp_path / name, count=200, size=(320, 240), container_options=options)
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) * 6 // 10])
+    with pytest.warns(VideoReadWarning, match=r"ends after \d+\.\d of 20\.0 seconds"):
+        frames = read_frames(tmp_path / name, size=32)
+    assert len(frames) == 12
+    assert frames.timestamps[-1] < 15
 
 
 @given(n=st.integers(1, 40), count=st.integers(1, 50))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.video import preprocess, reference_indices
+from clip2video_plugin.video.pyav_reader import scan
 from clip2video_plugin.video.sampling import constant_rate, rate_indices, uniform_indices
 
 from . import clips
@@ -88,6 +89,28 @@ def test_extraction_picks_equal_ffmpegs(tmp_path, count, rate):
     picks = constant_rate([i / rate for i in range(count)], 5, count / rate)
     assert len(picks) == len(written)
     assert all(np.array_equal(written[k], every[i]) for k, i in enumerate(picks))
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg to compare with: apt-get install ffmpeg")
+def test_extraction_picks_of_real_clips_equal_ffmpegs(shared_videos):
+    for path in sorted(shared_videos.iterdir()):
+        if path.suffix == ".md" or "corrupted" in path.name:
+            continue
+        plan, _, _ = scan(path)
+        picks = constant_rate(plan.times, 5, plan.duration)
+        hashes = [
+            [line.rsplit(" ", 1)[1] for line in done.stdout.splitlines() if not line.startswith("#")]
+            for rate in (["-r", "5", "-fps_mode", "cfr"], ["-fps_mode", "passthrough"])
+            for done in [
+                subprocess.run(
+                    ["ffmpeg", "-v", "error", "-i", path, "-map", "0:v:0", *rate, "-f", "framemd5", "-"],
+                    capture_output=True,
+                    text=True,
+                )
+            ]
+        ]
+        written, every = hashes
+        assert written == [every[i] for i in picks], path.name
 
 
 def test_extraction_picks_as_recorded_from_ffmpeg_5_1():

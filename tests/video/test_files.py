@@ -1,0 +1,82 @@
+"""What counts as a video below the paths that a user names."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.video.files import file_stamp, find_videos
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+
+
+def found(root, *paths):
+    return [str(path.relative_to(root)) for path in find_videos(paths or [root])]
+
+
+def test_videos_by_their_ending_in_any_case_at_any_depth(tmp_path):
+    endings = ["mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mpg", "mpeg", "wmv", "flv", "gif", "3gp"]
+    touch(tmp_path, *(f"a/{e}.{e}" for e in endings), "b/UPPER.MP4", "b/notes.txt", "b/picture.jpg", "b/.hidden.mp4")
+    assert sorted(found(tmp_path)) == sorted([*(f"a/{e}.{e}" for e in endings), "b/UPPER.MP4"])
+
+
+def test_a_named_file_is_taken_whatever_its_ending(tmp_path):
+    touch(tmp_path, "clip.bin")
+    assert found(tmp_path, tmp_path / "clip.bin") == ["clip.bin"]
+    assert found(tmp_path) == []
+
+
+def test_each_video_is_given_once_as_an_absolute_path(tmp_path, monkeypatch):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert list(find_videos(["a.mp4", ".", tmp_path / "b.mp4"])) == [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+    assert list(find_videos("a.mp4")) == [tmp_path / "a.mp4"]
+
+
+def test_folders_of_numbered_images_are_videos_and_photo_folders_are_not(tmp_path):
+    touch(
+        tmp_path, "frames/00000001.jpg", "frames/00000002.jpg", "photos/beach.jpg", "noted/x.png", "noted/frames.json"
+    )
+    touch(tmp_path, "mixed/1.jpg", "mixed/a.mp4")
+    assert found(tmp_path) == ["frames", "mixed/a.mp4", "noted"]
+    assert found(tmp_path, tmp_path / "photos") == ["photos"]
+
+
+def test_links_to_folders_are_not_followed_and_broken_links_are_given(tmp_path):
+    touch(tmp_path, "real/a.mp4")
+    os.symlink(tmp_path, tmp_path / "real" / "loop")
+    os.symlink(tmp_path / "gone.mp4", tmp_path / "real" / "link.mp4")
+    assert found(tmp_path) == ["real/a.mp4", "real/link.mp4"]
+
+
+def test_a_folder_that_cannot_be_listed_is_given_so_that_it_fails_by_name(tmp_path, monkeypatch):
+    touch(tmp_path, "locked/a.mp4", "open/b.mp4")
+    listing = Path.iterdir
+
+    def iterdir(self):
+        if self.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return listing(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert found(tmp_path) == ["locked", "open/b.mp4"]
+
+
+def test_a_path_that_does_not_exist_is_an_error(tmp_path):
+    with pytest.raises(VideoReadError, match="no such file or folder"):
+        list(find_videos([tmp_path / "nowhere"]))
+
+
+def test_the_stamp_changes_with_the_file(tmp_path):
+    touch(tmp_path, "a.mp4", "f/1.jpg")
+    before = file_stamp(tmp_path / "a.mp4"), file_stamp(tmp_path / "f")
+    (tmp_path / "a.mp4").write_bytes(b"xy")
+    touch(tmp_path, "f/2.jpg")
+    assert file_stamp(tmp_path / "a.mp4") != before[0]
+    assert file_stamp(tmp_path / "f") != before[1]
+    assert file_stamp(tmp_path / "nowhere") == (0, 0.0)
