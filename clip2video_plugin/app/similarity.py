@@ -31,7 +31,7 @@ MAX_K = 10_000
 
 
 class Clip2VideoSimilarityConfig(fbs.SimilarityConfig):  # type: ignore[misc]
-    """What a run remembers: where its table is and which checkpoint made it. Stored in MongoDB, so it holds no secret."""
+    """What a run remembers: its table and its checkpoint. Stored in MongoDB, so it holds no secret."""
 
     def __init__(
         self,

@@ -59,9 +59,28 @@ def from_reference(
         CheckpointError: an option's value or combination is not the reference's, or keys are
             missing, unexpected or misshapen (all of them are listed).
     """
+    if sim_type not in ("meanP", "seqTransf"):
+        raise CheckpointError(f"sim_type is {sim_type!r}; allowed are meanP and seqTransf")
+    for option, value, allowed in (("temporal_type", temporal_type, "TDB"), ("center_type", center_type, "TAB")):
+        if value not in ("", allowed):
+            raise CheckpointError(f"{option} is {value!r}; allowed are '' and {allowed!r}")
+    sequence = sim_type == "seqTransf"
+    alignment: Alignment = ALIGNMENTS.get(center_proj, "frames") if center_type == "TAB" else "none"
     state = {_modern_name(key): value for key, value in state_dict.items()}
-    config = _config(
-        state, sim_type, temporal_type, temporal_proj, center_type, center_proj, center_weight, max_frames, max_words
+    sizes = clip_sizes(state)
+    if alignment != "none":
+        sizes["centers"] = _tensor(state, "weight_center", 2).shape[0]
+    if sequence:
+        sizes["temporal_layers"] = count_blocks(state, "transformerClip.")
+    config = ModelConfig(
+        **sizes,
+        temporal_heads=sizes["text_heads"],
+        temporal="mean" if not sequence else "difference" if temporal_type == "TDB" else "transformer",
+        difference=DIFFERENCES.get(temporal_proj, "subtract"),
+        alignment=alignment,
+        center_weight=center_weight,
+        max_frames=max_frames,
+        max_words=max_words,
     )
     with torch.device("meta"):
         network = Clip2Video(config)
@@ -126,41 +145,6 @@ def clip_sizes(state: Mapping[str, Tensor], prefix: str = "clip.") -> dict[str, 
         "text_heads": max(text_width // HEAD_WIDTH, 1),
         "embed_dim": _tensor(state, prefix + "text_projection", 2).shape[1],
     }
-
-
-def _config(
-    state: Mapping[str, Tensor],
-    sim_type: str,
-    temporal_type: str,
-    temporal_proj: str,
-    center_type: str,
-    center_proj: str,
-    center_weight: float,
-    max_frames: int,
-    max_words: int,
-) -> ModelConfig:
-    if sim_type not in ("meanP", "seqTransf"):
-        raise CheckpointError(f"sim_type is {sim_type!r}; allowed are meanP and seqTransf")
-    for option, value, allowed in (("temporal_type", temporal_type, "TDB"), ("center_type", center_type, "TAB")):
-        if value not in ("", allowed):
-            raise CheckpointError(f"{option} is {value!r}; allowed are '' and {allowed!r}")
-    sequence = sim_type == "seqTransf"
-    alignment: Alignment = ALIGNMENTS.get(center_proj, "frames") if center_type == "TAB" else "none"
-    sizes = clip_sizes(state)
-    if alignment != "none":
-        sizes["centers"] = _tensor(state, "weight_center", 2).shape[0]
-    if sequence:
-        sizes["temporal_layers"] = count_blocks(state, "transformerClip.")
-    return ModelConfig(
-        **sizes,
-        temporal_heads=sizes["text_heads"],
-        temporal="mean" if not sequence else "difference" if temporal_type == "TDB" else "transformer",
-        difference=DIFFERENCES.get(temporal_proj, "subtract"),
-        alignment=alignment,
-        center_weight=center_weight,
-        max_frames=max_frames,
-        max_words=max_words,
-    )
 
 
 def _unused_keys(config: ModelConfig, temporal_proj: str) -> dict[str, tuple[int, ...]]:
