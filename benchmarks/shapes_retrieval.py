@@ -25,6 +25,7 @@ from rich.table import Table
 
 from clip2video_plugin import load_model
 from clip2video_plugin.embed import Embedded, Item, encode_items
+from clip2video_plugin.evaluation import retrieval_metrics
 from clip2video_plugin.shapes import Scene, caption, held_out_scenes, write_videos
 from clip2video_plugin.shapes.scene import INVERSE
 from clip2video_plugin.video.files import file_stamp
@@ -80,7 +81,7 @@ def main() -> None:
     queries = model.encode_captions(texts).vector.numpy()
     scores = queries @ videos.T
     own = np.diag(scores)
-    ranks = 1 + (scores > own[:, None]).sum(axis=1) + ((scores == own[:, None]).sum(axis=1) - 1) / 2
+    metrics = retrieval_metrics(scores, np.arange(len(scenes)))["t2v"]
     directed = np.array([any(INVERSE[a] != a for phase in s.phases for _, a in phase) for s in scenes])
     in_order = np.array([len(s.phases) == 2 for s in scenes])
     twin, other = np.sum(queries * reversed_videos, axis=1), np.sum(queries * inverse_videos, axis=1)
@@ -91,10 +92,7 @@ def main() -> None:
         "videos": len(scenes),
         "distinct captions": len(set(texts)),
         "fewest rivals": min(rivals.values()) - 1,
-        "R@1": 100 * float(np.mean(ranks <= 1)),
-        "R@5": 100 * float(np.mean(ranks <= 5)),
-        "R@10": 100 * float(np.mean(ranks <= 10)),
-        "MdR": float(np.median(ranks)),
+        **{key: value for key, value in metrics.items() if key != "n"},
         "reversed twin, directed actions": preferred(own[directed], twin[directed]),
         "reversed twin, all": preferred(own, twin),
         "inverse action, directed actions": preferred(own[directed], other[directed]),
