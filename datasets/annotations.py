@@ -1,0 +1,176 @@
+"""Reading annotation files that may be wrong, large, or hostile: one-line errors, counted warnings, no code run."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import pickle
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clip2video_plugin.errors import Clip2VideoError
+
+PICKLE_LIMIT = 64 << 20  # bytes
+JSON_LIMIT = 2 << 30
+YOUTUBE = re.compile(r"https?://(www\.|m\.)?(youtube\.com|youtu\.be)/\S+")
+# C0 and C1 control characters, and lone surrogates, which MongoDB refuses
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+SPACES = re.compile(r"[\t\r\n\v\f\x85]+")
+
+
+class AnnotationError(Clip2VideoError):
+    """An annotation file cannot be used as it is."""
+
+
+@dataclass
+class Annotation:
+    """What the files say of one video. Times in seconds; ``captions`` in their order, repeats kept."""
+
+    video_id: str
+    captions: list[str] = field(default_factory=list)
+    caption_ids: list[int] = field(default_factory=list)
+    captions_zh: list[str] = field(default_factory=list)
+    start: float | None = None
+    end: float | None = None
+    source_url: str | None = None
+    category: str | None = None
+
+
+Warnings = Counter[str]  # kind -> how often
+
+
+def read_text(path: Path) -> str:
+    """Text of a file in UTF-8, with or without byte order mark, or in UTF-16 with one.
+
+    Raises:
+        AnnotationError: it cannot be read, or is in another encoding; the message gives the offset.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be read: {error.strerror or error}") from None
+    utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if utf_16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        kind = "UTF-16" if utf_16 else "UTF-8"
+        raise AnnotationError(f"{path} is not {kind} at byte {error.start}; save it as UTF-8") from None
+
+
+def read_json(path: Path, expected: str) -> Any:
+    """A JSON file. ``expected`` says in words which layouts are accepted.
+
+    Raises:
+        AnnotationError: it is no JSON; the message gives the file, the offset and what was expected.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        offset = len(text[: error.pos].encode("utf-8", "surrogatepass"))
+        raise AnnotationError(f"{path} is no JSON at byte {offset}: {error.msg}; expected {expected}") from None
+    except RecursionError:
+        raise AnnotationError(f"{path} is nested too deeply; expected {expected}") from None
+
+
+class _Plain(pickle.Unpickler):
+    """Builds dicts, lists, tuples, strings and numbers; anything that names code is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it holds a persistent id")
+
+
+def read_pickle(path: Path) -> Any:
+    """A pickle of plain values.
+
+    Raises:
+        AnnotationError: it is larger than 64 MB, damaged, or holds more than plain values.
+    """
+    try:
+        if path.stat().st_size > PICKLE_LIMIT:
+            raise AnnotationError(f"{path} has over {PICKLE_LIMIT >> 20} MB; convert it to JSON")
+        return _Plain(io.BytesIO(path.read_bytes())).load()
+    except OSError as error:
+        raise AnnotationError(f"{path} cannot be read: {error.strerror or error}") from None
+    except pickle.UnpicklingError as error:
+        raise AnnotationError(
+            f"{path} is refused: {error}, and loading it could run code; convert it to JSON"
+        ) from None
+    except (EOFError, ValueError, IndexError, KeyError, AttributeError, TypeError, MemoryError, OverflowError) as error:
+        raise AnnotationError(f"{path} is no pickle, or damaged: {error or type(error).__name__}") from None
+
+
+def clean_caption(text: Any, warnings: Warnings) -> str | None:
+    """A caption that MongoDB and the App can show: no control characters, no edge spaces. None when nothing is left."""
+    if not isinstance(text, str):
+        warnings["captions that are no text"] += 1
+        return None
+    tidy = CONTROL.sub("", SPACES.sub(" ", text))
+    if tidy != text:
+        warnings["captions with control characters"] += 1
+    tidy = tidy.strip()
+    if not tidy:
+        warnings["empty captions"] += 1
+        return None
+    return tidy
+
+
+def clean_captions(texts: Any, warnings: Warnings) -> list[str]:
+    """Those of a list of captions that can be kept, in order, repeats included."""
+    if not isinstance(texts, list):
+        warnings["captions that are no text"] += 1
+        return []
+    return [kept for text in texts if (kept := clean_caption(text, warnings)) is not None]
+
+
+def clean_url(url: Any, warnings: Warnings) -> str | None:
+    """A YouTube address, or None for anything else."""
+    if url is None:
+        return None
+    if isinstance(url, str) and YOUTUBE.fullmatch(url):
+        return url
+    warnings["addresses that are not YouTube's"] += 1
+    return None
+
+
+def clean_times(start: Any, end: Any, warnings: Warnings) -> tuple[float | None, float | None]:
+    """Start and end in seconds, or two Nones where they make no sense."""
+    if start is None and end is None:
+        return None, None
+    try:
+        start, end = float(start), float(end)
+    except (TypeError, ValueError):
+        start, end = 0.0, 0.0
+    if not 0 <= start < end < float("inf"):
+        warnings["times that make no sense"] += 1
+        return None, None
+    return start, end
+
+
+def check_id(video_id: Any, pattern: re.Pattern[str], path: Path) -> str:
+    """The id, if it is of the dataset's form; ids become file names, so others are refused.
+
+    Raises:
+        AnnotationError: it is not.
+    """
+    if not isinstance(video_id, str) or not pattern.fullmatch(video_id):
+        raise AnnotationError(f"{path}: {str(video_id)[:80]!r} is no video id; expected the form {pattern.pattern}")
+    return video_id
+
+
+def read_list(path: Path, pattern: re.Pattern[str], warnings: Warnings) -> list[str]:
+    """Ids of a list file: one a line, with or without the header ``video_id``; repeats are dropped and counted."""
+    lines = [line.strip() for line in read_text(path).splitlines()]
+    ids = [line for line in lines if line and line != "video_id"]
+    for video_id in ids:
+        check_id(video_id, pattern, path)
+    unique = list(dict.fromkeys(ids))
+    warnings["repeated ids in lists"] += len(ids) - len(unique)
+    return unique

@@ -1,0 +1,218 @@
+"""MSR-VTT, MSVD and VATEX as FiftyOne dataset types: one sample per video, in gallery order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.types as fot
+import fiftyone.utils.data as foud
+
+from clip2video_plugin.app.metadata import video_metadata
+from clip2video_plugin.datasets.annotations import Annotation, AnnotationError
+from clip2video_plugin.datasets.benchmark import Benchmark, read_benchmark
+from clip2video_plugin.datasets.sources import Sources, find_sources
+
+ON_MISSING = ("skip", "error", "keep")
+MEDIA = ("video", "frames")
+AHEAD = 64  # containers opened ahead for their metadata
+
+
+class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc]
+    """Imports one split of one protocol.
+
+    Args:
+        dataset_dir: folder with annotations and videos in any of the circulated layouts.
+        protocol: "1k-a", "7k" or "full" for MSR-VTT, "msvd", "vatex-1k5" or "vatex-hgr".
+        split: "train", "val" or "test".
+        videos_path, annotations_path, splits_path: where to look instead of in ``dataset_dir``.
+        media: "video" files, or folders of "frames".
+        on_missing: what to do when a video's file is not there: "skip" it, raise an "error", or
+            "keep" its annotations under the path where it would be. Always counted.
+
+    Raises:
+        AnnotationError: files are missing, cannot be used as they are, or an argument is not allowed.
+    """
+
+    dataset = ""
+
+    def __init__(
+        self,
+        dataset_dir: str | None = None,
+        protocol: str | None = None,
+        split: str = "test",
+        videos_path: str | Path | None = None,
+        annotations_path: str | Path | None = None,
+        splits_path: str | Path | None = None,
+        media: str = "video",
+        on_missing: str = "skip",
+        shuffle: bool = False,
+        seed: int | None = None,
+        max_samples: int | None = None,
+    ) -> None:
+        super().__init__(dataset_dir=dataset_dir, shuffle=shuffle, seed=seed, max_samples=max_samples)
+        for name, value, allowed in (("media", media, MEDIA), ("on_missing", on_missing, ON_MISSING)):
+            if value not in allowed:
+                raise AnnotationError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
+        self.protocol, self.split, self.media, self.on_missing = protocol, split, media, on_missing
+        self.paths = {
+            "videos_path": _path(videos_path),
+            "annotations_path": _path(annotations_path),
+            "splits_path": _path(splits_path),
+        }
+        self.benchmark: Benchmark | None = None
+        self.info: dict[str, Any] = {}
+        self._rows: list[tuple[int, Annotation, Path, bool]] = []
+        self._samples: Iterator[fo.Sample] = iter(())
+
+    @property
+    def has_dataset_info(self) -> bool:
+        return True
+
+    def get_dataset_info(self) -> dict[str, Any]:
+        """Protocol, source files, counts, what is missing, warnings, and whether the gallery is complete."""
+        return self.info
+
+    @property
+    def has_sample_field_schema(self) -> bool:
+        return False
+
+    def setup(self) -> None:
+        root = _path(self.dataset_dir)
+        sources = find_sources(root, media=self.media, **self.paths)
+        self.benchmark = read_benchmark(self.dataset, sources, protocol=self.protocol, split=self.split)
+        rows, missing = [], []
+        for number, annotation in enumerate(self.benchmark.annotations):
+            path = self._file(annotation, sources)
+            if path is None:
+                missing.append(annotation.video_id)
+                if self.on_missing != "keep":
+                    continue
+                path = (self.paths["videos_path"] or root or Path()) / f"{annotation.video_id}.mp4"
+                rows.append((number, annotation, path, False))
+            else:
+                rows.append((number, annotation, path, True))
+        if missing and self.on_missing == "error":
+            raise AnnotationError(f"{len(missing)} videos are not there, the first is {missing[0]}")
+        self._rows = list(self._preprocess_list(rows))
+        self.info = self._describe(missing)
+
+    def _file(self, annotation: Annotation, sources: Sources) -> Path | None:
+        assert self.benchmark is not None
+        names = [annotation.video_id, *self.benchmark.aliases.get(annotation.video_id, ())]
+        return next((sources.media[name] for name in names if name in sources.media), None)
+
+    def _describe(self, missing: list[str]) -> dict[str, Any]:
+        assert self.benchmark is not None
+        benchmark, size = self.benchmark, self.benchmark.protocol.splits[self.split]
+        if avi := sum(path.suffix.lower() == ".avi" for _, _, path, there in self._rows if there):
+            benchmark.warnings["avi files, which browsers may not play; fiftyone.utils.video can re-encode them"] += avi
+        found = len(benchmark.annotations) - len(missing)
+        return {
+            "dataset": self.dataset,
+            "protocol": benchmark.protocol.name,
+            "split": self.split,
+            "sources": benchmark.files,
+            "expected": {"videos": size.videos, "captions": size.captions},
+            "found": {"videos": found, "captions": benchmark.captions},
+            "missing": missing,
+            "warnings": dict(benchmark.warnings),
+            "complete": found == size.videos and benchmark.captions == size.captions,
+        }
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> BenchmarkImporter:
+        self._samples = self._make_samples()
+        return self
+
+    def __next__(self) -> fo.Sample:
+        return next(self._samples)
+
+    def _make_samples(self) -> Iterator[fo.Sample]:
+        """Samples in order; their containers are opened ahead in threads."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            ahead: deque[Future[Any] | None] = deque()
+            upcoming = iter(self._rows)
+            for row in self._rows:
+                while len(ahead) < AHEAD and (coming := next(upcoming, None)) is not None:
+                    is_video = coming[3] and self.media == "video"
+                    ahead.append(pool.submit(video_metadata, coming[2]) if is_video else None)
+                future = ahead.popleft()
+                yield self._sample(row, future.result() if future else None)
+
+    def _sample(self, row: tuple[int, Annotation, Path, bool], metadata: Any) -> fo.Sample:
+        assert self.benchmark is not None
+        number, annotation, path, _ = row
+        frames = self.media == "frames"
+        first = next(iter(sorted(path.glob("*.[jJpP]*[gG]"))), path) if frames else path
+        sample = fo.Sample(
+            filepath=str(first.absolute()),
+            tags=[self.split],
+            metadata=metadata,
+            video_id=annotation.video_id,
+            captions=annotation.captions,
+            dataset=self.dataset,
+            protocol=self.benchmark.protocol.name,
+            gallery_index=number,
+            start=annotation.start,
+            end=annotation.end,
+            duration=annotation.end - annotation.start
+            if annotation.end is not None and annotation.start is not None
+            else None,
+            source_url=annotation.source_url,
+        )
+        if annotation.caption_ids:
+            sample["caption_ids"] = annotation.caption_ids
+        if annotation.captions_zh:
+            sample["captions_zh"] = annotation.captions_zh
+        if annotation.category is not None:
+            sample["category"] = fo.Classification(label=annotation.category)
+        if annotation.video_id in self.benchmark.queries:
+            sample["query"] = self.benchmark.queries[annotation.video_id]
+        if frames:
+            sample["frames_dir"] = str(path.absolute())
+        return sample
+
+
+class MSRVTTImporter(BenchmarkImporter):
+    dataset = "msrvtt"
+
+
+class MSVDImporter(BenchmarkImporter):
+    dataset = "msvd"
+
+
+class VATEXImporter(BenchmarkImporter):
+    dataset = "vatex"
+
+
+class MSRVTTDataset(fot.UnlabeledVideoDataset):  # type: ignore[misc]
+    """MSR-VTT: ``fo.Dataset.from_dir(dataset_dir=..., dataset_type=MSRVTTDataset, protocol="1k-a", split="test")``."""
+
+    def get_dataset_importer_cls(self) -> type[MSRVTTImporter]:
+        return MSRVTTImporter
+
+
+class MSVDDataset(fot.UnlabeledVideoDataset):  # type: ignore[misc]
+    """MSVD (YouTube2Text), as ``MSRVTTDataset``."""
+
+    def get_dataset_importer_cls(self) -> type[MSVDImporter]:
+        return MSVDImporter
+
+
+class VATEXDataset(fot.UnlabeledVideoDataset):  # type: ignore[misc]
+    """VATEX in English, as ``MSRVTTDataset``; protocols "vatex-1k5" and "vatex-hgr"."""
+
+    def get_dataset_importer_cls(self) -> type[VATEXImporter]:
+        return VATEXImporter
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value).expanduser()
