@@ -34,7 +34,6 @@ def demo(
     if not app:
         console.print("See the videos and search them in the FiftyOne App:  [bold]c2v demo --app[/]")
         return
-    console.print(
-        f"The App is at [bold]http://{address}:{port}[/]  Press the magnifier and type a sentence. Ctrl-C ends it."
-    )
+    place = f"[bold]http://{address}:{port}[/]"
+    console.print(f"The App is at {place}  Press the magnifier and type a sentence. Ctrl-C ends it.", soft_wrap=True)
     open_app(folder, port=port, address=address)

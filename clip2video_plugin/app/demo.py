@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,12 @@ def open_app(folder: Path, *, port: int = 5151, address: str = "127.0.0.1") -> N
     with database(folder) as fo:
         if not fo.dataset_exists(NAME):
             raise Clip2VideoError("the demo has not been run yet: c2v demo")
-        session = fo.launch_app(fo.load_dataset(NAME), port=port, address=address, remote=True)
-        session.wait(-1)
+        no_screen = sys.platform.startswith("linux") and not (
+            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        )
+        session = fo.launch_app(fo.load_dataset(NAME), port=port, address=address, remote=no_screen)
+        with suppress(KeyboardInterrupt):  # the way to end it
+            session.wait(-1)
 
 
 @contextmanager
