@@ -12,7 +12,6 @@ inverse. A model without a sense of time is at 50 % on both. Ties count one half
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import tempfile
 from collections import Counter
@@ -65,15 +64,7 @@ def main() -> None:
     scenes = held_out_scenes(args.count, args.seed)
     texts = distinct_captions(scenes, args.seed)
     random = Random(args.seed)
-    # The same things doing the inverse, along paths and over a background of their own
-    inverse = [
-        dataclasses.replace(
-            scene.reversed(),
-            paths=tuple(dataclasses.replace(path, x=random.random(), y=random.random()) for path in scene.paths),
-            background=random.getrandbits(32),
-        )
-        for scene in scenes
-    ]
+    inverse = [scene.reversed().redrawn(random) for scene in scenes]
     with tempfile.TemporaryDirectory() as folder:
         videos = vectors(Path(folder) / "forward", scenes, model)
         reversed_videos = vectors(Path(folder) / "reversed", [scene.reversed() for scene in scenes], model)

@@ -10,7 +10,9 @@ import typer
 from clip2video_plugin import __version__
 from clip2video_plugin.cli.demo import demo
 from clip2video_plugin.cli.embed import embed
+from clip2video_plugin.cli.evaluating import eval_
 from clip2video_plugin.cli.frames import frames
+from clip2video_plugin.cli.importing import import_
 from clip2video_plugin.cli.models import models
 from clip2video_plugin.cli.search import search
 from clip2video_plugin.errors import Clip2VideoError
@@ -27,6 +29,8 @@ app = typer.Typer(
 app.command()(embed)
 app.command()(search)
 app.command()(frames)
+app.command("import")(import_)
+app.command("eval")(eval_)
 app.command()(demo)
 app.add_typer(models, name="models")
 
@@ -52,7 +56,7 @@ def main() -> None:
         app()
     except Clip2VideoError as error:
         print(f"c2v: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == 130:  # Typer's answer to Ctrl-C
             print("c2v: interrupted; what was done is kept, run the same command again to go on", file=sys.stderr)

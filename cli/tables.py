@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from clip2video_plugin.app.demo import Ranking
+    from clip2video_plugin.evaluation.report import Evaluation
     from clip2video_plugin.query import SearchResult
 
 
@@ -47,3 +48,38 @@ def _print(query: str, searched: int, table: Table) -> None:
     console = Console()
     console.print(f'[bold]"{escape(query)}"[/]  among {searched} videos', soft_wrap=True, highlight=False)
     console.print(table)
+
+
+def print_import(name: str, samples: int, info: dict[str, Any]) -> None:
+    """What an import found, and what is not as published."""
+    print(f"{name}: {samples} videos")
+    for part in info.get("splits", [info] if "expected" in info else []):
+        found, expected = part["found"], part["expected"]
+        state = "complete" if part["complete"] else "not comparable to published numbers"
+        print(
+            f"  {part['protocol']} {part['split']}: {found['videos']} of {expected['videos']} videos, "
+            f"{found['captions']} of {expected['captions']} captions: {state}"
+        )
+        for kind, count in part["warnings"].items():
+            print(f"  {count} {kind}")
+
+
+def print_evaluations(name: str, evaluations: list[Evaluation]) -> None:
+    """A row per direction and run, beside the published one."""
+    from clip2video_plugin.evaluation.report import METRICS, format_metric
+
+    table = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column in ("direction", "run", *METRICS, "n"):
+        table.add_column(column, justify="left" if column in ("direction", "run") else "right")
+    for direction, label in (("t2v", "text to video"), ("v2t", "video to text")):
+        for evaluation in evaluations:
+            cells = [format_metric(evaluation, direction, metric) for metric in METRICS]
+            table.add_row(label, evaluation.name, *cells, f"{getattr(evaluation, direction)['n']:.0f}")
+        published = next((e.published for e in evaluations if e.published), None)
+        if published is not None:
+            table.add_row(label, f"[dim]{published.source}[/]", *(f"{v:g}" for v in getattr(published, direction)), "")
+    console = Console()
+    console.print(table)
+    for evaluation in evaluations:
+        if evaluation.not_comparable:
+            console.print(f"{evaluation.name}: [red]{evaluation.not_comparable}[/]", soft_wrap=True)

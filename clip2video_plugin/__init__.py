@@ -22,17 +22,21 @@ _HOMES = {
     "embed_videos": "embed",
     "open_index": "index",
     "search": "query",
+    "evaluate": "app.evaluate",
+    "NotComparableError": "errors",
     "compute_clip2video": "app",
 }
 __all__ = [
     "CheckpointError",
     "Clip2VideoError",
     "Frames",
+    "NotComparableError",
     "QueryError",
     "VideoIndexError",
     "VideoReadError",
     "compute_clip2video",
     "embed_videos",
+    "evaluate",
     "load_model",
     "open_index",
     "read_frames",
@@ -41,8 +45,16 @@ __all__ = [
 
 if TYPE_CHECKING:
     from clip2video_plugin.app import compute_clip2video
+    from clip2video_plugin.app.evaluate import evaluate
     from clip2video_plugin.embed import embed_videos
-    from clip2video_plugin.errors import CheckpointError, Clip2VideoError, QueryError, VideoIndexError, VideoReadError
+    from clip2video_plugin.errors import (
+        CheckpointError,
+        Clip2VideoError,
+        NotComparableError,
+        QueryError,
+        VideoIndexError,
+        VideoReadError,
+    )
     from clip2video_plugin.index import open_index
     from clip2video_plugin.model.checkpoint import load_model
     from clip2video_plugin.query import search

@@ -2,7 +2,9 @@
 
 
 class Clip2VideoError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose. ``exit_code`` is that of ``c2v``."""
+
+    exit_code = 1
 
 
 class VideoReadError(Clip2VideoError):
@@ -23,6 +25,12 @@ class CheckpointError(Clip2VideoError):
 
 class VideoIndexError(Clip2VideoError):
     """An index does not exist, was made with other weights, or cannot be written."""
+
+
+class NotComparableError(Clip2VideoError):
+    """An evaluation would not be of the published protocol."""
+
+    exit_code = 4
 
 
 class QueryError(Clip2VideoError):

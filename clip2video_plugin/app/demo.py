@@ -15,7 +15,7 @@ from clip2video_plugin.errors import Clip2VideoError, first_line
 from clip2video_plugin.progress import bar
 
 NAME, BRAIN_KEY = "clip2video-demo", "clip2video"
-COUNT, SEED = 48, 7
+COUNT, SEED = 48, 19
 QUERIES = 3
 
 

@@ -101,6 +101,10 @@ class Scene:
         """The same actions in the other order, each in its own direction."""
         return replace(self, phases=self.phases[::-1])
 
+    def redrawn(self, random: Random) -> Scene:
+        """The same things doing the same, elsewhere and over another background."""
+        return _scene(self.things, self.phases, random)
+
     def state(self, who: int, time: float) -> State:
         """State of a thing at ``time`` in [0, 1]."""
         path, mine = self.paths[who], [dict(phase).get(who) for phase in self.phases]

@@ -1,0 +1,59 @@
+"""``c2v eval``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Optional
+
+import typer
+
+
+def eval_(
+    dataset: Annotated[Optional[str], typer.Argument(help="A FiftyOne dataset with captions.")] = None,
+    protocol: Annotated[
+        Optional[str], typer.Option(help="Instead of a name: the dataset that was imported for this protocol.")
+    ] = None,
+    brain_key: Annotated[
+        Optional[list[str]], typer.Option("--brain-key", help="Runs to compare.", show_default="all CLIP2Video runs")
+    ] = None,
+    captions: Annotated[
+        Optional[str], typer.Option("--captions", help="Field of captions.", show_default="query, else captions")
+    ] = None,
+    ties: Annotated[str, typer.Option(help="strict, or reference for the published arithmetic.")] = "strict",
+    weight: Annotated[Optional[float], typer.Option(min=0, max=1, help="Weight of the global vector.")] = None,
+    allow_incomplete: Annotated[
+        bool, typer.Option("--allow-incomplete", help="Evaluate although videos of the protocol are missing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """Evaluate retrieval on a dataset's captions, beside the paper's published numbers.
+
+    Exits with 4 when the gallery is not the protocol's.
+
+    [dim]c2v eval msrvtt-test --brain-key clip2video[/]
+
+    [dim]c2v eval --protocol msvd --brain-key old --brain-key new --markdown[/]
+    """
+    from clip2video_plugin.app.evaluate import evaluate, find_dataset
+    from clip2video_plugin.cli.tables import print_evaluations
+    from clip2video_plugin.evaluation.report import markdown
+
+    samples, keys = find_dataset(dataset, protocol, brain_key)
+    evaluations = [
+        evaluate(
+            samples,
+            brain_key=key,
+            captions_field=captions,
+            ties=ties,
+            weight=weight,
+            allow_incomplete=allow_incomplete,
+        )
+        for key in keys
+    ]
+    if as_json:
+        print(json.dumps([evaluation.to_dict() for evaluation in evaluations], indent=2))
+    elif as_markdown:
+        print(markdown(evaluations))
+    else:
+        print_evaluations(samples.name, evaluations)

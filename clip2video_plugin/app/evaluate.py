@@ -1,0 +1,194 @@
+"""Evaluation of a brain run on the captions of its dataset; ranks and rivals become fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.collections as foc
+import numpy as np
+from numpy.typing import NDArray
+
+from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
+from clip2video_plugin.errors import Clip2VideoError, NotComparableError
+from clip2video_plugin.evaluation.report import Evaluation, Published, bootstrap
+from clip2video_plugin.evaluation.retrieval import BLOCK, metrics_of_blocks
+from clip2video_plugin.progress import bar
+
+QUERIES = 256  # captions encoded at once
+
+
+def evaluate(
+    samples: foc.SampleCollection,
+    *,
+    brain_key: str,
+    captions_field: str | None = None,
+    ties: str = "strict",
+    weight: float | None = None,
+    allow_incomplete: bool = False,
+    write_fields: bool = True,
+    progress: bool = True,
+) -> Evaluation:
+    """Text-to-video and video-to-text retrieval of a run on the captions of a dataset or view.
+
+    The gallery are the samples; every caption is a query. Scores are made and ranked in blocks, never as a whole.
+    With ``write_fields`` each sample gets ``<brain_key>_ranks`` and ``<brain_key>_rivals`` (per caption: the rank of
+    this video, and the id of the best other one) and ``<brain_key>_worst_rank``.
+
+    Args:
+        brain_key: of a ``compute_clip2video`` run.
+        captions_field: a string or a list of strings per sample; by default ``query`` where a protocol of
+            single captions was imported, else ``captions``.
+        ties: "strict", or "reference" for the published arithmetic.
+        weight: w of the queries, the model's own by default.
+        allow_incomplete: evaluate although videos of the protocol are missing.
+
+    Raises:
+        Clip2VideoError: there is no such run or field, or no captions.
+        NotComparableError: videos of the imported protocol are missing from the gallery.
+    """
+    dataset = samples._root_dataset
+    if not dataset.has_brain_run(brain_key):
+        keys = ", ".join(dataset.list_brain_runs()) or "none"
+        raise Clip2VideoError(f"dataset {dataset.name} has no brain key {brain_key!r}; there are: {keys}")
+    run = dataset.load_brain_results(brain_key)
+    if not isinstance(run, Clip2VideoSimilarityIndex):
+        raise Clip2VideoError(f"brain key {brain_key!r} is no CLIP2Video run")
+    field = captions_field or ("query" if samples.has_field("query") else "captions")
+    ids, videos, captions, column = _gallery(samples, run, field)
+    problem = _not_comparable(dataset.info, len(ids), len(captions))
+    if problem and not allow_incomplete:
+        raise NotComparableError(f"{problem}; allow it to evaluate all the same (--allow-incomplete)")
+
+    model = run.get_model().model
+    ranks, rivals = np.empty(len(captions)), np.empty(len(captions), np.int64)
+
+    def blocks() -> Iterator[NDArray[np.float32]]:
+        with bar("Ranking", len(captions), unit="captions", quiet=not progress) as shown:
+            for start in range(0, len(captions), BLOCK):
+                texts = captions[start : start + BLOCK]
+                parts = [model.encode_captions(texts[i : i + QUERIES]) for i in range(0, len(texts), QUERIES)]
+                queries = np.concatenate([(p.vector if weight is None else p.at_weight(weight)).numpy() for p in parts])
+                scores = queries @ videos.T  # [block, V]
+                own = column[start : start + len(texts)]
+                mine = scores[np.arange(len(texts)), own][:, None]
+                ranks[start : start + len(texts)] = (
+                    1 + (scores > mine).sum(axis=1) + ((scores == mine).sum(axis=1) - 1) / 2
+                )
+                others = scores.copy()
+                others[np.arange(len(texts)), own] = -np.inf
+                rivals[start : start + len(texts)] = others.argmax(axis=1)
+                shown(start + len(texts))
+                yield scores
+
+    metrics = metrics_of_blocks(blocks(), column, len(ids), ties=ties)
+    if write_fields:
+        _write(dataset, brain_key, ids, column, ranks, rivals)
+    protocol = dataset.info.get("protocol")
+    return Evaluation(
+        name=brain_key,
+        model=model.name,
+        videos=len(ids),
+        captions=len(captions),
+        ties=ties,
+        t2v=metrics["t2v"],
+        v2t=metrics["v2t"],
+        intervals={"t2v": bootstrap(ranks, np.unique(column, return_inverse=True)[1])},
+        protocol=protocol,
+        not_comparable=problem,
+        published=_published(protocol) if dataset.info.get("split") == "test" else None,
+    )
+
+
+def worst_failures(samples: foc.SampleCollection, brain_key: str, count: int = 50) -> fo.DatasetView:
+    """The samples whose captions find them last, worst first; ``evaluate`` must have written its fields."""
+    field = f"{brain_key}_worst_rank"
+    if not samples.has_field(field):
+        raise Clip2VideoError(
+            f"{samples._root_dataset.name} has no field {field}; evaluate brain key {brain_key!r} first"
+        )
+    return samples.exists(field).sort_by(field, reverse=True).limit(count)
+
+
+def _gallery(
+    samples: foc.SampleCollection, run: Clip2VideoSimilarityIndex, field: str
+) -> tuple[list[str], NDArray[np.float32], list[str], NDArray[np.int64]]:
+    """Ids and vectors of the indexed videos, all captions, and the column of each caption's video."""
+    if not samples.has_field(field):
+        raise Clip2VideoError(f"{samples._root_dataset.name} has no field {field!r}; name the one that holds captions")
+    order = "gallery_index" if samples.has_field("gallery_index") else "id"
+    rows = sorted(zip(*samples.values([order, "id", field]), strict=True), key=lambda row: (row[0] is None, row[0]))
+    vectors, found, _ = run.get_embeddings([i for _, i, _ in rows])
+    position = {i: n for n, i in enumerate(found.tolist())}
+    captions, column = list[str](), list[int]()
+    for _, sample, texts in rows:
+        if sample in position:
+            kept = [t for t in ([texts] if isinstance(texts, str) else texts or []) if isinstance(t, str) and t.strip()]
+            captions += kept
+            column += [position[sample]] * len(kept)
+    if not captions:
+        raise Clip2VideoError(f"no indexed sample has a caption in the field {field!r}")
+    return list(position), vectors, captions, np.asarray(column)
+
+
+def _not_comparable(info: dict[str, Any], videos: int, captions: int) -> str | None:
+    """Why the numbers are not the protocol's, or None."""
+    expected = info.get("expected")
+    if not expected or isinstance(info.get("split"), list):
+        return None
+    if videos != expected["videos"]:
+        return f"{videos} of {expected['videos']} videos: not comparable"
+    if captions != expected["captions"]:
+        return f"{captions} of {expected['captions']} captions: not comparable"
+    return None
+
+
+def _published(protocol: str | None) -> Published | None:
+    from clip2video_plugin.datasets.protocols import PROTOCOLS
+
+    known = PROTOCOLS.get(protocol or "")
+    return Published("CLIP2Video, published", known.t2v, known.v2t) if known else None
+
+
+def _write(
+    dataset: fo.Dataset,
+    brain_key: str,
+    ids: list[str],
+    column: NDArray[np.int64],
+    ranks: NDArray[np.float64],
+    rivals: NDArray[np.int64],
+) -> None:
+    of_sample: dict[str, tuple[list[float], list[str]]] = {}
+    for at, rank, rival in zip(column.tolist(), ranks.tolist(), rivals.tolist(), strict=True):
+        mine = of_sample.setdefault(ids[at], ([], []))
+        mine[0].append(rank)
+        mine[1].append(ids[rival])
+    dataset.set_values(f"{brain_key}_ranks", {i: r for i, (r, _) in of_sample.items()}, key_field="id")
+    dataset.set_values(f"{brain_key}_rivals", {i: r for i, (_, r) in of_sample.items()}, key_field="id")
+    dataset.set_values(f"{brain_key}_worst_rank", {i: max(r) for i, (r, _) in of_sample.items()}, key_field="id")
+
+
+def find_dataset(name: str | None, protocol: str | None, brain_keys: list[str] | None) -> tuple[fo.Dataset, list[str]]:
+    """The dataset of a name, or the only one imported for a protocol, and the runs to evaluate.
+
+    Raises:
+        Clip2VideoError: there is none, or more than one, or it has no CLIP2Video run.
+    """
+    if name is None and protocol is None:
+        raise Clip2VideoError("name a dataset, or a --protocol")
+    if name is None:
+        fitting = [n for n in fo.list_datasets() if fo.load_dataset(n).info.get("protocol") == protocol]
+        if len(fitting) != 1:
+            found = ", ".join(fitting) or "none"
+            raise Clip2VideoError(f"datasets imported for protocol {protocol!r}: {found}; name the one to evaluate")
+        name = fitting[0]
+    if not fo.dataset_exists(name):
+        raise Clip2VideoError(f"no dataset {name!r}; there are: {', '.join(fo.list_datasets()) or 'none'}")
+    dataset = fo.load_dataset(name)
+    keys = brain_keys or [
+        k for k in dataset.list_brain_runs() if dataset.get_brain_info(k).config.method == "clip2video"
+    ]
+    if not keys:
+        raise Clip2VideoError(f"dataset {name} has no CLIP2Video run; make one with compute_clip2video() or in the App")
+    return dataset, keys

@@ -1,0 +1,70 @@
+"""``import_dataset``: a benchmark, or a folder of captioned videos, into a FiftyOne dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+
+from clip2video_plugin.datasets.annotations import AnnotationError
+from clip2video_plugin.datasets.captioned_folder import CaptionedVideoFolder
+from clip2video_plugin.datasets.importer import MSRVTTDataset, MSVDDataset, VATEXDataset
+
+TYPES: dict[str, Any] = {
+    "msrvtt": MSRVTTDataset,
+    "msvd": MSVDDataset,
+    "vatex": VATEXDataset,
+    "folder": CaptionedVideoFolder,
+}
+
+
+def import_dataset(
+    kind: str,
+    dataset_dir: str | Path,
+    *,
+    name: str | None = None,
+    splits: list[str] | None = None,
+    persistent: bool = True,
+    progress: bool | None = None,
+    **options: Any,
+) -> fo.Dataset:
+    """Imports ``msrvtt``, ``msvd``, ``vatex`` or a captioned ``folder``.
+
+    Args:
+        dataset_dir: folder with annotations and videos.
+        name: of the new dataset; must not exist yet.
+        splits: of a benchmark, several of which go into one dataset, told apart by their tags; test by default.
+        options: of ``BenchmarkImporter``, such as ``protocol`` and ``on_missing``.
+
+    Raises:
+        AnnotationError: the kind or the name cannot be used, or files are missing or wrong. Nothing is left behind.
+    """
+    if kind not in TYPES:
+        raise AnnotationError(f"kind is {kind!r}; allowed are {', '.join(TYPES)}")
+    if not Path(dataset_dir).expanduser().is_dir():
+        raise AnnotationError(f"no such folder: {dataset_dir}")
+    if name is not None and fo.dataset_exists(name):
+        raise AnnotationError(f"a dataset named {name!r} exists; choose another name, or delete it first")
+    dataset = fo.Dataset(name)
+    try:
+        infos = []
+        for split in [None] if kind == "folder" else splits or ["test"]:
+            extra = options if split is None else {**options, "split": split}
+            dataset.add_dir(
+                dataset_dir=str(Path(dataset_dir).expanduser()),
+                dataset_type=TYPES[kind],
+                progress=progress,
+                add_info=True,
+                **extra,
+            )
+            infos.append(dict(dataset.info))
+        if len(infos) > 1:
+            dataset.info = {**infos[0], "splits": infos, "split": [info["split"] for info in infos]}
+            dataset.info["complete"] = all(info["complete"] for info in infos)
+        dataset.persistent = persistent
+        dataset.save()
+    except BaseException:
+        dataset.delete()
+        raise
+    return dataset
