@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -33,7 +33,7 @@ def import_(
     from clip2video_plugin.cli.tables import print_import
     from clip2video_plugin.datasets import import_dataset
 
-    options = {
+    options: dict[str, Any] = {
         "protocol": protocol,
         "videos_path": videos,
         "annotations_path": annotations,

@@ -15,7 +15,7 @@ from typing import Any
 from clip2video_plugin.errors import Clip2VideoError
 
 PICKLE_LIMIT = 64 << 20  # bytes
-JSON_LIMIT = 2 << 30
+ON_MISSING = ("skip", "error", "keep")  # what to do about videos that are not there
 YOUTUBE = re.compile(r"https?://(www\.|m\.)?(youtube\.com|youtu\.be)/\S+")
 # C0 and C1 control characters, and lone surrogates, which MongoDB refuses
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -41,6 +41,12 @@ class Annotation:
 
 
 Warnings = Counter[str]  # kind -> how often
+
+
+def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raises AnnotationError for an option's value that is not allowed."""
+    if value not in allowed:
+        raise AnnotationError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
 
 
 def read_text(path: Path) -> str:

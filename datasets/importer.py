@@ -14,11 +14,10 @@ import fiftyone.types as fot
 import fiftyone.utils.data as foud
 
 from clip2video_plugin.app.metadata import video_metadata
-from clip2video_plugin.datasets.annotations import Annotation, AnnotationError
+from clip2video_plugin.datasets.annotations import ON_MISSING, Annotation, AnnotationError, check_choice
 from clip2video_plugin.datasets.benchmark import Benchmark, read_benchmark
 from clip2video_plugin.datasets.sources import Sources, find_sources
 
-ON_MISSING = ("skip", "error", "keep")
 MEDIA = ("video", "frames")
 AHEAD = 64  # containers opened ahead for their metadata
 
@@ -56,9 +55,6 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
         max_samples: int | None = None,
     ) -> None:
         super().__init__(dataset_dir=dataset_dir, shuffle=shuffle, seed=seed, max_samples=max_samples)
-        for name, value, allowed in (("media", media, MEDIA), ("on_missing", on_missing, ON_MISSING)):
-            if value not in allowed:
-                raise AnnotationError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
         self.protocol, self.split, self.media, self.on_missing = protocol, split, media, on_missing
         self.paths = {
             "videos_path": _path(videos_path),
@@ -83,6 +79,9 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
         return False
 
     def setup(self) -> None:
+        # Not in the constructor, whose errors FiftyOne hides behind its own
+        check_choice("media", self.media, MEDIA)
+        check_choice("on_missing", self.on_missing, ON_MISSING)
         root = _path(self.dataset_dir)
         sources = find_sources(root, media=self.media, **self.paths)
         self.benchmark = read_benchmark(self.dataset, sources, protocol=self.protocol, split=self.split)
