@@ -65,19 +65,23 @@ def print_import(name: str, samples: int, info: dict[str, Any]) -> None:
 
 
 def print_evaluations(name: str, evaluations: list[Evaluation]) -> None:
-    """A row per direction and run, beside the published one."""
-    from clip2video_plugin.evaluation.report import METRICS, format_metric
+    """A row per direction and run, beside the published one; the 95 % interval of R@1."""
+    from clip2video_plugin.evaluation.report import METRICS
 
     table = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for column in ("direction", "run", *METRICS, "n"):
-        table.add_column(column, justify="left" if column in ("direction", "run") else "right")
+    for column in ("", "run", "R@1", "95 %", *METRICS[1:], "n"):
+        table.add_column(column, justify="left" if column in ("", "run") else "right", no_wrap=column == "")
     for direction, label in (("t2v", "text to video"), ("v2t", "video to text")):
         for evaluation in evaluations:
-            cells = [format_metric(evaluation, direction, metric) for metric in METRICS]
-            table.add_row(label, evaluation.name, *cells, f"{getattr(evaluation, direction)['n']:.0f}")
+            values = getattr(evaluation, direction)
+            low, high = evaluation.intervals.get(direction, {}).get("R@1", (None, None))
+            interval = "" if low is None else f"{low:.1f}-{high:.1f}"
+            rest = [f"{values[metric]:.1f}" for metric in METRICS[1:]]
+            table.add_row(label, evaluation.name, f"{values['R@1']:.1f}", interval, *rest, f"{values['n']:.0f}")
         published = next((e.published for e in evaluations if e.published), None)
         if published is not None:
-            table.add_row(label, f"[dim]{published.source}[/]", *(f"{v:g}" for v in getattr(published, direction)), "")
+            first, *others = (f"{value:g}" for value in getattr(published, direction))
+            table.add_row(label, f"[dim]{published.source}[/]", first, "", *others, "")
     console = Console()
     console.print(table)
     for evaluation in evaluations:

@@ -9,7 +9,8 @@ from pathlib import Path
 from clip2video_plugin.datasets import msrvtt, msvd, vatex
 from clip2video_plugin.datasets.annotations import Annotation, AnnotationError, Warnings, read_json, read_list
 from clip2video_plugin.datasets.protocols import Protocol, find_protocol
-from clip2video_plugin.datasets.sources import Sources, digest
+from clip2video_plugin.datasets.sources import Sources
+from clip2video_plugin.download import digest
 
 Ids = list[str]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,12 +57,6 @@ def find_sources(
         found.lists = lists.tables
     _look(videos_path or root, found, media=media)
     return found
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _look(root: Path | None, found: Sources, *, tables: bool = False, media: str | None = None) -> None:

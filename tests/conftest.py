@@ -12,20 +12,18 @@ ROOT = Path(__file__).parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
 _HOME = Path(tempfile.mkdtemp(prefix="c2v-tests-"))
+os.environ.pop("C2V_INDEX", None)
 os.environ.update(
-    FIFTYONE_DATABASE_DIR=str(_HOME / "database"),
-    FIFTYONE_CONFIG_PATH=str(_HOME / "fiftyone.json"),
-    FIFTYONE_PLUGINS_DIR=str(_HOME / "plugins"),
-    FIFTYONE_DATABASE_VALIDATION="false",
-    FIFTYONE_DO_NOT_TRACK="true",
-    FIFTYONE_SHOW_PROGRESS_BARS="false",
     C2V_MODELS=str(_HOME / "models"),
     C2V_DEMO=str(_HOME / "demo"),
+    FIFTYONE_PLUGINS_DIR=str(_HOME / "plugins"),
 )
-os.environ.pop("FIFTYONE_DATABASE_URI", None)
-os.environ.pop("C2V_INDEX", None)
 (_HOME / "plugins").mkdir()
-atexit.register(shutil.rmtree, _HOME, ignore_errors=True)  # before fiftyone's own, so it runs after that
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)  # registered first, so it runs last
+
+from clip2video_plugin.app.mongod import use_own_database  # noqa: E402
+
+use_own_database(_HOME)
 
 import subprocess  # noqa: E402
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from clip2video_plugin.errors import Clip2VideoError, first_line
+from clip2video_plugin.app.mongod import use_own_database
+from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.progress import bar
 
 NAME, BRAIN_KEY = "clip2video-demo", "clip2video"
@@ -50,27 +49,27 @@ def run_demo(folder: Path, *, k: int = 5) -> list[Ranking]:
         shutil.rmtree(videos, ignore_errors=True)
         with bar("Generating videos", COUNT) as progress:
             write_videos(videos, scenes, progress=progress)
-    with database(folder) as fo:
-        from clip2video_plugin.app.brain import compute_clip2video
-        from clip2video_plugin.datasets import CaptionedVideoFolder
+    use_own_database(folder)
+    import fiftyone as fo
 
-        if fo.dataset_exists(NAME):
-            old = fo.load_dataset(NAME)
-            if old.has_brain_run(BRAIN_KEY):
-                old.delete_brain_run(BRAIN_KEY)
-            old.delete()
-        dataset = fo.Dataset.from_dir(
-            dataset_dir=str(videos), dataset_type=CaptionedVideoFolder, name=NAME, progress=False
-        )
-        dataset.persistent = True
-        compute_clip2video(dataset, brain_key=BRAIN_KEY, index=folder / "index")
-        out = []
-        for scene in scenes[:: COUNT // QUERIES][:QUERIES]:
-            query = caption(scene)
-            view = dataset.sort_by_similarity(query, k=k, brain_key=BRAIN_KEY, dist_field="score")
-            rows = list(zip(*view.values(["score", "captions", "filepath"]), strict=True))
-            out.append(Ranking(query, len(dataset), rows))
-        return out
+    from clip2video_plugin.app.brain import compute_clip2video
+    from clip2video_plugin.datasets import CaptionedVideoFolder
+
+    if fo.dataset_exists(NAME):
+        old = fo.load_dataset(NAME)
+        if old.has_brain_run(BRAIN_KEY):
+            old.delete_brain_run(BRAIN_KEY)
+        old.delete()
+    dataset = fo.Dataset.from_dir(dataset_dir=str(videos), dataset_type=CaptionedVideoFolder, name=NAME, progress=False)
+    dataset.persistent = True
+    compute_clip2video(dataset, brain_key=BRAIN_KEY, index=folder / "index")
+    out = []
+    for scene in scenes[:: COUNT // QUERIES][:QUERIES]:
+        query = caption(scene)
+        view = dataset.sort_by_similarity(query, k=k, brain_key=BRAIN_KEY, dist_field="score")
+        rows = list(zip(*view.values(["score", "captions", "filepath"]), strict=True))
+        out.append(Ranking(query, len(dataset), rows))
+    return out
 
 
 def open_app(folder: Path, *, port: int = 5151, address: str = "127.0.0.1") -> None:
@@ -79,37 +78,12 @@ def open_app(folder: Path, *, port: int = 5151, address: str = "127.0.0.1") -> N
     Raises:
         Clip2VideoError: the demo has not been run yet.
     """
-    with database(folder) as fo:
-        if not fo.dataset_exists(NAME):
-            raise Clip2VideoError("the demo has not been run yet: c2v demo")
-        no_screen = sys.platform.startswith("linux") and not (
-            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-        )
-        session = fo.launch_app(fo.load_dataset(NAME), port=port, address=address, remote=no_screen)
-        with suppress(KeyboardInterrupt):  # the way to end it
-            session.wait(-1)
-
-
-@contextmanager
-def database(folder: Path) -> Iterator[Any]:
-    """The module fiftyone, with its database below ``folder`` and nowhere else."""
-    os.environ.update(
-        FIFTYONE_DATABASE_DIR=str(folder / "database"),
-        FIFTYONE_CONFIG_PATH=str(folder / "fiftyone.json"),
-        FIFTYONE_DATABASE_VALIDATION="false",
-        FIFTYONE_DO_NOT_TRACK="true",
-        FIFTYONE_SHOW_PROGRESS_BARS="false",
-    )
-    os.environ.pop("FIFTYONE_DATABASE_URI", None)
-    folder.mkdir(parents=True, exist_ok=True)
+    use_own_database(folder)
     import fiftyone as fo
-    from fiftyone.core.config import FiftyOneConfigError
 
-    try:
-        fo.list_datasets()
-    except (FiftyOneConfigError, OSError, RuntimeError) as error:
-        raise Clip2VideoError(
-            f"FiftyOne's database does not start: {first_line(error)} "
-            "Install one with: pip install 'clip2video-plugin[mongod]'"
-        ) from None
-    yield fo
+    if not fo.dataset_exists(NAME):
+        raise Clip2VideoError("the demo has not been run yet: c2v demo")
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or not sys.platform.startswith("linux")
+    session = fo.launch_app(fo.load_dataset(NAME), port=port, address=address, remote=not screen)
+    with suppress(KeyboardInterrupt):  # the way to end it
+        session.wait(-1)

@@ -148,7 +148,7 @@ def _published(protocol: str | None) -> Published | None:
     from clip2video_plugin.datasets.protocols import PROTOCOLS
 
     known = PROTOCOLS.get(protocol or "")
-    return Published("CLIP2Video, published", known.t2v, known.v2t) if known else None
+    return Published("published", known.t2v, known.v2t) if known else None
 
 
 def _write(

@@ -97,6 +97,8 @@ def page(app, dataset):
         def remember(response):
             if "/graphql" not in response.url or "paginateSamples" not in (response.request.post_data or ""):
                 return
+            if json.loads(response.request.post_data)["variables"].get("after"):
+                return  # a later page of the same order
             try:
                 edges = response.json()["data"]["samples"]["edges"]
             except Exception:
@@ -111,17 +113,23 @@ def page(app, dataset):
         browser.close()
 
 
-def type_sentence(page, orders, sentence):
-    """Types into the magnifier, presses "Show results", and returns the new order of the grid."""
+def best(dataset, sentence):
+    """The file that the same search finds from Python."""
+    return dataset.sort_by_similarity(sentence, k=1, brain_key="c2v").first().filename
+
+
+def type_sentence(page, orders, sentence, run):
+    """Types into the magnifier, presses "Show results" of this ``run``-th search, returns the grid's new order."""
     page.click('[data-cy="action-sort-by-similarity"]')
     page.fill('[data-cy="input-Type anything!"]', sentence)
     with page.expect_response(lambda r: "/operators/execute" in r.url, timeout=120_000) as answer:
         page.press('[data-cy="input-Type anything!"]', "Enter")
     assert answer.value.json().get("error") is None, json.dumps(answer.value.json())[:2000]
-    before = orders[-1]
     button = '[data-cy="panel-content-similarity_search_panel"] button[aria-label="Show results"]:not([disabled])'
-    page.wait_for_selector(button, timeout=60_000)
-    page.locator(button).first.evaluate("e => e.click()")
+    page.wait_for_function("([b, n]) => document.querySelectorAll(b).length == n", arg=[button, run], timeout=60_000)
+    page.wait_for_timeout(500)
+    before = orders[-1]
+    page.locator(button).first.evaluate("e => e.click()")  # the newest search stands first
     for _ in range(200):
         if orders[-1] != before:
             return orders[-1]
@@ -132,9 +140,12 @@ def type_sentence(page, orders, sentence):
 def test_a_sentence_typed_into_the_magnifier_reorders_the_videos(page, dataset, world):
     page, orders = page
     shot = os.environ.get("C2V_SCREENSHOT")
-    for number in (5, 14):
+    # The model is right about nearly all of these; the App must be where it is.
+    right = [n for n, scene in enumerate(world[1]) if best(dataset, caption(scene)) == f"{n:05d}.mp4"]
+    assert len(right) >= 18
+    for run, number in enumerate((right[1], right[-2]), start=1):
         sentence = caption(world[1][number])
-        order = type_sentence(page, orders, sentence)
+        order = type_sentence(page, orders, sentence, run)
         assert order[0] == f"{number:05d}.mp4"
         assert len(order) > 1
         if shot:

@@ -1,13 +1,14 @@
 """``c2v demo`` from nothing, in a process of its own, and the plugin as FiftyOne loads it."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.plugins as fop
-import pytest
 
 from clip2video_plugin.datasets import CaptionedVideoFolder
 
@@ -26,12 +27,19 @@ def test_the_demo_finds_its_three_sentences(c2v, tmp_path):
     assert again.stdout == done.stdout
 
 
-def test_the_app_cannot_open_before_the_demo_was_run(tmp_path):
-    from clip2video_plugin.app.demo import open_app
-    from clip2video_plugin.errors import Clip2VideoError
+def test_the_demo_keeps_out_of_the_database_of_its_parent_process(c2v, tmp_path):
+    fo.list_datasets()  # from here on, child processes would share this process's database
+    assert c2v("demo", "--dir", tmp_path / "demo").returncode == 0
+    assert "clip2video-demo" not in fo.list_datasets()
 
-    with pytest.raises(Clip2VideoError, match="not been run yet"):
-        open_app(tmp_path)
+
+def test_the_app_cannot_open_before_the_demo_was_run(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from clip2video_plugin.app.demo import open_app; "
+        "open_app(Path(sys.argv[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "demo"], capture_output=True, text=True, timeout=120)
+    assert "not been run yet: c2v demo" in done.stderr
 
 
 def test_fiftyone_loads_the_plugin_and_its_operator_indexes_a_dataset(world, tmp_path, monkeypatch):
