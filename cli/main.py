@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clip2video_plugin import __version__
+from clip2video_plugin.cli.datasets import datasets
 from clip2video_plugin.cli.demo import demo
 from clip2video_plugin.cli.embed import embed
 from clip2video_plugin.cli.evaluating import eval_
@@ -33,6 +34,7 @@ app.command("import")(import_)
 app.command("eval")(eval_)
 app.command()(demo)
 app.add_typer(models, name="models")
+app.add_typer(datasets, name="datasets")
 
 
 def _version(wanted: bool) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from clip2video_plugin.app.demo import Ranking
+    from clip2video_plugin.datasets.audit import Audit
     from clip2video_plugin.evaluation.report import Evaluation
     from clip2video_plugin.query import SearchResult
 
@@ -87,3 +88,23 @@ def print_evaluations(name: str, evaluations: list[Evaluation]) -> None:
     for evaluation in evaluations:
         if evaluation.not_comparable:
             console.print(f"{evaluation.name}: [red]{evaluation.not_comparable}[/]", soft_wrap=True)
+
+
+def print_audit(audit: Audit, max_words: int) -> None:
+    """What the splits share, with the longest overlaps."""
+    console = Console()
+    table = Table(title=f"{audit.protocol}: shared between splits", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("splits", "clips of a shared source", "overlaps in time"):
+        table.add_column(column, justify="left" if column == "splits" else "right")
+    for leak in audit.leaks:
+        table.add_row(f"{leak.first} / {leak.second}", str(leak.clips), str(leak.overlaps))
+    console.print(table)
+    for leak in audit.leaks:
+        for first, second, seconds in leak.examples[:3]:
+            print(f"  {leak.first} {first} and {leak.second} {second} share {seconds} s")
+    table = Table(title="captions", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("split", "in several videos", "repeated in a video", f"over {max_words} tokens"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for split, count in audit.repeated.items():
+        table.add_row(split, str(count), str(audit.repeated_within[split]), str(audit.long[split]))
+    console.print(table)

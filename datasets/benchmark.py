@@ -8,8 +8,8 @@ from pathlib import Path
 
 from clip2video_plugin.datasets import msrvtt, msvd, vatex
 from clip2video_plugin.datasets.annotations import Annotation, AnnotationError, Warnings, read_json, read_list
-from clip2video_plugin.datasets.protocols import Protocol, find_protocol
-from clip2video_plugin.datasets.sources import Sources
+from clip2video_plugin.datasets.protocols import DEFAULTS, Protocol, find_protocol
+from clip2video_plugin.datasets.sources import Sources, find_sources
 from clip2video_plugin.download import digest
 
 Ids = list[str]
@@ -54,6 +54,21 @@ def read_benchmark(dataset: str, sources: Sources, *, protocol: str | None = Non
     benchmark.warnings["videos without a caption"] += len(unknown)
     benchmark.warnings = +benchmark.warnings
     return benchmark
+
+
+def read_splits(
+    dataset: str, folder: Path, *, protocol: str | None = None, splits_path: Path | None = None
+) -> list[Benchmark]:
+    """Every split of a protocol, from the annotations in a folder; videos are not looked for.
+
+    Raises:
+        AnnotationError: as ``read_benchmark``.
+    """
+    if dataset not in DEFAULTS:
+        raise AnnotationError(f"kind is {dataset!r}; allowed are {', '.join(DEFAULTS)}")
+    sources = find_sources(None, annotations_path=folder, splits_path=splits_path)
+    names = find_protocol(dataset, protocol).splits
+    return [read_benchmark(dataset, sources, protocol=protocol, split=split) for split in names]
 
 
 def _ordered(ids: Ids, videos: dict[str, Annotation], benchmark: Benchmark, used: list[Path | None]) -> Benchmark:

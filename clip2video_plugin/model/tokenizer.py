@@ -99,6 +99,12 @@ def tokenize(captions: Sequence[str], tokenizer: Tokenizer, max_words: int) -> t
     return ids, mask
 
 
+def count_longer(captions: Sequence[str], tokenizer: Tokenizer, max_words: int) -> int:
+    """How many captions lose words to a limit of ``max_words`` tokens, start and end included."""
+    encodings = tokenizer.encode_batch([clean(caption) for caption in captions], add_special_tokens=False)
+    return sum(len(encoding.ids) > max_words - 2 for encoding in encodings)
+
+
 def _tokenizer(model: BPE, *, special: bool = True) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = PreSequence(
