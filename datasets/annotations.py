@@ -19,6 +19,7 @@ ON_MISSING = ("skip", "error", "keep")  # what to do about videos that are not t
 YOUTUBE = re.compile(r"https?://(www\.|m\.)?(youtube\.com|youtu\.be)/\S+")
 # C0 and C1 control characters, and lone surrogates, which MongoDB refuses
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+SURROGATES = re.compile("[\ud800-\udfff]")
 SPACES = re.compile(r"[\t\r\n\v\f\x85]+")
 
 
@@ -28,10 +29,14 @@ class AnnotationError(Clip2VideoError):
 
 @dataclass
 class Annotation:
-    """What the files say of one video. Times in seconds; ``captions`` in their order, repeats kept."""
+    """What the files say of one video. Times in seconds; ``captions`` in their order, repeats kept.
+
+    ``raw_captions`` are the captions before they were cleaned.
+    """
 
     video_id: str
     captions: list[str] = field(default_factory=list)
+    raw_captions: list[str] = field(default_factory=list)
     caption_ids: list[int] = field(default_factory=list)
     captions_zh: list[str] = field(default_factory=list)
     start: float | None = None
@@ -128,12 +133,15 @@ def clean_caption(text: Any, warnings: Warnings) -> str | None:
     return tidy
 
 
-def clean_captions(texts: Any, warnings: Warnings) -> list[str]:
-    """Those of a list of captions that can be kept, in order, repeats included."""
+def add_captions(annotation: Annotation, texts: Any, warnings: Warnings) -> None:
+    """Adds those of a list of captions that can be kept, in order, repeats included."""
     if not isinstance(texts, list):
         warnings["captions that are no text"] += 1
-        return []
-    return [kept for text in texts if (kept := clean_caption(text, warnings)) is not None]
+        return
+    for text in texts:
+        if (kept := clean_caption(text, warnings)) is not None:
+            annotation.captions.append(kept)
+            annotation.raw_captions.append(SURROGATES.sub("", text))
 
 
 def clean_url(url: Any, warnings: Warnings) -> str | None:

@@ -153,7 +153,8 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
         first = next(iter(sorted(path.glob("*.[jJpP]*[gG]"))), path) if frames else path
         sample = fo.Sample(
             filepath=str(first.absolute()),
-            tags=[self.split],
+            # A video without a caption is no part of the protocol
+            tags=[self.split] if annotation.captions or annotation.video_id in self.benchmark.queries else [],
             metadata=metadata,
             video_id=annotation.video_id,
             captions=annotation.captions,
@@ -167,6 +168,8 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
             else None,
             source_url=annotation.source_url,
         )
+        if annotation.raw_captions != annotation.captions:
+            sample["captions_raw"] = annotation.raw_captions
         if annotation.caption_ids:
             sample["caption_ids"] = annotation.caption_ids
         if annotation.captions_zh:

@@ -12,6 +12,7 @@ from clip2video_plugin.datasets.annotations import (
     Annotation,
     AnnotationError,
     Warnings,
+    add_captions,
     check_id,
     clean_caption,
     clean_times,
@@ -107,12 +108,12 @@ def _captions(
                 warnings["sentences of unknown videos"] += 1
                 continue
             videos[video_id] = Annotation(video_id)
-        caption = clean_caption(row.get("caption"), warnings)
-        if caption is not None:
-            videos[video_id].captions.append(caption)
-            number = row.get(number_key) if number_key else None
-            if isinstance(number, int):
-                videos[video_id].caption_ids.append(number)
+        video = videos[video_id]
+        before = len(video.captions)
+        add_captions(video, [row.get("caption")], warnings)
+        number = row.get(number_key) if number_key else None
+        if len(video.captions) > before and isinstance(number, int):
+            video.caption_ids.append(number)
 
 
 def _descriptions(rows: list[Any], path: Path, videos: dict[str, Annotation], warnings: Warnings) -> None:
@@ -122,10 +123,8 @@ def _descriptions(rows: list[Any], path: Path, videos: dict[str, Annotation], wa
             continue
         video_id = check_id(row.get("video_id"), ID, path)
         descriptions = row.get("desc")
-        for text in descriptions if isinstance(descriptions, list) else [descriptions]:
-            caption = clean_caption(text, warnings)
-            if caption is not None:
-                videos.setdefault(video_id, Annotation(video_id)).captions.append(caption)
+        texts = descriptions if isinstance(descriptions, list) else [descriptions]
+        add_captions(videos.setdefault(video_id, Annotation(video_id)), texts, warnings)
 
 
 def read_pairs(path: Path, warnings: Warnings) -> dict[str, str]:

@@ -13,8 +13,8 @@ from clip2video_plugin.datasets.annotations import (
     Annotation,
     AnnotationError,
     Warnings,
+    add_captions,
     check_id,
-    clean_caption,
     read_json,
     read_pickle,
     read_text,
@@ -66,9 +66,7 @@ def read_annotations(paths: Iterable[Path], mapping: dict[str, str], warnings: W
                     end=times[1],
                     source_url=f"https://www.youtube.com/watch?v={video_id[:11]}",
                 )
-            caption = clean_caption(text, warnings)
-            if caption is not None:
-                videos[video_id].captions.append(caption)
+            add_captions(videos[video_id], [text], warnings)
     return videos
 
 

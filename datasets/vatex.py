@@ -11,8 +11,8 @@ from clip2video_plugin.datasets.annotations import (
     Annotation,
     AnnotationError,
     Warnings,
+    add_captions,
     check_id,
-    clean_captions,
     read_json,
     read_text,
 )
@@ -37,12 +37,12 @@ def read_annotations(paths: Iterable[Path], warnings: Warnings) -> tuple[dict[st
             start, end = (float(part) for part in video_id.rsplit("_", 2)[1:])
             found = Annotation(
                 video_id,
-                captions=clean_captions(english, warnings),
-                captions_zh=clean_captions(chinese, warnings) if chinese is not None else [],
                 start=start if start < end else None,
                 end=end if start < end else None,
                 source_url=f"https://www.youtube.com/watch?v={video_id[:11]}",
             )
+            add_captions(found, english, warnings)
+            found.captions_zh = [t for t in chinese if isinstance(t, str)] if isinstance(chinese, list) else []
             known = videos.get(video_id)
             if known is not None:
                 if known.captions != found.captions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import lancedb
 import numpy as np
 import pyarrow as pa
+from filelock import BaseFileLock, FileLock
 from lancedb.index import BTree, IvfRq
 from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ EXACT_ROWS = 10_000
 NPROBES, REFINE = 100, 10  # recall@10 of .994 or more on a million clustered vectors
 UNINDEXED_ROWS, COMMITS = 5_000, 50  # after so many, fold new rows into the indexes
 IN_LIST = 1_000  # ids in one filter
+LOCK_SECONDS = 600  # to wait for another writer
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class VideoIndex:
         """
         where = str(uri) if uri is not None else default_uri()
         connection = _connect(where)
-        with _plain_errors(where):
+        with _plain_errors(where), _lock(where):
             if _exists(connection, table):
                 opened = connection.open_table(table)
             else:
@@ -127,7 +129,7 @@ class VideoIndex:
         if not rows:
             return
         data = pa.Table.from_pylist(list(rows), schema=self._table.schema)
-        with _plain_errors(self.uri):
+        with _plain_errors(self.uri), _lock(self.uri):
             merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(data)
             self._commits += 1
@@ -147,7 +149,7 @@ class VideoIndex:
 
     def finish(self) -> None:
         """After an ingest: builds the indexes that pay, and folds new rows into those that exist."""
-        with _plain_errors(self.uri):
+        with _plain_errors(self.uri), _lock(self.uri):
             rows = self.count()
             kinds = {index.columns[0] for index in self._table.list_indices()}
             if rows > EXACT_ROWS and "vector" not in kinds:
@@ -161,7 +163,7 @@ class VideoIndex:
     def write_failures(self, rows: Sequence[dict[str, Any]]) -> None:
         """Notes videos that could not be read: id, path, size, mtime, reason."""
         if rows:
-            with _plain_errors(self.uri):
+            with _plain_errors(self.uri), _lock(self.uri):
                 merge = self._failures().merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(pa.Table.from_pylist(list(rows), schema=FAILURES))
 
@@ -243,6 +245,18 @@ def _connect(uri: str) -> lancedb.DBConnection:
     local = "://" not in uri
     with _plain_errors(uri):
         return lancedb.connect(Path(uri).expanduser() if local else uri, read_consistency_interval=timedelta(seconds=0))
+
+
+def _lock(uri: str) -> BaseFileLock | nullcontext[None]:
+    """Keeps writers of a local index apart: two merge_inserts at once would both insert an id that is new to both.
+
+    An index elsewhere has no lock: let one process write to it at a time.
+    """
+    if "://" in uri:
+        return nullcontext()
+    folder = Path(uri).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".c2v.lock", timeout=LOCK_SECONDS)
 
 
 def _exists(connection: lancedb.DBConnection, table: str) -> bool:

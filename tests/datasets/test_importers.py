@@ -138,6 +138,7 @@ def test_odd_records_are_counted(tmp_path):
     msrvtt(tmp_path, videos=[*records, records[0]], extra=odd)
     dataset = load(tmp_path, protocol="full", on_missing="keep")
     assert dataset.first().captions[-1] == "edge"
+    assert dataset.first().captions_raw[-1] == " edge\x00 "
     assert dataset.first().source_url is None
     assert dataset.skip(1).first().start is None
     warnings = dataset.info["warnings"]
@@ -149,6 +150,37 @@ def test_odd_records_are_counted(tmp_path):
     assert warnings["repeated records"] == 1
     assert warnings["times that make no sense"] == 1
     assert warnings["addresses that are not YouTube's"] == 2
+
+
+def test_a_video_that_loses_its_captions_is_kept_without_the_tag(tmp_path):
+    msrvtt(tmp_path)
+    value = json.loads((tmp_path / "MSRVTT_data.json").read_text())
+    value["sentences"] = [{"caption": None, "video_id": MSRVTT[0]}, *sentences(MSRVTT[1])]
+    (tmp_path / "MSRVTT_data.json").write_text(json.dumps(value))
+    dataset = load(tmp_path, protocol="full", on_missing="keep")
+    assert dataset.values("tags") == [[], ["test"], []]
+    assert dataset.info["warnings"]["videos without a caption"] == 2
+
+
+def test_folders_of_frames_are_imported_as_such(tmp_path):
+    from PIL import Image
+
+    msrvtt(tmp_path)
+    for video_id in MSRVTT[:2]:
+        (tmp_path / "frames" / video_id).mkdir(parents=True)
+        for i in range(3):
+            Image.fromarray(clips.picture(i)).save(tmp_path / "frames" / video_id / f"{i + 1:08d}.jpg")
+    dataset = load(tmp_path, protocol="full", media="frames")
+    assert dataset.values("frames_dir") == [str(tmp_path / "frames" / i) for i in MSRVTT[:2]]
+    assert dataset.first().filepath.endswith("video7010/00000001.jpg")
+
+
+def test_a_pickle_over_64_mb_is_refused(tmp_path):
+    folder = msvd_folder(tmp_path / "msvd", "json")
+    with (folder / "raw-captions.pkl").open("wb") as file:
+        file.truncate(65 << 20)
+    with pytest.raises(AnnotationError, match="over 64 MB; convert it to JSON"):
+        load(folder, MSVDDataset, on_missing="keep")
 
 
 def test_repeated_ids_in_a_list_are_dropped_and_repeated_captions_kept(tmp_path):
