@@ -14,6 +14,7 @@ from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.errors import Clip2VideoError, NotComparableError
 from clip2video_plugin.evaluation.report import Evaluation, Published, bootstrap
 from clip2video_plugin.evaluation.retrieval import BLOCK, metrics_of_blocks
+from clip2video_plugin.evaluation.retrieval import ranks as strict_ranks
 from clip2video_plugin.progress import bar
 
 QUERIES = 256  # captions encoded at once
@@ -72,10 +73,7 @@ def evaluate(
                 queries = np.concatenate([(p.vector if weight is None else p.at_weight(weight)).numpy() for p in parts])
                 scores = queries @ videos.T  # [block, V]
                 own = column[start : start + len(texts)]
-                mine = scores[np.arange(len(texts)), own][:, None]
-                ranks[start : start + len(texts)] = (
-                    1 + (scores > mine).sum(axis=1) + ((scores == mine).sum(axis=1) - 1) / 2
-                )
+                ranks[start : start + len(texts)] = strict_ranks(scores, own)
                 others = scores.copy()
                 others[np.arange(len(texts)), own] = -np.inf
                 rivals[start : start + len(texts)] = others.argmax(axis=1)

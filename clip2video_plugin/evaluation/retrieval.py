@@ -66,7 +66,8 @@ def metrics_of_blocks(
 def ranks(scores: ArrayLike, caption_video: ArrayLike) -> NDArray[np.float64]:
     """Strict rank of each caption's video, [T]; 1 is best, ties count one half each."""
     matrix = np.asarray(scores)
-    better, tied, _ = _stream([matrix], _columns(caption_video, matrix.shape[1]), matrix.shape[1])
+    (checked,) = _checked([matrix], matrix.shape[-1])
+    better, tied = _count(checked, _columns(caption_video, checked.shape[1]))
     return np.asarray(1 + better + tied / 2)
 
 
