@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +10,12 @@ import fiftyone as fo
 import fiftyone.types as fot
 import fiftyone.utils.data as foud
 
-from clip2video_plugin.app.metadata import video_metadata
+from clip2video_plugin.app.metadata import metadata_of
 from clip2video_plugin.datasets.annotations import ON_MISSING, Annotation, AnnotationError, check_choice
 from clip2video_plugin.datasets.benchmark import Benchmark, read_benchmark
 from clip2video_plugin.datasets.sources import Sources, find_sources
 
 MEDIA = ("video", "frames")
-AHEAD = 64  # containers opened ahead for their metadata
 
 
 class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc]
@@ -135,16 +131,11 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
         return next(self._samples)
 
     def _make_samples(self) -> Iterator[fo.Sample]:
-        """Samples in order; their containers are opened ahead in threads."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            ahead: deque[Future[Any] | None] = deque()
-            upcoming = iter(self._rows)
-            for row in self._rows:
-                while len(ahead) < AHEAD and (coming := next(upcoming, None)) is not None:
-                    is_video = coming[3] and self.media == "video"
-                    ahead.append(pool.submit(video_metadata, coming[2]) if is_video else None)
-                future = ahead.popleft()
-                yield self._sample(row, future.result() if future else None)
+        """Samples in order, with the metadata of those whose video is there."""
+        there = [path for _, _, path, exists in self._rows if exists and self.media == "video"]
+        metadata = metadata_of(there)
+        for row in self._rows:
+            yield self._sample(row, next(metadata) if row[3] and self.media == "video" else None)
 
     def _sample(self, row: tuple[int, Annotation, Path, bool], metadata: Any) -> fo.Sample:
         assert self.benchmark is not None

@@ -60,7 +60,7 @@ def compute_clip2video(
         raise Clip2VideoError(f"brain_key is {brain_key!r}; it must be an identifier such as 'clip2video'")
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     results = _results(dataset, brain_key, loaded, model, index)
-    compute_video_metadata(samples, workers=workers)
+    compute_video_metadata(samples)
     items = items_of(samples)
     with bar("Embedding", quiet=progress is not True) as shown:
         report = embed_items(

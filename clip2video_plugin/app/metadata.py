@@ -2,51 +2,72 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
-import os
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.collections as foc
 
-from clip2video_plugin.errors import VideoReadError
-from clip2video_plugin.video.container import open_video
+from clip2video_plugin.video.facts import video_facts
+
+FEW = 500  # videos below which starting a process does not pay
 
 
 def video_metadata(path: str | Path) -> fo.VideoMetadata | None:
     """Size, shape, rate, frames and duration of a video file; None when it cannot be opened."""
+    return _metadata(path, video_facts(path))
+
+
+def metadata_of(paths: Sequence[str | Path]) -> Iterator[fo.VideoMetadata | None]:
+    """Metadata of many videos, in order. They are opened in a process of its own, beside what the caller does."""
+    if len(paths) < FEW:
+        yield from map(video_metadata, paths)
+        return
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "clip2video_plugin.video.facts"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for us
+    )
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+
+    def feed(stream: Any) -> None:
+        try:
+            with stream:
+                stream.writelines(json.dumps(str(path)) + "\n" for path in paths)
+        except OSError:  # the worker is gone: what it leaves undone is done below
+            pass
+
+    threading.Thread(target=feed, args=(worker.stdin,), daemon=True).start()
     try:
-        with open_video(Path(path)) as (container, stream):
-            rate = float(stream.average_rate or stream.guessed_rate or 0) or None
-            duration: float | None = None
-            if stream.duration is not None and stream.time_base is not None:
-                duration = float(stream.duration * stream.time_base)
-            elif container.duration:
-                duration = container.duration / 1_000_000
-            frames = stream.frames or (round(duration * rate) if duration and rate else None)
-            return fo.VideoMetadata(
-                size_bytes=os.path.getsize(path),
-                mime_type=mimetypes.guess_type(str(path))[0],
-                frame_width=stream.width,
-                frame_height=stream.height,
-                frame_rate=rate,
-                total_frame_count=frames,
-                duration=duration,
-                encoding_str=stream.codec.canonical_name,
-            )
-    except VideoReadError:
-        return None
+        for path in paths:
+            line = worker.stdout.readline()
+            yield _metadata(path, json.loads(line) if line.endswith("\n") else video_facts(path))
+    finally:
+        worker.kill()
+        worker.wait()
+        worker.stdout.close()
 
 
-def compute_video_metadata(samples: foc.SampleCollection, *, workers: int | None = None) -> None:
+def compute_video_metadata(samples: foc.SampleCollection) -> None:
     """Fills in ``metadata`` where samples have none; clips stand for their videos."""
     dataset = samples._root_dataset
     if samples._is_clips:
         samples = dataset.select(samples.distinct("sample_id"))
     ids, paths = samples.match({"metadata": None}).values(["id", "filepath"])
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        found = dict(zip(ids, pool.map(video_metadata, paths), strict=True))
+    found = dict(zip(ids, metadata_of(paths), strict=True))
     found = {sample: metadata for sample, metadata in found.items() if metadata is not None}
     if found:
         dataset.set_values("metadata", found, key_field="id")
+
+
+def _metadata(path: str | Path, facts: dict[str, Any] | None) -> fo.VideoMetadata | None:
+    return None if facts is None else fo.VideoMetadata(mime_type=mimetypes.guess_type(str(path))[0], **facts)

@@ -191,3 +191,15 @@ def test_fiftyones_own_calls_take_the_model(dataset, model):
     vectors = dataset[:2].compute_embeddings(Clip2VideoModel(model))
     assert np.asarray(vectors).shape == (2, model.config.vector_dim)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_metadata_of_many_videos_comes_in_order_and_survives_its_worker(world, tmp_path, monkeypatch):
+    from clip2video_plugin.app import metadata
+
+    paths = [*sorted(world[0].glob("*.mp4")), tmp_path / "gone \udcff.mp4"]
+    expected = [m and m.size_bytes for m in metadata.metadata_of(paths)]
+    assert expected[-1] is None
+    monkeypatch.setattr(metadata, "FEW", 1)
+    assert [m and m.size_bytes for m in metadata.metadata_of(paths)] == expected
+    monkeypatch.setattr(metadata.sys, "executable", "/bin/false")
+    assert [m and m.size_bytes for m in metadata.metadata_of(paths)] == expected
