@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.errors import Clip2VideoError, NotComparableError
 from clip2video_plugin.evaluation.report import Evaluation, Published, bootstrap
-from clip2video_plugin.evaluation.retrieval import BLOCK, metrics_of_blocks
-from clip2video_plugin.evaluation.retrieval import ranks as strict_ranks
+from clip2video_plugin.evaluation.retrieval import BLOCK, check_ties, rank_blocks
 from clip2video_plugin.progress import bar
 
 QUERIES = 256  # captions encoded at once
@@ -49,6 +48,7 @@ def evaluate(
         Clip2VideoError: there is no such run or field, or no captions.
         NotComparableError: videos of the imported protocol are missing from the gallery.
     """
+    check_ties(ties)
     dataset = samples._root_dataset
     if not dataset.has_brain_run(brain_key):
         keys = ", ".join(dataset.list_brain_runs()) or "none"
@@ -63,7 +63,7 @@ def evaluate(
         raise NotComparableError(f"{problem}; allow it to evaluate all the same (--allow-incomplete)")
 
     model = run.get_model().model
-    ranks, rivals = np.empty(len(captions)), np.empty(len(captions), np.int64)
+    rivals = np.empty(len(captions), np.int64)
 
     def blocks() -> Iterator[NDArray[np.float32]]:
         with bar("Ranking", len(captions), unit="captions", quiet=not progress) as shown:
@@ -73,16 +73,16 @@ def evaluate(
                 queries = np.concatenate([(p.vector if weight is None else p.at_weight(weight)).numpy() for p in parts])
                 scores = queries @ videos.T  # [block, V]
                 own = column[start : start + len(texts)]
-                ranks[start : start + len(texts)] = strict_ranks(scores, own)
                 others = scores.copy()
                 others[np.arange(len(texts)), own] = -np.inf
                 rivals[start : start + len(texts)] = others.argmax(axis=1)
                 shown(start + len(texts))
                 yield scores
 
-    metrics = metrics_of_blocks(blocks(), column, len(ids), ties=ties)
+    ranking = rank_blocks(blocks(), column, len(ids))
+    metrics = ranking.metrics(ties)
     if write_fields:
-        _write(dataset, brain_key, ids, column, ranks, rivals)
+        _write(dataset, brain_key, ids, column, ranking.t2v, rivals)
     protocol = dataset.info.get("protocol")
     return Evaluation(
         name=brain_key,
@@ -92,7 +92,10 @@ def evaluate(
         ties=ties,
         t2v=metrics["t2v"],
         v2t=metrics["v2t"],
-        intervals={"t2v": bootstrap(ranks, np.unique(column, return_inverse=True)[1])},
+        intervals={
+            "t2v": bootstrap(ranking.t2v, np.unique(column, return_inverse=True)[1]),
+            "v2t": bootstrap(ranking.v2t, np.arange(len(ranking.v2t))),
+        },
         protocol=protocol,
         not_comparable=problem,
         published=_published(protocol) if dataset.info.get("split") == "test" else None,

@@ -6,6 +6,7 @@ Shapes: T captions, V videos, G = V groups of captions, one per video.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,36 +40,67 @@ def retrieval_metrics(
     Raises:
         Clip2VideoError: shapes or values do not fit, or a score is not finite.
     """
+    check_ties(ties)
     matrix = np.asarray(scores)
     if matrix.ndim != 2:
         raise Clip2VideoError(f"scores have shape {matrix.shape}; expected [captions, videos]")
     blocks = (matrix[start : start + BLOCK] for start in range(0, len(matrix), BLOCK))
-    return metrics_of_blocks(blocks, caption_video, matrix.shape[1], ties=ties)
+    return rank_blocks(blocks, caption_video, matrix.shape[1]).metrics(ties)
 
 
-def metrics_of_blocks(
-    blocks: Iterable[NDArray[Any]], caption_video: ArrayLike, videos: int, *, ties: str = "strict"
-) -> dict[str, dict[str, float]]:
-    """As ``retrieval_metrics``, over consecutive blocks of rows, so that [T, V] never exists as a whole."""
-    if ties not in TIES:
-        raise Clip2VideoError(f"ties is {ties!r}; allowed are {' and '.join(TIES)}")
+@dataclass(frozen=True)
+class Ranking:
+    """Where every query's answer stands: rivals that score better, and others that score the same.
+
+    ``better`` and ``tied`` [T] are of the captions, ``v_better`` and ``v_tied`` of the videos that have captions.
+    """
+
+    better: NDArray[np.int64]
+    tied: NDArray[np.int64]
+    v_better: NDArray[np.int64]
+    v_tied: NDArray[np.int64]
+    single: bool
+
+    @property
+    def t2v(self) -> NDArray[np.float64]:
+        """Strict rank of each caption's video: 1 is best, ties count one half each."""
+        return np.asarray(1 + self.better + self.tied / 2)
+
+    @property
+    def v2t(self) -> NDArray[np.float64]:
+        """Strict rank of each video's captions."""
+        return np.asarray(1 + self.v_better + self.v_tied / 2)
+
+    def metrics(self, ties: str = "strict") -> dict[str, dict[str, float]]:
+        """As ``retrieval_metrics`` returns them."""
+        check_ties(ties)
+        if ties == "strict":
+            return {"t2v": _summary(self.t2v), "v2t": _summary(self.v2t)}
+        if self.single:
+            t2v = _summary(_every_position(self.better, self.tied))
+        else:
+            t2v = _summary(1.0 + self.better, lower_median=True)
+        return {"t2v": t2v, "v2t": _summary(_every_position(self.v_better, self.v_tied))}
+
+
+def rank_blocks(blocks: Iterable[NDArray[Any]], caption_video: ArrayLike, videos: int) -> Ranking:
+    """Ranks consecutive blocks of rows of scores, so that [T, V] never exists as a whole.
+
+    Raises:
+        Clip2VideoError: as ``retrieval_metrics``.
+    """
     columns = _columns(caption_video, videos)
-    single = len(columns) == videos and bool((columns == np.arange(videos)).all())
     better, tied, groups = _stream(blocks, columns, videos)
     asked = np.unique(columns)  # videos with a caption; the others are rivals, but no queries
     v_better, v_tied = _count(groups[asked][:, asked].T, np.arange(len(asked)))
-    if ties == "strict":
-        return {"t2v": _summary(1 + better + tied / 2), "v2t": _summary(1 + v_better + v_tied / 2)}
-    t2v = _summary(_every_position(better, tied)) if single else _summary(1.0 + better, lower_median=True)
-    return {"t2v": t2v, "v2t": _summary(_every_position(v_better, v_tied))}
+    single = len(columns) == videos and bool((columns == np.arange(videos)).all())
+    return Ranking(better, tied, v_better, v_tied, single)
 
 
-def ranks(scores: ArrayLike, caption_video: ArrayLike) -> NDArray[np.float64]:
-    """Strict rank of each caption's video, [T]; 1 is best, ties count one half each."""
-    matrix = np.asarray(scores)
-    (checked,) = _checked([matrix], matrix.shape[-1])
-    better, tied = _count(checked, _columns(caption_video, checked.shape[1]))
-    return np.asarray(1 + better + tied / 2)
+def check_ties(ties: str) -> None:
+    """Raises Clip2VideoError for a rule that there is not."""
+    if ties not in TIES:
+        raise Clip2VideoError(f"ties is {ties!r}; allowed are {' and '.join(TIES)}")
 
 
 def _columns(caption_video: ArrayLike, videos: int) -> NDArray[np.int64]:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip2video_plugin.errors import Clip2VideoError
-from clip2video_plugin.evaluation import ranks, retrieval_metrics
-from clip2video_plugin.evaluation.retrieval import metrics_of_blocks
+from clip2video_plugin.evaluation import rank_blocks, retrieval_metrics
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SPEC = json.loads((GOLDEN / "metrics.json").read_text())
@@ -56,14 +55,14 @@ def test_blocks_of_any_size_give_the_same(seed, captions, videos, block):
     scores, columns = rng.integers(0, 6, (captions, videos)).astype(float), rng.integers(0, videos, captions)
     for ties in ("strict", "reference"):
         blocks = (scores[i : i + block] for i in range(0, captions, block))
-        assert metrics_of_blocks(blocks, columns, videos, ties=ties) == retrieval_metrics(scores, columns, ties=ties)
+        assert rank_blocks(blocks, columns, videos).metrics(ties) == retrieval_metrics(scores, columns, ties=ties)
 
 
 @given(st.integers(0, 10_000))
 def test_a_rank_is_one_plus_better_plus_half_the_ties(seed):
     rng = np.random.default_rng(seed)
     scores, columns = rng.integers(0, 4, (9, 7)), rng.integers(0, 7, 9)
-    for row, column, rank in zip(scores, columns, ranks(scores, columns), strict=True):
+    for row, column, rank in zip(scores, columns, rank_blocks([scores], columns, 7).t2v, strict=True):
         assert rank == 1 + (row > row[column]).sum() + ((row == row[column]).sum() - 1) / 2
 
 
