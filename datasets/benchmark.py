@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clip2video_plugin.datasets import msrvtt, msvd, vatex
-from clip2video_plugin.datasets.annotations import Annotation, AnnotationError, Warnings, read_json, read_list
+from clip2video_plugin.datasets.annotations import Annotation, AnnotationError, Warnings, read_list
 from clip2video_plugin.datasets.protocols import DEFAULTS, Protocol, find_protocol
 from clip2video_plugin.datasets.sources import Sources, find_sources
 from clip2video_plugin.download import digest
@@ -82,8 +82,8 @@ def _ordered(ids: Ids, videos: dict[str, Annotation], benchmark: Benchmark, used
 
 def _msrvtt(protocol: Protocol, split: str, sources: Sources) -> Benchmark:
     out = Benchmark(protocol, split, [])
-    tables = [p for p in sources.tables if p.suffix == ".json" and msrvtt.recognises(read_json(p, msrvtt.EXPECTED))]
-    videos, official = msrvtt.read_annotations(tables, out.warnings)
+    tables = [p for p in sources.tables if p.suffix == ".json"]
+    videos, official, tables = msrvtt.read_annotations(tables, out.warnings)
     pairs_file = sources.table("jsfusion", suffix=".csv")
     pairs = msrvtt.read_pairs(pairs_file, out.warnings) if pairs_file else {}
     listed: Path | None = None

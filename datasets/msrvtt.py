@@ -36,18 +36,24 @@ def recognises(value: Any) -> bool:
     )
 
 
-def read_annotations(paths: Iterable[Path], warnings: Warnings) -> tuple[dict[str, Annotation], dict[str, str]]:
-    """Videos by id, and the official split (train, val, test) of those whose file names one.
+def read_annotations(
+    paths: Iterable[Path], warnings: Warnings
+) -> tuple[dict[str, Annotation], dict[str, str], list[Path]]:
+    """Videos by id, the official split (train, val, test) of those whose file names one, and the files used.
+
+    JSON files of another layout are passed over.
 
     Raises:
-        AnnotationError: a file has none of the layouts, an id is not MSR-VTT's, or two files contradict each other.
+        AnnotationError: a file is no JSON, an id is not MSR-VTT's, or two files contradict each other.
     """
     videos: dict[str, Annotation] = {}
     splits: dict[str, str] = {}
+    used: list[Path] = []
     for path in paths:
         value = read_json(path, EXPECTED)
         if not recognises(value):
-            raise AnnotationError(f"{path} is no MSR-VTT annotation file; expected {EXPECTED}")
+            continue
+        used.append(path)
         if isinstance(value, list):
             _descriptions(value, path, videos, warnings)
         elif "annotations" in value:
@@ -55,7 +61,7 @@ def read_annotations(paths: Iterable[Path], warnings: Warnings) -> tuple[dict[st
         else:
             _videos(value.get("videos"), path, videos, splits, warnings)
             _captions(value["sentences"], "video_id", "sen_id", path, videos, warnings, orphans=False)
-    return videos, splits
+    return videos, splits, used
 
 
 def _videos(rows: Any, path: Path, videos: dict[str, Annotation], splits: dict[str, str], warnings: Warnings) -> None:
