@@ -33,16 +33,17 @@ def import_(
     from clip2video_plugin.cli.tables import print_import
     from clip2video_plugin.datasets import import_dataset
 
-    options: dict[str, Any] = {
-        "protocol": protocol,
-        "videos_path": videos,
-        "annotations_path": annotations,
-        "splits_path": splits,
-        "media": media,
-        "on_missing": on_missing,
-    }
+    options: dict[str, Any] = {"on_missing": on_missing}
     if kind == "folder":
-        options = {}
+        options["captions_path"] = annotations
+    else:
+        options |= {
+            "protocol": protocol,
+            "videos_path": videos,
+            "annotations_path": annotations,
+            "splits_path": splits,
+            "media": media,
+        }
     if max_samples is not None:
         options["max_samples"] = max_samples
     dataset = import_dataset(kind, folder, name=name, splits=list(split), **options)

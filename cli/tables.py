@@ -66,28 +66,33 @@ def print_import(name: str, samples: int, info: dict[str, Any]) -> None:
 
 
 def print_evaluations(name: str, evaluations: list[Evaluation]) -> None:
-    """A row per direction and run, beside the published one; the 95 % interval of R@1."""
+    """A table per direction: a row per run, beside the published one; the 95 % interval of R@1."""
     from clip2video_plugin.evaluation.report import METRICS
 
-    table = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for column in ("", "run", "R@1", "95 %", *METRICS[1:], "n"):
-        table.add_column(column, justify="left" if column in ("", "run") else "right", no_wrap=column == "")
+    console = Console()
     for direction, label in (("t2v", "text to video"), ("v2t", "video to text")):
+        table = Table(title=f"{name}, {label}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        for column in ("run", "R@1", "95 %", *METRICS[1:], "n"):
+            if column == "run":
+                table.add_column(column, overflow="fold")
+            else:
+                table.add_column(column, justify="right", no_wrap=True)
         for evaluation in evaluations:
             values = getattr(evaluation, direction)
             low, high = evaluation.intervals.get(direction, {}).get("R@1", (None, None))
             interval = "" if low is None else f"{low:.1f}-{high:.1f}"
             rest = [f"{values[metric]:.1f}" for metric in METRICS[1:]]
-            table.add_row(label, evaluation.name, f"{values['R@1']:.1f}", interval, *rest, f"{values['n']:.0f}")
+            table.add_row(escape(evaluation.name), f"{values['R@1']:.1f}", interval, *rest, f"{values['n']:.0f}")
         published = next((e.published for e in evaluations if e.published), None)
         if published is not None:
             first, *others = (f"{value:g}" for value in getattr(published, direction))
-            table.add_row(label, f"[dim]{published.source}[/]", first, "", *others, "")
-    console = Console()
-    console.print(table)
+            table.add_row(f"[dim]{published.source}[/]", first, "", *others, "")
+        console.print(table)
     for evaluation in evaluations:
         if evaluation.not_comparable:
-            console.print(f"{evaluation.name}: [red]{evaluation.not_comparable}[/]", soft_wrap=True)
+            console.print(
+                f"[red]{escape(evaluation.name)}: {evaluation.not_comparable}[/]", soft_wrap=True, highlight=False
+            )
 
 
 def print_audit(audit: Audit, max_words: int) -> None:

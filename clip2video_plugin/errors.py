@@ -37,6 +37,10 @@ class QueryError(Clip2VideoError):
     """A query cannot be answered as it is written."""
 
 
+class TrainingError(Clip2VideoError):
+    """A training run is configured wrongly, cannot go on, or has left the finite numbers."""
+
+
 def first_line(error: BaseException) -> str:
     """What a library's error says, in one line."""
     lines = str(error).strip().splitlines()

@@ -106,7 +106,9 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
         assert self.benchmark is not None
         benchmark, size = self.benchmark, self.benchmark.protocol.splits[self.split]
         if avi := sum(path.suffix.lower() == ".avi" for _, _, path, there in self._rows if there):
-            benchmark.warnings["avi files, which browsers may not play; fiftyone.utils.video can re-encode them"] += avi
+            benchmark.warnings[
+                "avi files, which browsers may not play; fiftyone.utils.video.reencode_videos(dataset) converts them"
+            ] += avi
         found = len(benchmark.annotations) - len(missing)
         return {
             "dataset": self.dataset,

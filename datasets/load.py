@@ -10,6 +10,7 @@ import fiftyone as fo
 from clip2video_plugin.datasets.annotations import AnnotationError
 from clip2video_plugin.datasets.captioned_folder import CaptionedVideoFolder
 from clip2video_plugin.datasets.importer import MSRVTTDataset, MSVDDataset, VATEXDataset
+from clip2video_plugin.progress import bar
 
 TYPES: dict[str, Any] = {
     "msrvtt": MSRVTTDataset,
@@ -35,6 +36,7 @@ def import_dataset(
         dataset_dir: folder with annotations and videos.
         name: of the new dataset; must not exist yet.
         splits: of a benchmark, several of which go into one dataset, told apart by their tags; test by default.
+        progress: False shows no progress bar.
         options: of ``BenchmarkImporter``, such as ``protocol`` and ``on_missing``.
 
     Raises:
@@ -51,13 +53,15 @@ def import_dataset(
         infos = []
         for split in [None] if kind == "folder" else splits or ["test"]:
             extra = options if split is None else {**options, "split": split}
-            dataset.add_dir(
-                dataset_dir=str(Path(dataset_dir).expanduser()),
-                dataset_type=TYPES[kind],
-                progress=progress,
-                add_info=True,
-                **extra,
-            )
+            # FiftyOne's own bar goes to standard output, where results belong.
+            with bar(f"Importing {split or kind}", quiet=progress is False) as shown:
+                dataset.add_dir(
+                    dataset_dir=str(Path(dataset_dir).expanduser()),
+                    dataset_type=TYPES[kind],
+                    progress=lambda at, shown=shown: shown(at.iteration, total=at.total),
+                    add_info=True,
+                    **extra,
+                )
             infos.append(dict(dataset.info))
         if len(infos) > 1:
             dataset.info = {**infos[0], "splits": infos, "split": [info["split"] for info in infos]}

@@ -11,7 +11,12 @@ import fiftyone.core.media as fom
 
 from clip2video_plugin.app.metadata import compute_video_metadata
 from clip2video_plugin.app.model import Clip2VideoModel
-from clip2video_plugin.app.similarity import Clip2VideoSimilarityConfig, Clip2VideoSimilarityIndex, items_of
+from clip2video_plugin.app.similarity import (
+    Clip2VideoSimilarityConfig,
+    Clip2VideoSimilarityIndex,
+    holds_videos,
+    items_of,
+)
 from clip2video_plugin.embed import Progress, embed_items, provenance
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import VideoIndex, default_uri
@@ -40,7 +45,7 @@ def compute_clip2video(
     this run, are not embedded again; those that cannot be read are listed in a warning and left out.
 
     Args:
-        samples: videos; a clips view stands for the videos of its clips.
+        samples: videos, or frame folders that were imported as such; a clips view stands for the videos of its clips.
         model: name or folder of a checkpoint, or a loaded one; the embedded one by default.
         brain_key: name of the run, an identifier.
         batch_size: videos encoded at once; by default 8 on a CPU and 64 elsewhere.
@@ -54,13 +59,14 @@ def compute_clip2video(
         VideoIndexError: the key's run was made with another model.
     """
     dataset = samples._root_dataset
-    if samples.media_type != fom.VIDEO or samples._is_frames:
+    if not holds_videos(samples):
         raise Clip2VideoError(f"samples are of media type {samples.media_type!r}; CLIP2Video embeds videos")
     if not isinstance(brain_key, str) or not brain_key.isidentifier():
         raise Clip2VideoError(f"brain_key is {brain_key!r}; it must be an identifier such as 'clip2video'")
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     results = _results(dataset, brain_key, loaded, model, index)
-    compute_video_metadata(samples)
+    if samples.media_type == fom.VIDEO:
+        compute_video_metadata(samples)
     items = items_of(samples)
     with bar("Embedding", quiet=progress is not True) as shown:
         report = embed_items(

@@ -14,6 +14,7 @@ from typing import Any
 
 import fiftyone.brain.similarity as fbs
 import fiftyone.core.collections as foc
+import fiftyone.core.media as fom
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +26,8 @@ from clip2video_plugin.model.checkpoint import load_model
 from clip2video_plugin.video.files import file_stamp
 
 logger = logging.getLogger(__name__)
+
+FRAMES_FIELD = "frames_dir"
 
 # FiftyOne selects the hits in one MongoDB pipeline, which has a size limit and slows down long before it.
 MAX_K = 10_000
@@ -304,7 +307,23 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
 
 
 def items_of(samples: foc.SampleCollection) -> list[Item]:
-    """The videos of a collection, each once; clips count as the videos they are of."""
+    """The videos of a collection, each once; clips count as the videos they are of.
+
+    A sample with a folder in ``frames_dir``, as imported with ``media="frames"``, is the video of these frames.
+    """
     id_field = "sample_id" if samples._is_clips else "id"
-    pairs = dict(zip(*samples.values([id_field, "filepath"]), strict=True))
-    return [Item(Path(path), sample, sample_id=sample) for sample, path in pairs.items()]
+    paths = samples.values("filepath")
+    folders = samples.values(FRAMES_FIELD) if samples.has_field(FRAMES_FIELD) else [None] * len(paths)
+    videos = dict(
+        zip(
+            samples.values(id_field), (folder or path for folder, path in zip(folders, paths, strict=True)), strict=True
+        )
+    )
+    return [Item(Path(path), sample, sample_id=sample) for sample, path in videos.items()]
+
+
+def holds_videos(samples: foc.SampleCollection) -> bool:
+    """Whether the samples are video files, clips of them, or folders of frames."""
+    if samples._is_frames:
+        return False
+    return bool(samples.media_type == fom.VIDEO or samples.has_field(FRAMES_FIELD))

@@ -55,7 +55,7 @@ class Model:
         pixels = torch.zeros(len(videos), f, side, side, 3, dtype=torch.uint8)  # [B, F, R, R, 3]
         mask = torch.zeros(len(videos), f)  # [B, F]
         for row, frames in enumerate(videos):
-            pixels[row, : len(frames)] = torch.from_numpy(frames)
+            pixels[row, : len(frames)] = torch.from_numpy(np.ascontiguousarray(frames))
             mask[row, : len(frames)] = 1
         mean = torch.tensor(CLIP_MEAN, device=self.device)[:, None, None]
         std = torch.tensor(CLIP_STD, device=self.device)[:, None, None]

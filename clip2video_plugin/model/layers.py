@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 # The reference masks with -1e6, not -inf: a row whose keys are all masked then stays finite and
 # near uniform (reference 7.3), which happens for one-frame videos.
@@ -80,8 +81,12 @@ class Transformer(nn.Module):
     def __init__(self, width: int, layers: int, heads: int, *, eps: float) -> None:
         super().__init__()
         self.resblocks = nn.ModuleList(ResidualBlock(width, heads, eps=eps) for _ in range(layers))
+        self.recompute = False  # in training: keep only the blocks' inputs, compute the rest again going back
 
     def forward(self, x: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:
         for block in self.resblocks:
-            x = block(x, bias=bias, causal=causal)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, bias=bias, causal=causal, use_reentrant=False)
+            else:
+                x = block(x, bias=bias, causal=causal)
         return x  # [B, N, C]

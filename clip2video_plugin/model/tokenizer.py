@@ -46,21 +46,26 @@ def clip_tokenizer() -> Tokenizer:
 
 
 def train_tokenizer(captions: Iterable[str], vocab_size: int) -> Tokenizer:
-    """A byte-pair tokenizer of at most ``vocab_size`` tokens, of CLIP's form, learned from captions."""
+    """A byte-pair tokenizer of CLIP's form, learned from captions: at most ``vocab_size`` tokens, at least 514.
+
+    The same captions give the same tokens.
+    """
     learner = _tokenizer(BPE(end_of_word_suffix=WORD_END), special=False)
     symbols = _byte_symbols()
+    endings = [symbol + WORD_END for symbol in symbols]
     trainer = BpeTrainer(
         vocab_size=vocab_size - 2,
         end_of_word_suffix=WORD_END,
         initial_alphabet=symbols,
+        # Named here so that they are numbered in this order; the library would number them in that of a hash table.
+        special_tokens=endings,
         show_progress=False,
     )
     learner.train_from_iterator((clean(caption) for caption in captions), trainer)
-    vocab = dict(learner.get_vocab())
-    for token in [*(symbol + WORD_END for symbol in symbols), START, END]:  # specials last: END has the largest id
-        vocab.setdefault(token, len(vocab))
     model = learner.model
     merges = _merges(model)
+    words = [*symbols, *endings, *(left + right for left, right in merges), START, END]  # END has the largest id
+    vocab = {word: index for index, word in enumerate(dict.fromkeys(words))}
     return _tokenizer(BPE(vocab=vocab, merges=merges, end_of_word_suffix=WORD_END, unk_token=END))
 
 

@@ -66,7 +66,7 @@ def caption(scene: Scene, random: Random | None = None) -> str:
 
 def captions(scene: Scene, count: int, seed: int) -> list[str]:
     """The plainest caption and up to ``count - 1`` different paraphrases."""
-    random = Random(f"captions:{seed}:{scene.meaning!r}") if count > 1 else None
+    random = Random(f"captions:{seed}:{scene.signature}") if count > 1 else None
     out = dict.fromkeys([caption(scene)])
     for _ in range(20 * count):
         if len(out) >= count or random is None:

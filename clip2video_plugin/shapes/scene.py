@@ -92,6 +92,11 @@ class Scene:
         """Equal for two scenes exactly when the same captions describe both."""
         return tuple(frozenset((self.things[who], action) for who, action in phase) for phase in self.phases)
 
+    @property
+    def signature(self) -> str:
+        """``meaning`` as text, the same in every process (the order of a set is not)."""
+        return repr([sorted(phase) for phase in self.meaning])
+
     def reversed(self) -> Scene:
         """The scene whose frames are this one's in reverse order."""
         phases = tuple(tuple((who, INVERSE[action]) for who, action in phase) for phase in reversed(self.phases))
@@ -103,7 +108,7 @@ class Scene:
 
     def redrawn(self, random: Random) -> Scene:
         """The same things doing the same, elsewhere and over another background."""
-        return _scene(self.things, self.phases, random)
+        return scene_of(self.things, self.phases, random)
 
     def state(self, who: int, time: float) -> State:
         """State of a thing at ``time`` in [0, 1]."""
@@ -164,23 +169,23 @@ HELD_OUT_KINDS = {"alone": 0.1, "two parts": 0.25, "pair": 0.25, "sequence": 0.4
 def scenes(seed: int, *, held_out: bool = False) -> Iterator[Scene]:
     """Endless random scenes over the training pairs, or over the held-out ones."""
     random = Random(f"shapes:{seed}:{held_out}")
-    pairs = _pairs(held_out)
+    pairs = pairs_of(held_out=held_out)
     while True:
         kind = random.choices(list(KINDS), list(KINDS.values()))[0]
         things = _things(kind, pairs, random)
-        yield _scene(things, _phases(kind, things, random), random)
+        yield scene_of(things, _phases(kind, things, random), random)
 
 
 def held_out_scenes(count: int, seed: int) -> list[Scene]:
     """``count`` scenes of distinct meaning over pairs unseen in training, in fours that differ by motion alone."""
     random = Random(f"shapes-test:{seed}")
-    pairs, seen, out = _pairs(True), set[object](), list[Scene]()
+    pairs, seen, out = pairs_of(held_out=True), set[object](), list[Scene]()
     while len(out) < count:
         kind = random.choices(list(HELD_OUT_KINDS), list(HELD_OUT_KINDS.values()))[0]
         things = _things(kind, pairs, random)
         group = dict[object, Scene]()
         for _ in range(50):
-            scene = _scene(things, _phases(kind, things, random), random)
+            scene = scene_of(things, _phases(kind, things, random), random)
             if scene.meaning not in seen:
                 group[scene.meaning] = scene
             if len(group) == 4:
@@ -192,7 +197,8 @@ def held_out_scenes(count: int, seed: int) -> list[Scene]:
     return out[:count]
 
 
-def _pairs(held_out: bool) -> list[Thing]:
+def pairs_of(*, held_out: bool) -> list[Thing]:
+    """The things of training, or those never seen in it."""
     return [(c, s) for c in COLOURS for s in SHAPES if ((c, s) in HELD_OUT) == held_out]
 
 
@@ -200,29 +206,31 @@ def _things(kind: str, pairs: list[Thing], random: Random) -> tuple[Thing, ...]:
     return tuple(random.sample(pairs, 2 if kind in ("pair", "sequence") else 1))
 
 
-def _actions(thing: Thing) -> list[str]:
+def actions_of(thing: Thing) -> list[str]:
     """A circle looks the same from every angle, so it does not turn."""
     return [a for a in ACTIONS if not (thing[1] == "circle" and "clockwise" in a)]
 
 
 def _phases(kind: str, things: tuple[Thing, ...], random: Random) -> tuple[Phase, ...]:
-    first = random.choice(_actions(things[0]))
+    first = random.choice(actions_of(things[0]))
     if kind == "alone":
         return (((0, first),),)
     if kind == "two parts":
         while True:
-            second = random.choice(_actions(things[0]))
+            second = random.choice(actions_of(things[0]))
             # Nothing can be seen of what happens before "appears" or after "disappears".
             if second not in (first, "appear") and first != "disappear":
                 return (((0, first),), ((0, second),))
-            first = random.choice(_actions(things[0]))
-    second = random.choice(_actions(things[1]))
+            first = random.choice(actions_of(things[0]))
+    second = random.choice(actions_of(things[1]))
     if kind == "pair":
         return (((0, first), (1, second)),)
     return (((0, first),), ((1, second),))
 
 
-def _scene(things: tuple[Thing, ...], phases: tuple[Phase, ...], random: Random) -> Scene:
+def scene_of(things: tuple[Thing, ...], phases: tuple[Phase, ...], random: Random) -> Scene:
+    """A scene somewhere on the canvas, its things as far apart as a few tries give."""
+
     def path() -> Path:
         return Path(
             x=random.random(),

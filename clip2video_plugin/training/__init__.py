@@ -1,5 +1,7 @@
-"""Training: the loss, and the trainer of the embedded model."""
+"""Training: the contrastive loss, and fine-tuning on captioned videos."""
 
+from clip2video_plugin.training.config import TrainConfig, load_config
 from clip2video_plugin.training.loss import Loss, contrastive_loss
+from clip2video_plugin.training.trainer import TrainResult, train
 
-__all__ = ["Loss", "contrastive_loss"]
+__all__ = ["Loss", "TrainConfig", "TrainResult", "contrastive_loss", "load_config", "train"]

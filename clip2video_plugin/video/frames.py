@@ -110,9 +110,13 @@ def read_quietly(
     end: float | None = None,
     size: int,
     reader: str = "auto",
+    jitter: np.random.RandomState | None = None,
 ) -> Frames:
-    """As ``read_frames``; what is damaged stands in ``warning`` only (Python's warnings are not thread-safe)."""
-    pick = picker(policy, count=count, fps=fps, start=start, end=end)
+    """As ``read_frames``; what is damaged stands in ``warning`` only (Python's warnings are not thread-safe).
+
+    ``jitter`` varies the picks of ``uniform`` and ``reference``, as for training (reference section 8.2).
+    """
+    pick = picker(policy, count=count, fps=fps, start=start, end=end, jitter=jitter)
     if size < 1:
         raise Clip2VideoError(f"size is {size}; it must be at least 1 pixel")
     decoded, used = decode(Path(path), pick, lambda image: resize_and_crop(image, size), reader)
@@ -146,7 +150,15 @@ def decode(
     return pyav_reader.decode(path, pick, convert), "pyav"
 
 
-def picker(policy: str, *, count: int, fps: float | None, start: float | None, end: float | None) -> pyav_reader.Picker:
+def picker(
+    policy: str,
+    *,
+    count: int,
+    fps: float | None,
+    start: float | None,
+    end: float | None,
+    jitter: np.random.RandomState | None = None,
+) -> pyav_reader.Picker:
     """The function from a video's frame times and duration to the indices that the policy takes."""
     if policy not in POLICIES:
         raise Clip2VideoError(f"policy is {policy!r}; allowed are {', '.join(POLICIES)}")
@@ -170,7 +182,7 @@ def picker(policy: str, *, count: int, fps: float | None, start: float | None, e
             low, high = max(low - 1, 0), max(low, 1)
         span = times[low:high]
         if policy == "uniform":
-            picks = uniform_indices(len(span), count)
+            picks = uniform_indices(len(span), count, jitter)
         elif policy == "fps":
             assert fps is not None
             picks = rate_indices(span, fps)
@@ -179,7 +191,7 @@ def picker(policy: str, *, count: int, fps: float | None, start: float | None, e
             files = constant_rate([t - span[0] for t in span], EXTRACTION_RATE, until - span[0])
             step = max(round(EXTRACTION_RATE / (fps or REFERENCE_FPS)), 1)
             # The reference has no frame at all, and NaN, for a clip of fewer files than a step.
-            picks = [files[i] for i in reference_indices(len(files), step, count)] or [0]
+            picks = [files[i] for i in reference_indices(len(files), step, count, jitter)] or [0]
         return [low + i for i in dict.fromkeys(picks)]
 
     return pick

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,10 +14,16 @@ EXTRACTION_RATE = 5.0  # frames per second that the paper's sample_frame.py writ
 REFERENCE_FPS = 2.5  # what its MSR-VTT evaluation takes of them (feature_framerate 2)
 
 
-def uniform_indices(n: int, count: int) -> list[int]:
-    """The middle frame of each of ``count`` equal parts of ``n`` frames; min(count, n) distinct indices."""
+def uniform_indices(n: int, count: int, rng: np.random.RandomState | None = None) -> list[int]:
+    """The middle frame of each of ``count`` equal parts of ``n`` frames; min(count, n) distinct indices.
+
+    With ``rng``, any frame of each part instead of its middle one (training).
+    """
     if n <= count:
         return list(range(n))
+    if rng is not None:
+        edges = [i * n // count for i in range(count + 1)]
+        return [int(rng.randint(low, high)) for low, high in pairwise(edges)]
     return [(2 * i + 1) * n // (2 * count) for i in range(count)]
 
 

@@ -101,3 +101,16 @@ def test_what_cannot_be_used_is_one_line(folder, name, content, message):
     with pytest.raises(Clip2VideoError, match=message) as error:
         load(folder)
     assert "\n" not in str(error.value)
+
+
+def test_the_command_imports_a_folder_and_takes_its_options(folder, c2v):
+    (folder / "words.tsv").write_text("video\tcaption\na.mp4\tthere\ngone.mp4\tnot there\n")
+    options = ("--annotations", folder / "words.tsv", "--on-missing", "keep")
+    done = c2v("import", "folder", folder, "--name", "from-folder", *options)
+    assert done.returncode == 0, done.stderr
+    assert fo.load_dataset("from-folder").values("captions") == [["there"], ["not there"]]
+    fo.delete_dataset("from-folder")
+    refused = c2v("import", "folder", folder, "--name", "from-folder", *options[:2], "--on-missing", "error")
+    assert refused.returncode == 1
+    assert refused.stderr == "c2v: 1 captioned videos are not there, the first is gone.mp4\n"
+    assert not fo.dataset_exists("from-folder")

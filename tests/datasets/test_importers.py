@@ -175,6 +175,50 @@ def test_folders_of_frames_are_imported_as_such(tmp_path):
     assert dataset.first().filepath.endswith("video7010/00000001.jpg")
 
 
+def test_writing_that_is_real_is_kept_as_it_is(tmp_path):
+    """Bidirectional marks, zero-width joiners, smart quotes and decomposed letters belong to languages."""
+    real = [
+        "\u202bרכב אדום\u202c moves",
+        "نمی\u200cخواهم",
+        "👩\u200d👩\u200d👧 at home",
+        "\u201ccafe\u0301\u201d",
+        "狗在跑",
+    ]
+    msrvtt(tmp_path, extra=[{"caption": text, "video_id": MSRVTT[0]} for text in real])
+    dataset = load(tmp_path, protocol="full", on_missing="keep")
+    assert dataset.first().captions[-len(real) :] == real
+    assert not dataset.has_field("captions_raw")
+    assert "captions with control characters" not in dataset.info["warnings"]
+
+
+def test_imported_folders_of_frames_are_embedded_and_searched(tmp_path, model):
+    from PIL import Image
+
+    from clip2video_plugin import compute_clip2video
+    from clip2video_plugin.shapes import caption, held_out_scenes, render
+
+    msrvtt(tmp_path)
+    scenes = held_out_scenes(12, seed=21)[::4]  # of other things each
+    for video_id, scene in zip(MSRVTT, scenes, strict=True):
+        (tmp_path / "frames" / video_id).mkdir(parents=True)
+        for i, frame in enumerate(render(scene, [(k + 0.5) / 12 for k in range(12)], 96)):
+            Image.fromarray(frame).save(tmp_path / "frames" / video_id / f"{i + 1:08d}.png")
+    dataset = load(tmp_path, protocol="full", media="frames")
+    compute_clip2video(dataset, model=model, brain_key="c2v", index=tmp_path / "index", progress=False)
+    for video_id, scene in zip(MSRVTT, scenes, strict=True):
+        assert dataset.sort_by_similarity(caption(scene), k=1, brain_key="c2v").first().video_id == video_id
+
+
+def test_progress_of_an_import_stays_off_standard_output(tmp_path, c2v):
+    (tmp_path / "set").mkdir()
+    msrvtt(tmp_path / "set")
+    done = c2v("import", "msrvtt", tmp_path / "set", "--name", "quiet", "--protocol", "full", "--on-missing", "keep")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("quiet: 3 videos\n")
+    assert "%" not in done.stdout
+    fo.delete_dataset("quiet")
+
+
 def test_a_pickle_over_64_mb_is_refused(tmp_path):
     folder = msvd_folder(tmp_path / "msvd", "json")
     with (folder / "raw-captions.pkl").open("wb") as file:

@@ -1,0 +1,141 @@
+"""What the temporal parts of CLIP2Video add: mean pooling, temporal transformer, TDB, TDB and TAB at equal steps.
+
+    python benchmarks/ablation.py OUT [--seeds 3] [--steps N] [--cache FOLDER] [--quick] [--json]
+
+Trains each variant with each seed by the recipe shapes-ablation, then asks galleries that need one
+thing alone (clip2video_plugin/shapes/probes.py). What is done already in OUT is kept, and a stopped run goes
+on. Intervals are 95 % t-intervals over the seeds, each of which draws its own training videos and weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from clip2video_plugin import load_model
+from clip2video_plugin.evaluation import retrieval_metrics
+from clip2video_plugin.model import Model
+from clip2video_plugin.shapes import INVERSE, Scene, caption, held_out_scenes, probes
+from clip2video_plugin.training import load_config, train
+from clip2video_plugin.training.world import SceneVideo, scene_videos
+
+VARIANTS = {
+    "mean pooling": {"temporal": "mean", "alignment": "none"},
+    "temporal transformer": {"temporal": "transformer", "alignment": "none"},
+    "+ TDB": {"temporal": "difference", "alignment": "none"},
+    "+ TDB + TAB": {"temporal": "difference", "alignment": "difference"},
+}
+GALLERIES = {
+    "all": lambda n: held_out_scenes(n, 1),
+    "appearance": lambda n: probes.appearance(n, 1),
+    "motion": lambda n: probes.motion(n, 1),
+    "order, general": lambda n: probes.order(n, 1, symmetric=False),
+    "order, symmetric": lambda n: probes.order(n, 1, symmetric=True),
+}
+COUNTS = {"all": 1000, "appearance": 320, "motion": 320, "order, general": 320, "order, symmetric": 320}
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % points for n seeds
+
+
+def frames_of(scenes: list[Scene], model: Model) -> list[np.ndarray]:
+    config = model.config
+    return [SceneVideo(scene).frames(config.max_frames, config.image_size, None) for scene in scenes]
+
+
+def vectors(frames: list[np.ndarray], model: Model) -> np.ndarray:
+    return np.concatenate([model.encode_frames(frames[i : i + 32]).vector.numpy() for i in range(0, len(frames), 32)])
+
+
+def preferred(good: np.ndarray, bad: np.ndarray) -> float:
+    """Share of rows where the good score is larger, in percent; a tie counts one half."""
+    return 100 * float(np.mean((good > bad) + 0.5 * (good == bad)))
+
+
+def ask(model: Model, share: float = 1.0) -> dict[str, float]:
+    """R@1 in every gallery, and how often a caption prefers its video to the twin it is easily taken for."""
+    out = {}
+    for name, scenes_of_count in GALLERIES.items():
+        scenes = scenes_of_count(round(COUNTS[name] * share))
+        random = Random(f"ablation:{name}")
+        queries = model.encode_captions([caption(scene, random) for scene in scenes]).vector.numpy()
+        frames = frames_of(scenes, model)
+        videos = vectors(frames, model)
+        scores = queries @ videos.T
+        own = np.diag(scores)
+        out[f"R@1, {name}"] = retrieval_metrics(scores, np.arange(len(scenes)))["t2v"]["R@1"]
+        if name == "all":
+            back = np.sum(queries * vectors([one[::-1] for one in frames], model), axis=1)
+            directed = np.array([any(INVERSE[a] != a for phase in s.phases for _, a in phase) for s in scenes])
+            out["reversed twin"] = preferred(own[directed], back[directed])
+        if name.startswith("order"):  # twins lie side by side
+            twin = scores[np.arange(len(scenes)), np.arange(len(scenes)) ^ 1]
+            out[f"twin in the other order, {name.split(', ')[1]}"] = preferred(own, twin)
+    return out
+
+
+def run(out: Path, variant: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
+    folder = out / f"{variant.replace('+ ', '').replace(' ', '-')}-{seed}"
+    done = folder / "result.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    config = load_config("shapes-ablation", [f"seed={seed}"])
+    scenes = 2000 if args.quick else config.train["scenes"]
+    config = replace(
+        config,
+        network={**config.network, **VARIANTS[variant]},
+        steps=args.steps or (60 if args.quick else config.steps),
+        cache=str(Path(args.cache) / str(seed)) if args.cache else "",
+    )
+    train(config, scene_videos(scenes, seed), out=folder, resume=True)
+    # All variants have the same number of steps: the last weights, not the best.
+    result = ask(load_model(folder / "last", device="cpu", precision="float32"), 0.25 if args.quick else 1.0)
+    done.write_text(json.dumps(result, indent=2))
+    return result
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    mean = statistics.mean(values)
+    if len(values) < 2:
+        return {"mean": mean, "runs": values}
+    half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+    return {"mean": mean, "low": max(mean - half, 0.0), "high": min(mean + half, 100.0), "runs": values}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, default=3, choices=(1, *STUDENT))
+    parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--cache", help="folder for rendered frames, 1.3 GB a seed")
+    parser.add_argument("--quick", action="store_true", help="60 steps: shows that it runs, not what it finds")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
+    for seed in range(args.seeds):
+        for variant in VARIANTS:
+            runs[variant].append(run(args.out, variant, seed, args))
+    table = {
+        variant: {measure: summary([r[measure] for r in results]) for measure in results[0]}
+        for variant, results in runs.items()
+    }
+    if args.json:
+        print(json.dumps(table, indent=2))
+        return
+    measures = list(next(iter(table.values())))
+    print("| | " + " | ".join(measures) + " |\n" + "|---" * (len(measures) + 1) + "|")
+    for variant, row in table.items():
+        cells = [
+            f"{v['mean']:.1f}" + (f" ({v['low']:.1f} to {v['high']:.1f})" if "low" in v else "") for v in row.values()
+        ]
+        print(f"| {variant} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()

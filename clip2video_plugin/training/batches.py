@@ -1,0 +1,204 @@
+"""From captioned videos to the batches of every step, the same for the same seed however often a run is resumed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from clip2video_plugin.errors import TrainingError, VideoReadError
+from clip2video_plugin.model.tokenizer import tokenize
+from clip2video_plugin.training.cache import FrameCache
+from clip2video_plugin.training.videos import CaptionedVideo
+
+Key = tuple[int, int]  # epoch, sample
+
+
+@dataclass
+class Batch:
+    """N videos, and T >= N captions: one of each video, then one of the reverse of each video in ``reversed_rows``.
+
+    pixels uint8 [N, F, R, R, 3], frame_mask [N, F], ids and mask [T, L], meaning [T], names [N]; ``failures`` are
+    videos that could not be read and were replaced by others, with the reason.
+    """
+
+    pixels: Tensor
+    frame_mask: Tensor
+    ids: Tensor
+    mask: Tensor
+    meaning: Tensor
+    reversed_rows: Tensor
+    names: list[str]
+    failures: list[tuple[str, str]]
+
+    def pin_memory(self) -> Batch:
+        for name in ("pixels", "frame_mask", "ids", "mask", "meaning", "reversed_rows"):
+            setattr(self, name, getattr(self, name).pin_memory())
+        return self
+
+
+class Samples(Dataset[dict[str, Any]]):
+    """A sample by (epoch, number): frames and caption depend on the seed and these two alone."""
+
+    def __init__(
+        self,
+        videos: Sequence[CaptionedVideo],
+        *,
+        count: int,
+        size: int,
+        seed: int,
+        jitter: bool,
+        per_caption: bool,
+        cache: FrameCache | None,
+    ) -> None:
+        self.videos, self.count, self.size = videos, count, size
+        self.seed, self.jitter, self.cache = seed, jitter, cache
+        self.pairs: list[tuple[int, int | None]] = [(v, None) for v in range(len(videos))]
+        if per_caption:
+            self.pairs = [(v, c) for v, video in enumerate(videos) for c in range(len(video.captions))]
+        self._broken: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        epoch, number = key
+        failures = list[tuple[str, str]]()
+        for attempt in range(len(self.pairs)):
+            at, caption = self.pairs[(number + attempt) % len(self.pairs)]
+            video = self.videos[at]
+            try:
+                frames = self.frames(at, epoch)
+            except VideoReadError as error:
+                failures.append((video.name, error.reason))
+                continue
+            random = np.random.RandomState([self.seed, epoch, number])
+            captions, reverse = video.captions, video.reverse_captions
+            return {
+                "frames": frames,
+                "caption": captions[random.randint(len(captions)) if caption is None else caption],
+                "meaning": video.meaning,
+                "reverse": reverse[random.randint(len(reverse))] if reverse else None,
+                "reverse_meaning": video.reverse_meaning,
+                "name": video.name,
+                "failures": failures,
+            }
+        raise TrainingError(f"none of {len(self.videos)} videos can be read; the first: {failures[0][1]}")
+
+    def frames(self, at: int, epoch: int = 0) -> NDArray[np.uint8]:
+        """Frames [n, R, R, 3] of a video, as sampled in an epoch; raises VideoReadError."""
+        if at in self._broken:
+            raise VideoReadError(self.videos[at].name, self._broken[at])
+        draw = epoch % self.cache.draws if self.cache else epoch
+        video, random = self.videos[at], None
+        if self.jitter:
+            random = np.random.RandomState([self.seed, 1 + draw, at])
+        stamp = f"{video.stamp()}|{(self.seed, draw) if self.jitter else ''}" if self.cache else ""
+        if self.cache and (kept := self.cache.get(at, draw, stamp)) is not None:
+            return kept
+        try:
+            frames = video.frames(self.count, self.size, random)
+        except VideoReadError as error:
+            self._broken[at] = error.reason
+            raise
+        if self.cache:
+            self.cache.put(at, draw, stamp, frames)
+        return frames
+
+
+class Order(Sampler[list[Key]]):
+    """The keys of every batch from ``start`` to ``stop`` (counted in parts of a step), for one of ``world`` processes.
+
+    Every epoch is a permutation of its own, without the incomplete last step. Companions, which follow each other
+    in the list of samples, stay together.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        companions: Sequence[Sequence[int]] | None,
+        *,
+        step_size: int,
+        parts: int,
+        start: int,
+        stop: int,
+        seed: int,
+        rank: int,
+        world: int,
+    ) -> None:
+        self.units: Sequence[Sequence[int]] = companions or [(i,) for i in range(samples)]
+        self.per_epoch = samples // step_size
+        self.step_size, self.parts, self.seed = step_size, parts, seed
+        self.start, self.stop, self.rank, self.world = start, stop, rank, world
+
+    def __len__(self) -> int:
+        return (self.stop - self.start) * self.parts
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order, known = list[int](), -1
+        size = self.step_size // self.parts
+        for step in range(self.start, self.stop):
+            epoch, place = divmod(step, self.per_epoch)
+            if epoch != known:
+                shuffled = np.random.default_rng([self.seed, epoch]).permutation(len(self.units))
+                order, known = [i for unit in shuffled for i in self.units[unit]], epoch
+            for part in range(self.parts):
+                first = place * self.step_size + part * size
+                yield [(epoch, i) for i in order[first : first + size][self.rank :: self.world]]
+
+
+class Collate:
+    """Samples to a Batch."""
+
+    def __init__(self, tokenizer: Tokenizer, count: int, max_words: int) -> None:
+        self.tokenizer, self.count, self.max_words = tokenizer, count, max_words
+
+    def __call__(self, samples: list[dict[str, Any]]) -> Batch:
+        side = samples[0]["frames"].shape[1]
+        pixels = torch.zeros(len(samples), self.count, side, side, 3, dtype=torch.uint8)
+        frame_mask = torch.zeros(len(samples), self.count)
+        for row, sample in enumerate(samples):
+            n = len(sample["frames"])
+            pixels[row, :n] = torch.from_numpy(sample["frames"])
+            frame_mask[row, :n] = 1
+        rows = [row for row, sample in enumerate(samples) if sample["reverse"] is not None]
+        captions = [s["caption"] for s in samples] + [samples[row]["reverse"] for row in rows]
+        ids, mask = tokenize(captions, self.tokenizer, self.max_words)
+        meaning = [s["meaning"] for s in samples] + [samples[row]["reverse_meaning"] for row in rows]
+        return Batch(
+            pixels=pixels,
+            frame_mask=frame_mask,
+            ids=ids,
+            mask=mask,
+            meaning=torch.tensor(meaning),
+            reversed_rows=torch.tensor(rows, dtype=torch.int64),
+            names=[s["name"] for s in samples],
+            failures=[failure for s in samples for failure in s["failures"]],
+        )
+
+
+def load_batches(samples: Samples, order: Order, collate: Collate, *, workers: int, pin: bool) -> DataLoader[Any]:
+    """The batches of ``order``, read ahead by worker processes."""
+    return DataLoader(
+        samples,
+        batch_sampler=order,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=pin,
+        worker_init_fn=_ignore_interrupt if workers else None,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _ignore_interrupt(_: int) -> None:
+    """Ctrl-C is answered by the main process, which finishes its step first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)

@@ -1,0 +1,197 @@
+"""How a network is trained: every setting of a run, from a TOML file and ``--set``."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from clip2video_plugin.errors import TrainingError
+
+Optimiser = Literal["adamw", "reference"]
+Negatives = Literal["other-videos", "reference"]
+Precision = Literal["auto", "float32", "bfloat16"]
+PerEpoch = Literal["captions", "videos"]
+Sampling = Literal["uniform", "reference"]
+CHOICES = {
+    "optimiser": Optimiser,
+    "negatives": Negatives,
+    "precision": Precision,
+    "per_epoch": PerEpoch,
+    "sampling": Sampling,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """All settings of a training run. ``[network]``, ``[train]`` and ``[val]`` are tables of the file.
+
+    Attributes:
+        model: checkpoint to start from, by name or folder; without one the network starts at random.
+        network: fields of ModelConfig: all sizes for a start at random, else what to change of the
+            checkpoint's. Weights that fit are taken over, others drawn.
+        frame_position_std: spread of freshly drawn frame positions; without words from a pretrained CLIP the
+            small default teaches order only late.
+        train, val: where the command line finds the videos, see ``find_captioned_videos``.
+        val_share: of the training videos held out for validation when there is no validation set; at most 1,000.
+        epochs, steps: length of the run; ``steps`` counts when it is not 0.
+        per_epoch: a sample is every (video, caption) pair, or every video with one of its captions.
+        batch_size: pairs per step over all processes; ``accumulate`` parts of it are embedded one after the
+            other, each with negatives from itself alone.
+        optimiser: ``adamw`` decays matrices only; ``reference`` is CLIP4Clip's (reference section 13): no bias
+            correction, its rule for decay, gradient norms also clipped per parameter.
+        learning_rate: peak, of the temporal parts; CLIP's two towers and logit scale learn at
+            ``clip_coefficient`` times it.
+        warmup: share of the run in which the rate rises from 0; cosine after that.
+        freeze_layers: -1 trains everything; 0 freezes patches, positions, tokens and the first norm (the
+            reference); n the first n blocks of both towers as well.
+        clip_norm: largest gradient norm. max_logit_scale: largest factor on the cosines.
+        negatives: ``other-videos`` never counts another caption of the same video as wrong; ``reference`` does.
+        precision: of the forward pass; ``auto`` is bfloat16 on GPUs that have it.
+        recompute: keep only the inputs of each block of the image tower, and compute it again when going back.
+        compile: let ``torch.compile`` have the image tower.
+        ema: decay of a moving average of the weights, which is then what is validated and kept; 0 is none.
+        sampling, fps, jitter: which frames (section 8.2), and whether training varies them.
+        cache: folder of sampled frames, uint8, filled as they are first read; cache_draws: samplings kept of each.
+        save_every: steps between states that ``--resume`` can go on from; always at the end of an epoch.
+        patience: epochs without a better validation R@1 after which to stop; 0 never stops.
+        device: "cpu", "cuda", ...; the best there is by default.
+    """
+
+    model: str = ""
+    network: dict[str, Any] = field(default_factory=dict)
+    frame_position_std: float = 0.02
+    train: dict[str, Any] = field(default_factory=dict)
+    val: dict[str, Any] = field(default_factory=dict)
+    val_share: float = 0.05
+    epochs: int = 5
+    steps: int = 0
+    per_epoch: PerEpoch = "captions"
+    batch_size: int = 128
+    accumulate: int = 1
+    optimiser: Optimiser = "adamw"
+    learning_rate: float = 1e-4
+    clip_coefficient: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    weight_decay: float = 0.2
+    warmup: float = 0.1
+    freeze_layers: int = 0
+    clip_norm: float = 1.0
+    max_logit_scale: float = 100.0
+    negatives: Negatives = "other-videos"
+    precision: Precision = "auto"
+    recompute: bool = False
+    compile: bool = False
+    ema: float = 0.0
+    sampling: Sampling = "uniform"
+    fps: float = 0.0
+    jitter: bool = True
+    cache: str = ""
+    cache_draws: int = 1
+    workers: int = 2
+    seed: int = 0
+    save_every: int = 500
+    patience: int = 0
+    device: str = ""
+
+    def __post_init__(self) -> None:
+        for name, kind in CHOICES.items():
+            if getattr(self, name) not in get_args(kind):
+                raise TrainingError(f"{name} is {getattr(self, name)!r}; allowed are {', '.join(get_args(kind))}")
+        for name, low in LEAST.items():
+            if getattr(self, name) < low:
+                raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least {low}")
+        for name in SHARES:
+            if not 0 <= getattr(self, name) < 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}; it must lie in [0, 1)")
+        if self.learning_rate <= 0:
+            raise TrainingError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        if self.batch_size % self.accumulate or self.batch_size // self.accumulate < 2:
+            raise TrainingError(
+                f"batch_size is {self.batch_size} and accumulate {self.accumulate}; "
+                "every part needs the same number of pairs, 2 or more"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+LEAST = {
+    "epochs": 1, "steps": 0, "batch_size": 2, "accumulate": 1, "freeze_layers": -1, "cache_draws": 1, "workers": 0,
+    "save_every": 1, "patience": 0, "clip_coefficient": 0.0, "weight_decay": 0.0, "eps": 0.0, "fps": 0.0,
+    "clip_norm": 0.0, "max_logit_scale": 1.0, "frame_position_std": 0.0,
+}  # fmt: skip
+SHARES = ("val_share", "warmup", "ema")
+
+
+def recipes() -> dict[str, Path]:
+    """The configurations that come with the package, by name."""
+    folder = Path(str(files("clip2video_plugin.training").joinpath("recipes")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_config(source: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
+    """Reads a TOML file, or a recipe by name, and applies ``key=value`` changes (``network.temporal=mean``).
+
+    Raises:
+        TrainingError: the file is missing or no TOML, or a key or value is not allowed.
+    """
+    path = recipes().get(str(source), Path(source).expanduser())
+    if not path.is_file():
+        raise TrainingError(f"no configuration {str(source)!r}; name a TOML file, or one of {', '.join(recipes())}")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise TrainingError(f"{path} cannot be read: {error}") from None
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or not key.strip():
+            raise TrainingError(f"--set {change!r} is no key=value")
+        table, _, name = key.strip().rpartition(".")
+        where = values.setdefault(table, {}) if table else values
+        if not isinstance(where, dict):
+            raise TrainingError(f"--set {change!r}: {table} is not a table")
+        where[name] = _value(text.strip())
+    return config_of(values, source=str(path))
+
+
+def config_of(values: dict[str, Any], source: str = "configuration") -> TrainConfig:
+    """A configuration from plain values, each checked against its type."""
+    kinds = {f.name: type(getattr(TrainConfig(), f.name)) for f in fields(TrainConfig)}
+    checked = dict[str, Any]()
+    for name, value in values.items():
+        if name not in kinds:
+            raise TrainingError(f"{source}: there is no setting {name!r}; there are {', '.join(kinds)}")
+        kind = kinds[name]
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if kind is tuple and isinstance(value, list | tuple):
+            value = tuple(float(v) if isinstance(v, int | float) else v for v in value)
+            if len(value) != 2 or not all(isinstance(v, float) and 0 <= v < 1 for v in value):
+                raise TrainingError(f"{source}: {name} is {value!r}; expected two numbers in [0, 1)")
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise TrainingError(f"{source}: {name} is {value!r}; expected {KINDS[kind]}")
+        checked[name] = value
+    return TrainConfig(**checked)
+
+
+KINDS: dict[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "a table",
+    tuple: "a list",
+}
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or else the text itself, so that names need no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

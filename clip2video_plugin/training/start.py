@@ -1,0 +1,63 @@
+"""The network that a run starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+import torch
+from tokenizers import Tokenizer
+
+from clip2video_plugin.errors import CheckpointError, TrainingError
+from clip2video_plugin.model import Clip2Video, ModelConfig, load_model
+from clip2video_plugin.model.tokenizer import train_tokenizer
+from clip2video_plugin.training.config import TrainConfig
+from clip2video_plugin.training.videos import CaptionedVideo
+
+TOKENIZER_VIDEOS = 10_000  # whose captions a new vocabulary is learned from
+
+
+def start(config: TrainConfig, videos: Sequence[CaptionedVideo]) -> tuple[Clip2Video, Tokenizer]:
+    """Network in float32 on the CPU, and its tokenizer.
+
+    With ``model``, its weights wherever ``network`` leaves them their shape; without, everything is drawn by the
+    seed, and the vocabulary is learned from the training captions.
+
+    Raises:
+        TrainingError: neither ``model`` nor a complete ``network`` is given, or they do not fit together.
+    """
+    torch.manual_seed(config.seed)
+    try:
+        if config.model:
+            return _from_checkpoint(config)
+        if not config.network:
+            raise TrainingError("name a model to start from, or all sizes of a new one under [network]")
+        tokenizer = train_tokenizer(
+            (text for video in islice(videos, TOKENIZER_VIDEOS) for text in (*video.captions, *video.reverse_captions)),
+            int(config.network.get("vocab_size", 0)) or 49408,
+        )
+        sizes = ModelConfig.from_dict({**config.network, "vocab_size": tokenizer.get_vocab_size()})
+        network = Clip2Video(sizes)
+    except CheckpointError as error:
+        raise TrainingError(f"[network] {error}") from None
+    _draw_positions(network, config)
+    return network, tokenizer
+
+
+def _from_checkpoint(config: TrainConfig) -> tuple[Clip2Video, Tokenizer]:
+    model = load_model(config.model, device="cpu", precision="float32")
+    network = Clip2Video(ModelConfig.from_dict(model.config.to_dict() | config.network))
+    weights = model.network.state_dict()
+    shapes = {key: value.shape for key, value in network.state_dict().items()}
+    fitting = {key: value for key, value in weights.items() if key in shapes and value.shape == shapes[key]}
+    if len(fitting) < len(weights) and not config.network:
+        raise TrainingError(f"{config.model}: weights do not fit the network")
+    if "frame_positions.weight" not in fitting:
+        _draw_positions(network, config)
+    network.load_state_dict(fitting, strict=False)
+    return network, model.tokenizer
+
+
+def _draw_positions(network: Clip2Video, config: TrainConfig) -> None:
+    if network.config.temporal != "mean":
+        torch.nn.init.normal_(network.frame_positions.weight, std=config.frame_position_std)

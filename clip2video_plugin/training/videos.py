@@ -1,0 +1,127 @@
+"""What is trained on: videos with captions, and the frames that are sampled of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip2video_plugin.errors import TrainingError
+from clip2video_plugin.video.files import file_stamp
+from clip2video_plugin.video.frames import read_quietly
+
+FRAMES_FIELD = "frames_dir"  # of samples that are folders of frames
+
+
+class CaptionedVideo(Protocol):
+    """A video and the sentences that describe it.
+
+    ``meaning`` is a number that is equal for videos whose captions may be exchanged. ``reverse_captions``
+    describe the same frames in reverse order; a video that has some is trained on both ways in time. Videos of
+    one ``companions`` number come in the same batch, as rivals that are hard to tell apart.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def captions(self) -> Sequence[str]: ...
+    @property
+    def meaning(self) -> int: ...
+    @property
+    def reverse_captions(self) -> Sequence[str]: ...
+    @property
+    def reverse_meaning(self) -> int: ...
+    @property
+    def companions(self) -> int | None: ...
+
+    def stamp(self) -> str:
+        """Text that changes when the frames may have."""
+        ...
+
+    def frames(self, count: int, size: int, random: np.random.RandomState | None) -> NDArray[np.uint8]:
+        """uint8 [n, size, size, 3] with 1 <= n <= count, varied by ``random``; raises VideoReadError."""
+        ...
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video file, or the part of it from ``start`` to ``end`` seconds, with its captions."""
+
+    path: Path
+    captions: Sequence[str]
+    start: float | None = None
+    end: float | None = None
+    policy: str = "uniform"
+    fps: float | None = None
+    reverse_captions: Sequence[str] = ()
+    reverse_meaning: int = -1
+    companions: int | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.path) if self.start is None else f"{self.path} from {self.start:g} s"
+
+    @property
+    def meaning(self) -> int:
+        return zlib.crc32(f"{self.path}|{self.start}|{self.end}".encode("utf-8", "surrogateescape"))
+
+    def stamp(self) -> str:
+        return f"{self.path}|{file_stamp(self.path)}|{self.start}|{self.end}|{self.policy}|{self.fps}"
+
+    def frames(self, count: int, size: int, random: np.random.RandomState | None) -> NDArray[np.uint8]:
+        return read_quietly(
+            self.path,
+            policy=self.policy,
+            count=count,
+            fps=self.fps,
+            start=self.start,
+            end=self.end,
+            size=size,
+            jitter=random,
+        ).pixels
+
+
+def captioned_videos(
+    source: Any, *, captions_field: str = "captions", policy: str = "uniform", fps: float | None = None
+) -> list[CaptionedVideo]:
+    """The videos of a FiftyOne dataset or view with a captions field, or of any sequence of captioned videos.
+
+    A field holds a string or a list of strings. Samples without a caption are left out; of a clips view
+    each clip is a video of its own.
+
+    Raises:
+        TrainingError: there is no such field, or nothing with a caption.
+    """
+    if not hasattr(source, "has_field"):
+        videos = list(source)
+    else:
+        if not source.has_field(captions_field):
+            raise TrainingError(f"{source.name} has no field {captions_field!r}; name the one that holds captions")
+        spans = source.values("support") if source.has_field("support") else [None] * len(source)
+        rates = source.values("metadata.frame_rate") if source.has_field("support") else spans
+        videos = []
+        folders = source.values(FRAMES_FIELD) if source.has_field(FRAMES_FIELD) else [None] * len(source)
+        paths = [folder or path for folder, path in zip(folders, source.values("filepath"), strict=True)]
+        for path, texts, span, rate in zip(paths, source.values(captions_field), spans, rates, strict=True):
+            kept = tuple(t for t in ([texts] if isinstance(texts, str) else texts or ()) if t and t.strip())
+            start, end = (None, None) if not span or not rate else ((span[0] - 1) / rate, span[1] / rate)
+            if kept:
+                videos.append(VideoFile(Path(path), kept, start, end, policy, fps))
+    if not videos:
+        raise TrainingError("there is no video with a caption to train on")
+    return videos
+
+
+def hold_out(
+    videos: Sequence[CaptionedVideo], share: float, seed: int
+) -> tuple[list[CaptionedVideo], list[CaptionedVideo]]:
+    """Splits off ``share`` of the videos, at most 1,000 and at least 1, for validation."""
+    order = np.random.default_rng([seed, 1]).permutation(len(videos))
+    count = min(max(round(share * len(videos)), 1), 1000, len(videos) - 1)
+    held = set(order[:count].tolist())
+    return [v for i, v in enumerate(videos) if i not in held], [videos[i] for i in sorted(held)]

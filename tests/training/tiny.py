@@ -1,0 +1,26 @@
+"""A network of a few thousand numbers and data it learns from in seconds."""
+
+from clip2video_plugin.training.config import config_of
+
+NETWORK = {
+    "image_size": 16, "patch_size": 8, "vision_width": 32, "vision_layers": 2, "vision_heads": 2,
+    "vocab_size": 700, "context_length": 32, "text_width": 32, "text_layers": 2, "text_heads": 2,
+    "embed_dim": 32, "temporal_layers": 1, "temporal_heads": 2, "max_frames": 4, "max_words": 24,
+}  # fmt: skip
+
+
+def config(**changes):
+    """The settings of a short run on the CPU, in this process alone."""
+    base = {
+        "network": NETWORK | changes.pop("network", {}),
+        "batch_size": 8,
+        "per_epoch": "videos",
+        "learning_rate": 1e-3,
+        "clip_coefficient": 1.0,
+        "freeze_layers": -1,
+        "warmup": 0.1,
+        "workers": 0,
+        "device": "cpu",
+        "frame_position_std": 0.3,
+    }
+    return config_of(base | changes)
