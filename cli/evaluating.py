@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -15,6 +15,10 @@ def eval_(
     ] = None,
     brain_key: Annotated[
         Optional[list[str]], typer.Option("--brain-key", help="Runs to compare.", show_default="all CLIP2Video runs")
+    ] = None,
+    compared: Annotated[
+        Optional[tuple[str, str]],
+        typer.Option("--compare", metavar="OLD NEW", help="Two runs, query by query: what improved, what broke."),
     ] = None,
     captions: Annotated[
         Optional[str], typer.Option("--captions", help="Field of captions.", show_default="query, else captions")
@@ -34,26 +38,34 @@ def eval_(
     [dim]c2v eval msrvtt-test --brain-key clip2video[/]
 
     [dim]c2v eval --protocol msvd --brain-key old --brain-key new --markdown[/]
+
+    [dim]c2v eval holiday --compare clip2video tuned[/]
     """
+    from clip2video_plugin.app.compare import compare
     from clip2video_plugin.app.evaluate import evaluate, find_dataset
-    from clip2video_plugin.cli.tables import print_evaluations
+    from clip2video_plugin.cli.tables import print_comparison, print_evaluations
     from clip2video_plugin.evaluation.report import markdown
 
-    samples, keys = find_dataset(dataset, protocol, brain_key)
-    evaluations = [
-        evaluate(
-            samples,
-            brain_key=key,
-            captions_field=captions,
-            ties=ties,
-            weight=weight,
-            allow_incomplete=allow_incomplete,
-        )
-        for key in keys
-    ]
-    if as_json:
+    options: dict[str, Any] = {
+        "captions_field": captions,
+        "ties": ties,
+        "weight": weight,
+        "allow_incomplete": allow_incomplete,
+    }
+    samples, keys = find_dataset(dataset, protocol, list(compared) if compared else brain_key)
+    if compared:
+        comparison = compare(samples, *compared, **options)
+        evaluations = [comparison.old, comparison.new]
+    else:
+        comparison = None
+        evaluations = [evaluate(samples, brain_key=key, **options) for key in keys]
+    if as_json and comparison:
+        print(json.dumps(comparison.to_dict(), indent=2))
+    elif as_json:
         print(json.dumps([evaluation.to_dict() for evaluation in evaluations], indent=2))
     elif as_markdown:
         print(markdown(evaluations))
     else:
         print_evaluations(samples.name, evaluations)
+        if comparison:
+            print_comparison(comparison)

@@ -16,6 +16,7 @@ from clip2video_plugin.cli.frames import frames
 from clip2video_plugin.cli.importing import import_
 from clip2video_plugin.cli.models import models
 from clip2video_plugin.cli.search import search
+from clip2video_plugin.cli.training import finetune, train
 from clip2video_plugin.errors import Clip2VideoError
 
 app = typer.Typer(
@@ -32,6 +33,8 @@ app.command()(search)
 app.command()(frames)
 app.command("import")(import_)
 app.command("eval")(eval_)
+app.command()(train)
+app.command()(finetune)
 app.command()(demo)
 app.add_typer(models, name="models")
 app.add_typer(datasets, name="datasets")

@@ -11,10 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from clip2video_plugin.app.compare import Comparison
     from clip2video_plugin.app.demo import Ranking
     from clip2video_plugin.datasets.audit import Audit
     from clip2video_plugin.evaluation.report import Evaluation
     from clip2video_plugin.query import SearchResult
+    from clip2video_plugin.training import TrainResult
 
 
 def print_hits(result: SearchResult) -> None:
@@ -93,6 +95,45 @@ def print_evaluations(name: str, evaluations: list[Evaluation]) -> None:
             console.print(
                 f"[red]{escape(evaluation.name)}: {evaluation.not_comparable}[/]", soft_wrap=True, highlight=False
             )
+
+
+SHOWN = 8  # queries of each kind
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """How R@1 changed, and the queries whose rank changed most, both ways."""
+    console = Console()
+    points, low, high = comparison.difference
+    console.print(
+        f"R@1 {points:+.1f} points (95 %: {low:+.1f} to {high:+.1f}); {len(comparison.improved)} queries improved, "
+        f"{len(comparison.broken)} broke, {comparison.unchanged} are where they were",
+        soft_wrap=True,
+        highlight=False,
+    )
+    for title, changes, colour in (("improved", comparison.improved, "green"), ("broke", comparison.broken, "red")):
+        if not changes:
+            continue
+        table = Table(title=title, title_justify="left", title_style=f"bold {colour}", box=box.SIMPLE_HEAD)
+        for column in ("rank was", "is"):
+            table.add_column(column, justify="right")
+        table.add_column("query", overflow="fold")
+        table.add_column("video", overflow="fold")
+        for change in changes[:SHOWN]:
+            table.add_row(f"{change.old:g}", f"{change.new:g}", escape(change.caption), escape(Path(change.path).name))
+        console.print(table)
+        if len(changes) > SHOWN:
+            console.print(f"  and {len(changes) - SHOWN} more (--json lists all)", highlight=False)
+
+
+def print_training(result: TrainResult) -> None:
+    """How a run ended and where its results are."""
+    end = "stopped early, as validation got no better" if result.stopped_early else "done"
+    best = ", ".join(f"{name} {result.best[name]:.1f}" for name in ("R@1", "R@5", "R@10") if name in result.best)
+    print(f"{result.steps} steps, {end}; best epoch {result.best_epoch}: {best} on the validation videos")
+    if result.failed:
+        print(f"{len(result.failed)} videos could not be read and were left out")
+    print(f"weights {result.checkpoint}")
+    print(f"report  {result.folder / 'report.html'}")
 
 
 def print_audit(audit: Audit, max_words: int) -> None:

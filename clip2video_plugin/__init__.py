@@ -25,6 +25,9 @@ _HOMES = {
     "evaluate": "app.evaluate",
     "NotComparableError": "errors",
     "compute_clip2video": "app",
+    "TrainingError": "errors",
+    "train": "training",
+    "finetune": "app.train",
 }
 __all__ = [
     "CheckpointError",
@@ -32,32 +35,38 @@ __all__ = [
     "Frames",
     "NotComparableError",
     "QueryError",
+    "TrainingError",
     "VideoIndexError",
     "VideoReadError",
     "compute_clip2video",
     "embed_videos",
     "evaluate",
+    "finetune",
     "load_model",
     "open_index",
     "read_frames",
     "search",
+    "train",
 ]
 
 if TYPE_CHECKING:
     from clip2video_plugin.app import compute_clip2video
     from clip2video_plugin.app.evaluate import evaluate
+    from clip2video_plugin.app.train import finetune
     from clip2video_plugin.embed import embed_videos
     from clip2video_plugin.errors import (
         CheckpointError,
         Clip2VideoError,
         NotComparableError,
         QueryError,
+        TrainingError,
         VideoIndexError,
         VideoReadError,
     )
     from clip2video_plugin.index import open_index
     from clip2video_plugin.model.checkpoint import load_model
     from clip2video_plugin.query import search
+    from clip2video_plugin.training import train
     from clip2video_plugin.video import Frames, read_frames
 
 

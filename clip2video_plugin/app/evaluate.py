@@ -125,12 +125,17 @@ def _gallery(
     captions, column = list[str](), list[int]()
     for _, sample, texts in rows:
         if sample in position:
-            kept = [t for t in ([texts] if isinstance(texts, str) else texts or []) if isinstance(t, str) and t.strip()]
+            kept = captions_in(texts)
             captions += kept
             column += [position[sample]] * len(kept)
     if not captions:
         raise Clip2VideoError(f"no indexed sample has a caption in the field {field!r}")
     return list(position), vectors, captions, np.asarray(column)
+
+
+def captions_in(value: Any) -> list[str]:
+    """The captions of a field's value: a string or a list of strings; empty ones are left out."""
+    return [t for t in ([value] if isinstance(value, str) else value or []) if isinstance(t, str) and t.strip()]
 
 
 def _not_comparable(info: dict[str, Any], videos: int, captions: int) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -103,12 +104,12 @@ class TrainConfig:
             if getattr(self, name) not in get_args(kind):
                 raise TrainingError(f"{name} is {getattr(self, name)!r}; allowed are {', '.join(get_args(kind))}")
         for name, low in LEAST.items():
-            if getattr(self, name) < low:
+            if not low <= getattr(self, name) < math.inf:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least {low}")
         for name in SHARES:
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it must lie in [0, 1)")
-        if self.learning_rate <= 0:
+        if not 0 < self.learning_rate < math.inf:
             raise TrainingError(f"learning_rate is {self.learning_rate}; it must be above 0")
         if self.batch_size % self.accumulate or self.batch_size // self.accumulate < 2:
             raise TrainingError(
@@ -177,6 +178,11 @@ def config_of(values: dict[str, Any], source: str = "configuration") -> TrainCon
             raise TrainingError(f"{source}: {name} is {value!r}; expected {KINDS[kind]}")
         checked[name] = value
     return TrainConfig(**checked)
+
+
+def with_changes(config: TrainConfig, **changes: Any) -> TrainConfig:
+    """The configuration with some settings replaced, checked again."""
+    return config_of(config.to_dict() | changes)
 
 
 KINDS: dict[type, str] = {

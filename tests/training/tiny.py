@@ -1,6 +1,11 @@
 """A network of a few thousand numbers and data it learns from in seconds."""
 
+from dataclasses import replace
+
+from clip2video_plugin.training.batches import Collate, Samples
 from clip2video_plugin.training.config import config_of
+from clip2video_plugin.training.start import start
+from clip2video_plugin.training.world import scene_videos
 
 NETWORK = {
     "image_size": 16, "patch_size": 8, "vision_width": 32, "vision_layers": 2, "vision_heads": 2,
@@ -24,3 +29,14 @@ def config(**changes):
         "frame_position_std": 0.3,
     }
     return config_of(base | changes)
+
+
+def network_and_batch(count, rows=slice(None), **network):
+    """A fixed network, and the given rows of a fixed batch of ``count`` videos, half of them trained both ways."""
+    scenes = [replace(s, paraphrases=1) for s in scene_videos(count, seed=2)]
+    net, tokenizer = start(config(network=network), scenes)
+    samples = Samples(scenes, count=4, size=16, seed=0, jitter=False, per_caption=False, cache=None)
+    items = [samples[0, i] for i in range(count)]
+    for item in items[1::4]:
+        item["meaning"] = items[0]["meaning"]  # several captions of one video
+    return net, Collate(tokenizer, 4, 24)(items[rows])

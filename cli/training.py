@@ -1,0 +1,92 @@
+"""``c2v train`` and ``c2v finetune``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+SET = typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+RESUME = typer.Option("--resume", help="Go on with an interrupted run.")
+JSON = typer.Option("--json", help="Print one JSON document.")
+
+
+def train(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A TOML file, or a recipe: msrvtt, msvd, vatex.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("runs/train"),
+    changes: Annotated[Optional[list[str]], SET] = None,
+    resume: Annotated[bool, RESUME] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Train or fine-tune a network on captioned videos.
+
+    Leaves best/ (a checkpoint, for --model), log.jsonl and report.html in the folder of the run.
+
+    [dim]c2v train msrvtt --out runs/msrvtt --set batch_size=64 --set cache=/fast/frames[/]
+
+    [dim]torchrun --nproc-per-node 4 -m clip2video_plugin.cli train msvd --out runs/msvd --resume[/]
+    """
+    from clip2video_plugin.app.train import train_by_config
+    from clip2video_plugin.cli.tables import print_training
+    from clip2video_plugin.training import load_config
+
+    result = train_by_config(load_config(config, changes or ()), out=out, resume=resume)
+    if as_json:
+        print(json.dumps(asdict(result), default=str, indent=2))
+    else:
+        print_training(result)
+
+
+def finetune(
+    dataset: Annotated[str, typer.Argument(help="A FiftyOne dataset with captions.")],
+    brain_key: Annotated[str, typer.Option("--brain-key", help="Key of the new embeddings.")],
+    tags: Annotated[Optional[list[str]], typer.Option("--tag", help="Train on samples with this tag.")] = None,
+    val_tags: Annotated[
+        Optional[list[str]], typer.Option("--val-tag", help="Validate on these.", show_default="a share held out")
+    ] = None,
+    captions: Annotated[str, typer.Option("--captions", help="Field of captions.")] = "captions",
+    model: Annotated[Optional[str], typer.Option("--model", "-m", help="Start from.", show_default="shapes")] = None,
+    name: Annotated[
+        Optional[str], typer.Option("--name", help="Of the new checkpoint.", show_default="dataset and brain key")
+    ] = None,
+    config: Annotated[str, typer.Option("--config", help="A TOML file or recipe of settings.")] = "finetune",
+    changes: Annotated[Optional[list[str]], SET] = None,
+    out: Annotated[
+        Optional[Path], typer.Option("--out", "-o", help="Folder of the run.", show_default="runs/NAME")
+    ] = None,
+    index: Annotated[Optional[str], typer.Option("--index", "-i", help="Index folder.", envvar="C2V_INDEX")] = None,
+    resume: Annotated[bool, RESUME] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Fine-tune on tagged samples of a dataset, and embed the dataset again with the new weights.
+
+    [dim]c2v finetune holiday --tag train --brain-key tuned[/]
+
+    [dim]c2v eval holiday --compare clip2video tuned[/]
+    """
+    from clip2video_plugin.app.train import finetune as run
+    from clip2video_plugin.cli.tables import print_training
+    from clip2video_plugin.training import load_config
+
+    done = run(
+        dataset,
+        brain_key=brain_key,
+        tags=tags or (),
+        val_tags=val_tags or (),
+        captions_field=captions,
+        model=model,
+        name=name,
+        config=load_config(config, changes or ()),
+        out=out,
+        index=index,
+        resume=resume,
+    )
+    if as_json:
+        print(json.dumps(asdict(done), default=str, indent=2))
+        return
+    print_training(done.result)
+    print(f"checkpoint {done.checkpoint}; {dataset} is embedded with it under the brain key {done.brain_key}")
+    print(f"compare it: c2v eval {dataset} --compare OLD_KEY {done.brain_key}")

@@ -1,0 +1,143 @@
+"""Training on FiftyOne datasets: the videos a configuration names, and from a tagged view to a new brain key."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clip2video_plugin.errors import TrainingError
+from clip2video_plugin.model.checkpoint import EMBEDDED, find_checkpoint, installed_checkpoints, models_folder
+from clip2video_plugin.training import TrainConfig, TrainResult, train
+from clip2video_plugin.training.config import with_changes
+from clip2video_plugin.training.world import scene_videos
+
+TABLE_KEYS = ("dataset", "view", "tags", "captions", "scenes", "seed")
+
+
+def train_by_config(
+    config: TrainConfig, *, out: str | Path, resume: bool = False, progress: bool = True
+) -> TrainResult:
+    """Trains on the videos that ``config.train`` and ``config.val`` name (``find_captioned_videos``)."""
+    if not config.train:
+        raise TrainingError("the configuration names no training videos; set train.dataset (and train.tags)")
+    return train(
+        config,
+        find_captioned_videos(config.train, config.seed),
+        find_captioned_videos(config.val, config.seed) if config.val else None,
+        out=out,
+        captions_field=config.train.get("captions", "captions"),
+        resume=resume,
+        progress=progress,
+    )
+
+
+def find_captioned_videos(table: dict[str, Any], seed: int) -> Any:
+    """The view or the scenes that a ``[train]`` or ``[val]`` table names.
+
+    ``dataset`` is a FiftyOne dataset, of which ``view`` names a saved view and ``tags`` keep samples that have one of
+    them; ``captions`` is its field of captions. ``scenes`` are that many of the shapes world instead.
+
+    Raises:
+        TrainingError: there is no such dataset or view, or a key is unknown.
+    """
+    if unknown := sorted(set(table) - set(TABLE_KEYS)):
+        raise TrainingError(f"unknown keys {', '.join(unknown)}; there are {', '.join(TABLE_KEYS)}")
+    if "scenes" in table:
+        return scene_videos(int(table["scenes"]), int(table.get("seed", seed)))
+    import fiftyone as fo
+
+    name = table.get("dataset")
+    if not name or not fo.dataset_exists(name):
+        there = ", ".join(fo.list_datasets()) or "none"
+        raise TrainingError(f"no dataset {name!r}; there are: {there}")
+    view: Any = fo.load_dataset(name)
+    if "view" in table:
+        if not view.has_saved_view(table["view"]):
+            raise TrainingError(f"dataset {name} has no saved view {table['view']!r}")
+        view = view.load_saved_view(table["view"])
+    tags = table.get("tags") or []
+    view = view.match_tags(tags) if tags else view
+    if not len(view):
+        raise TrainingError(f"dataset {name} has no samples tagged {', '.join(tags)}" if tags else f"{name} is empty")
+    return view
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A fine-tuning that went round: the run, the installed checkpoint's name, and the re-embedding under its key."""
+
+    result: TrainResult
+    checkpoint: str
+    brain_key: str
+
+
+def finetune(
+    dataset: str,
+    *,
+    brain_key: str,
+    tags: Sequence[str] = (),
+    val_tags: Sequence[str] = (),
+    captions_field: str = "captions",
+    model: str | None = None,
+    name: str | None = None,
+    config: TrainConfig | None = None,
+    out: str | Path | None = None,
+    index: str | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Finetuned:
+    """Fine-tunes on the tagged samples of a dataset, installs the best weights, and embeds the dataset with them.
+
+    Args:
+        brain_key: of the new embeddings; compare it with the old one by ``c2v eval --compare``.
+        tags, val_tags: of the samples to train and to validate on; without ``val_tags`` a share is held out.
+        model: checkpoint to start from, the embedded one by default.
+        name: that the new checkpoint gets; by default dataset and brain key.
+        config: settings, by default the recipe ``finetune``.
+        out: folder of the run; by default ``runs/<name>``.
+        resume: go on with an interrupted fine-tuning.
+
+    Raises:
+        TrainingError: the dataset, tags or settings cannot be used, or the name or key is taken.
+    """
+    import fiftyone as fo
+
+    from clip2video_plugin.app.brain import compute_clip2video
+    from clip2video_plugin.training.config import load_config
+
+    name = name or f"{dataset}-{brain_key}"
+    if not brain_key.isidentifier():
+        raise TrainingError(f"brain_key is {brain_key!r}; it must be an identifier such as 'tuned'")
+    view = find_captioned_videos({"dataset": dataset, "tags": list(tags)}, 0)
+    held = find_captioned_videos({"dataset": dataset, "tags": list(val_tags)}, 0) if val_tags else None
+    if fo.load_dataset(dataset).has_brain_run(brain_key) and not resume:
+        raise TrainingError(f"dataset {dataset} has a brain key {brain_key!r} already; choose another")
+    if name in installed_checkpoints() and not resume:
+        raise TrainingError(f"there is a checkpoint {name!r} already; choose another --name")
+    find_checkpoint(model)
+    settings = with_changes(config or load_config("finetune"), model=model or EMBEDDED)
+    result = train(
+        settings,
+        view,
+        held,
+        out=out or Path("runs") / name,
+        captions_field=captions_field,
+        resume=resume,
+        progress=progress,
+    )
+    _install(result.checkpoint, name)
+    compute_clip2video(fo.load_dataset(dataset), model=name, brain_key=brain_key, index=index, progress=progress)
+    return Finetuned(result, name, brain_key)
+
+
+def _install(checkpoint: Path, name: str) -> None:
+    """Copies a checkpoint to the models folder, whole or not at all."""
+    target = models_folder() / name
+    partial = target.with_name(f".{name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(checkpoint, partial)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)

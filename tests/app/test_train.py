@@ -1,0 +1,115 @@
+"""The loop users want: fine-tune on a tagged view, embed again under a second key, see what improved and what broke."""
+
+import json
+
+import fiftyone as fo
+import pytest
+
+from clip2video_plugin import compute_clip2video
+from clip2video_plugin.app.compare import compare
+from clip2video_plugin.app.train import find_captioned_videos
+from clip2video_plugin.errors import Clip2VideoError, TrainingError
+from clip2video_plugin.shapes import scenes as random_scenes
+from clip2video_plugin.shapes import write_videos
+
+FRENCH = {
+    "red": "rouge", "blue": "bleu", "green": "vert", "yellow": "jaune", "purple": "violet", "white": "blanc",
+    "square": "carré", "circle": "cercle", "star": "étoile", "cross": "croix", "bar": "barre",
+    "left": "gauche", "right": "droite", "up": "haut", "down": "bas", "moves": "va", "a": "un", "and": "et",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory, model):
+    """Thirty videos whose captions are French, which the embedded model was never taught."""
+    folder = tmp_path_factory.mktemp("french")
+    scenes = [scene for scene, _ in zip(random_scenes(7), range(30), strict=False)]
+    dataset = fo.Dataset("french", persistent=True)
+    for path, captions in write_videos(folder / "videos", scenes, paraphrases=1):
+        words = [FRENCH.get(word, word) for word in captions[0].split()]
+        dataset.add_sample(fo.Sample(filepath=str(path), captions=[" ".join(words)], tags=["train"]))
+    odd = dataset.values("id")[::6]
+    dataset.select(odd).untag_samples("train")
+    dataset.select(odd).tag_samples("val")
+    compute_clip2video(dataset, model=model, brain_key="old", index=folder / "index", progress=False)
+    yield dataset, folder
+    for key in dataset.list_brain_runs():
+        dataset.delete_brain_run(key)
+    dataset.delete()
+
+
+def test_from_a_tagged_view_to_the_queries_that_improved(dataset, c2v):
+    samples, folder = dataset
+    options = ("--set", "batch_size=12", "--set", "epochs=8", "--set", "workers=1", "--set", "clip_coefficient=1.0")
+    options += ("--set", "learning_rate=3e-4", "--set", "device=cpu", "--set", "patience=0")
+    done = c2v(
+        *("finetune", "french", "--tag", "train", "--val-tag", "val", "--brain-key", "tuned", "--name", "french-1"),
+        *("--out", folder / "run", "--index", folder / "index", *options),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "16 steps, done; best epoch" in done.stdout
+    assert "compare it: c2v eval french --compare OLD_KEY tuned" in done.stdout
+    assert (folder / "run" / "report.html").is_file()
+    samples.reload()
+    assert set(samples.list_brain_runs()) == {"old", "tuned"}
+    assert samples.get_brain_info("tuned").config.checkpoint == "french-1"
+
+    told = c2v("eval", "french", "--compare", "old", "tuned")
+    assert told.returncode == 0, told.stderr
+    assert "queries improved" in told.stdout
+    found = json.loads(c2v("eval", "french", "--compare", "old", "tuned", "--json").stdout)
+    assert found["new"]["t2v"]["R@1"] > found["old"]["t2v"]["R@1"]
+    assert len(found["improved"]) > len(found["broken"])
+    assert len(found["improved"]) + len(found["broken"]) + found["unchanged"] == 30
+    assert all(query["new"] < query["old"] for query in found["improved"])
+    low, high = found["difference"][1:]
+    assert low <= found["difference"][0] <= high
+
+    again = c2v("finetune", "french", "--brain-key", "tuned", "--index", folder / "index")
+    assert again.returncode == 1
+    assert again.stderr == "c2v: dataset french has a brain key 'tuned' already; choose another\n"
+    taken = c2v("finetune", "french", "--brain-key", "other", "--name", "french-1")
+    assert taken.stderr == "c2v: there is a checkpoint 'french-1' already; choose another --name\n"
+
+
+def test_what_cannot_be_compared_is_named(dataset):
+    with pytest.raises(Clip2VideoError, match="both runs are 'old'"):
+        compare(dataset[0], "old", "old")
+    with pytest.raises(Clip2VideoError, match="no brain key 'nope'"):
+        compare(dataset[0], "old", "nope", progress=False)
+
+
+def test_the_views_that_a_configuration_names(dataset):
+    samples, _ = dataset
+    samples.save_view("some", samples.limit(4))
+    assert len(find_captioned_videos({"dataset": "french"}, 0)) == 30
+    assert len(find_captioned_videos({"dataset": "french", "tags": ["val"]}, 0)) == 5
+    assert len(find_captioned_videos({"dataset": "french", "view": "some"}, 0)) == 4
+    assert len(find_captioned_videos({"scenes": 7}, 0)) == 7
+    for table, message in (
+        ({"dataset": "nope"}, "no dataset 'nope'; there are: .*french"),
+        ({"dataset": "french", "view": "none"}, "no saved view 'none'"),
+        ({"dataset": "french", "tags": ["test"]}, "no samples tagged test"),
+        ({"datasets": "french"}, "unknown keys datasets; there are dataset, view"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            find_captioned_videos(table, 0)
+
+
+def test_the_train_command(c2v, tmp_path):
+    (tmp_path / "tiny.toml").write_text(
+        'per_epoch = "videos"\nbatch_size = 8\nworkers = 0\ndevice = "cpu"\n[train]\nscenes = 24\n[network]\n'
+        + "image_size = 16\npatch_size = 8\nvision_width = 16\nvision_layers = 1\nvision_heads = 1\n"
+        + "vocab_size = 700\ncontext_length = 32\ntext_width = 16\ntext_layers = 1\ntext_heads = 1\n"
+        + "embed_dim = 16\ntemporal_layers = 1\ntemporal_heads = 1\nmax_frames = 4\n"
+    )
+    done = c2v("train", "tiny.toml", "--out", "run", "--set", "steps=3", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] == 3
+    again = c2v("train", "tiny.toml", "--out", "run", "--set", "steps=3")
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    assert "resume it (--resume)" in again.stderr
+    assert c2v("train", "tiny.toml", "--out", "run", "--set", "steps=3", "--resume").returncode == 0
+    assert c2v("train", "nope").stderr.startswith("c2v: no configuration 'nope'")
+    assert "names no training videos" in c2v("train", "finetune").stderr
+    assert "no dataset 'msvd'" in c2v("train", "msvd").stderr
