@@ -64,7 +64,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == 130:  # Typer's answer to Ctrl-C
-            print("c2v: interrupted; what was done is kept, run the same command again to go on", file=sys.stderr)
+            again = (
+                "run the same command again"
+                + (" with --resume" if sys.argv[1:2] in (["train"], ["finetune"]) else "")
+                + " to go on"
+            )
+            print(f"c2v: interrupted; what was done is kept, {again}", file=sys.stderr)
         raise
     except BrokenPipeError:
         sys.stderr.close()

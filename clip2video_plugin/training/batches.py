@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from clip2video_plugin.errors import TrainingError, VideoReadError
 from clip2video_plugin.model.tokenizer import tokenize
@@ -20,6 +20,7 @@ from clip2video_plugin.training.cache import FrameCache
 from clip2video_plugin.training.videos import CaptionedVideo
 
 Key = tuple[int, int]  # epoch, sample
+AHEAD = 3  # batches read ahead
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Batch:
         return self
 
 
-class Samples(Dataset[dict[str, Any]]):
+class Samples:
     """A sample by (epoch, number): frames and caption depend on the seed and these two alone."""
 
     def __init__(
@@ -114,7 +115,7 @@ class Samples(Dataset[dict[str, Any]]):
         return frames
 
 
-class Order(Sampler[list[Key]]):
+class Order:
     """The keys of every batch from ``start`` to ``stop`` (counted in parts of a step), for one of ``world`` processes.
 
     Every epoch is a permutation of its own, without the incomplete last step. Companions, which follow each other
@@ -185,20 +186,26 @@ class Collate:
         )
 
 
-def load_batches(samples: Samples, order: Order, collate: Collate, *, workers: int, pin: bool) -> DataLoader[Any]:
-    """The batches of ``order``, read ahead by worker processes."""
-    return DataLoader(
-        samples,
-        batch_sampler=order,
-        collate_fn=collate,
-        num_workers=workers,
-        pin_memory=pin,
-        worker_init_fn=_ignore_interrupt if workers else None,
-        prefetch_factor=4 if workers else None,
-    )
+def load_batches(samples: Samples, order: Order, collate: Collate, *, workers: int, pin: bool) -> Generator[Batch]:
+    """The batches of ``order``, read ahead by threads: decoding and resizing leave the interpreter free.
 
+    Threads rather than processes, since LanceDB and CUDA do not survive a fork.
+    """
 
-def _ignore_interrupt(_: int) -> None:
-    """Ctrl-C is answered by the main process, which finishes its step first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    def finish(waiting: list[Future[dict[str, Any]]]) -> Batch:
+        batch = collate([future.result() for future in waiting])
+        return batch.pin_memory() if pin else batch
+
+    readers = ThreadPoolExecutor(max(workers, 1), thread_name_prefix="read")
+    finisher = ThreadPoolExecutor(1, thread_name_prefix="collate")
+    ahead: deque[Future[Batch]] = deque()
+    try:
+        for keys in order:
+            ahead.append(finisher.submit(finish, [readers.submit(samples.__getitem__, key) for key in keys]))
+            if len(ahead) > AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        readers.shutdown(wait=False, cancel_futures=True)
+        finisher.shutdown(wait=False, cancel_futures=True)

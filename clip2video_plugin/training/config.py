@@ -57,6 +57,7 @@ class TrainConfig:
         ema: decay of a moving average of the weights, which is then what is validated and kept; 0 is none.
         sampling, fps, jitter: which frames (section 8.2), and whether training varies them.
         cache: folder of sampled frames, uint8, filled as they are first read; cache_draws: samplings kept of each.
+        workers: threads that read ahead.
         save_every: steps between states that ``--resume`` can go on from; always at the end of an epoch.
         patience: epochs without a better validation R@1 after which to stop; 0 never stops.
         device: "cpu", "cuda", ...; the best there is by default.
@@ -93,7 +94,7 @@ class TrainConfig:
     jitter: bool = True
     cache: str = ""
     cache_draws: int = 1
-    workers: int = 2
+    workers: int = 4
     seed: int = 0
     save_every: int = 500
     patience: int = 0
@@ -122,7 +123,7 @@ class TrainConfig:
 
 
 LEAST = {
-    "epochs": 1, "steps": 0, "batch_size": 2, "accumulate": 1, "freeze_layers": -1, "cache_draws": 1, "workers": 0,
+    "epochs": 1, "steps": 0, "batch_size": 2, "accumulate": 1, "freeze_layers": -1, "cache_draws": 1, "workers": 1,
     "save_every": 1, "patience": 0, "clip_coefficient": 0.0, "weight_decay": 0.0, "eps": 0.0, "fps": 0.0,
     "clip_norm": 0.0, "max_logit_scale": 1.0, "frame_position_std": 0.0,
 }  # fmt: skip

@@ -195,9 +195,8 @@ class _Run:
         stopped_early = False
         try:
             with _interrupt() as interrupt, bar("Training", self.steps, unit="steps", quiet=not self.show) as shown:
-                source = iter(batches)
                 while self.progress.step < self.steps and not stopped_early:
-                    row = self._step(source)
+                    row = self._step(batches)
                     ended = self.progress.step % self.per_epoch == 0 or self.progress.step == self.steps
                     if log:
                         log.write(**row)
@@ -209,6 +208,7 @@ class _Run:
                     if interrupt.is_set():
                         raise KeyboardInterrupt
         finally:
+            batches.close()
             if log:
                 log.close()
         if self.place.first:

@@ -1,6 +1,10 @@
 """The loop users want: fine-tune on a tagged view, embed again under a second key, see what improved and what broke."""
 
 import json
+import os
+import signal
+import subprocess
+import time
 
 import fiftyone as fo
 import pytest
@@ -11,6 +15,9 @@ from clip2video_plugin.app.train import find_captioned_videos
 from clip2video_plugin.errors import Clip2VideoError, TrainingError
 from clip2video_plugin.shapes import scenes as random_scenes
 from clip2video_plugin.shapes import write_videos
+from clip2video_plugin.training.state import read_log
+
+from ..conftest import C2V
 
 FRENCH = {
     "red": "rouge", "blue": "bleu", "green": "vert", "yellow": "jaune", "purple": "violet", "white": "blanc",
@@ -96,13 +103,16 @@ def test_the_views_that_a_configuration_names(dataset):
             find_captioned_videos(table, 0)
 
 
+TINY = (
+    'per_epoch = "videos"\nbatch_size = 8\nworkers = 1\ndevice = "cpu"\n[train]\nscenes = 24\n[network]\n'
+    "image_size = 16\npatch_size = 8\nvision_width = 16\nvision_layers = 1\nvision_heads = 1\n"
+    "vocab_size = 700\ncontext_length = 32\ntext_width = 16\ntext_layers = 1\ntext_heads = 1\n"
+    "embed_dim = 16\ntemporal_layers = 1\ntemporal_heads = 1\nmax_frames = 4\n"
+)
+
+
 def test_the_train_command(c2v, tmp_path):
-    (tmp_path / "tiny.toml").write_text(
-        'per_epoch = "videos"\nbatch_size = 8\nworkers = 0\ndevice = "cpu"\n[train]\nscenes = 24\n[network]\n'
-        + "image_size = 16\npatch_size = 8\nvision_width = 16\nvision_layers = 1\nvision_heads = 1\n"
-        + "vocab_size = 700\ncontext_length = 32\ntext_width = 16\ntext_layers = 1\ntext_heads = 1\n"
-        + "embed_dim = 16\ntemporal_layers = 1\ntemporal_heads = 1\nmax_frames = 4\n"
-    )
+    (tmp_path / "tiny.toml").write_text(TINY)
     done = c2v("train", "tiny.toml", "--out", "run", "--set", "steps=3", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["steps"] == 3
@@ -113,3 +123,16 @@ def test_the_train_command(c2v, tmp_path):
     assert c2v("train", "nope").stderr.startswith("c2v: no configuration 'nope'")
     assert "names no training videos" in c2v("train", "finetune").stderr
     assert "no dataset 'msvd'" in c2v("train", "msvd").stderr
+
+
+def test_ctrl_c_of_the_train_command_says_how_to_go_on(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    command = [*C2V, "train", "tiny.toml", "--out", "run", "--set", "steps=100000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while len(read_log(tmp_path / "run")) < 5 and process.poll() is None:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].endswith("run the same command again with --resume to go on")
+    assert (tmp_path / "run" / "state.pt").is_file()

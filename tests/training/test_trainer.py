@@ -126,13 +126,13 @@ def test_a_killed_process_resumes_to_the_same_weights(tmp_path):
     assert same(weights(tmp_path / "killed" / "last"), weights(tmp_path / "whole" / "last"))
 
 
-def test_ctrl_c_finishes_the_step_and_keeps_the_state(scenes, tmp_path, monkeypatch):
+def test_ctrl_c_finishes_the_step_and_keeps_the_state(scenes, tmp_path):
     settings = config(epochs=2, save_every=1000)
     whole = train(settings, scenes, out=tmp_path / "whole", progress=False)
     pressed = watched(scenes, lambda reads: os.kill(os.getpid(), signal.SIGINT) if reads == 20 else None)
     with pytest.raises(KeyboardInterrupt):
         train(settings, pressed, out=tmp_path / "stopped", progress=False)
-    assert len(read_log(tmp_path / "stopped")) == 3
+    assert 0 < len(read_log(tmp_path / "stopped")) < len(read_log(whole.folder))
     train(settings, scenes, out=tmp_path / "stopped", resume=True, progress=False)
     assert same(weights(tmp_path / "stopped" / "last"), weights(whole.folder / "last"))
 

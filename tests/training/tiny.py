@@ -24,7 +24,7 @@ def config(**changes):
         "clip_coefficient": 1.0,
         "freeze_layers": -1,
         "warmup": 0.1,
-        "workers": 0,
+        "workers": 1,
         "device": "cpu",
         "frame_position_std": 0.3,
     }
