@@ -19,6 +19,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from shapes_retrieval import preferred, prefers_its_own
 
 from clip2video_plugin import load_model
 from clip2video_plugin.evaluation import retrieval_metrics
@@ -53,11 +54,6 @@ def vectors(frames: list[np.ndarray], model: Model) -> np.ndarray:
     return np.concatenate([model.encode_frames(frames[i : i + 32]).vector.numpy() for i in range(0, len(frames), 32)])
 
 
-def preferred(good: np.ndarray, bad: np.ndarray) -> float:
-    """Share of rows where the good score is larger, in percent; a tie counts one half."""
-    return 100 * float(np.mean((good > bad) + 0.5 * (good == bad)))
-
-
 def ask(model: Model, share: float = 1.0) -> dict[str, float]:
     """R@1 in every gallery, and how often a caption prefers its video to the twin it is easily taken for."""
     out = {}
@@ -74,9 +70,8 @@ def ask(model: Model, share: float = 1.0) -> dict[str, float]:
             back = np.sum(queries * vectors([one[::-1] for one in frames], model), axis=1)
             directed = np.array([any(INVERSE[a] != a for phase in s.phases for _, a in phase) for s in scenes])
             out["reversed twin"] = preferred(own[directed], back[directed])
-        if name.startswith("order"):  # twins lie side by side
-            twin = scores[np.arange(len(scenes)), np.arange(len(scenes)) ^ 1]
-            out[f"twin in the other order, {name.split(', ')[1]}"] = preferred(own, twin)
+        if name.startswith("order"):
+            out[f"twin in the other order, {name.split(', ')[1]}"] = prefers_its_own(queries, videos)
     return out
 
 

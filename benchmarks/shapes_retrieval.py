@@ -6,7 +6,8 @@ Every video is written as H.264 and read back. Its (colour, shape) pairs were ne
 training, no two captions mean the same, and each has at least three rivals of the same things that
 move otherwise. "Reversed twin" asks whether a caption prefers its video to the same frames in
 reverse; "inverse action" whether it prefers it to another video of the same things that do the
-inverse. A model without a sense of time is at 50 % on both. Ties count one half.
+inverse. "Other order" asks for "A, then B" against "B, then A" in the same place, in general and where both actions
+look the same backwards. A model without a sense of time is at 50 % on all but the general order. Ties count one half.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rich.table import Table
 from clip2video_plugin import load_model
 from clip2video_plugin.embed import Embedded, Item, encode_items
 from clip2video_plugin.evaluation import retrieval_metrics
-from clip2video_plugin.shapes import Scene, caption, held_out_scenes, write_videos
+from clip2video_plugin.shapes import Scene, caption, held_out_scenes, probes, write_videos
 from clip2video_plugin.shapes.scene import INVERSE
 from clip2video_plugin.video.files import file_stamp
 
@@ -53,6 +54,20 @@ def preferred(good: np.ndarray, bad: np.ndarray) -> float:
     return 100 * float(np.mean((good > bad) + 0.5 * (good == bad)))
 
 
+def in_order_pairs(folder: Path, kind: str, model, count: int = 400) -> float:
+    """How often a caption "A, then B" prefers its video to the twin that shows "B, then A", in percent."""
+    scenes = probes.order(count, 2, symmetric=kind == "symmetric")
+    random = Random(f"order:{kind}")
+    queries = model.encode_captions([caption(scene, random) for scene in scenes]).vector.numpy()
+    return prefers_its_own(queries, vectors(folder, scenes, model))
+
+
+def prefers_its_own(queries: np.ndarray, videos: np.ndarray) -> float:
+    """Share of queries that prefer their video to its neighbour, where twins lie side by side."""
+    twins = videos[np.arange(len(videos)) ^ 1]
+    return preferred(np.sum(queries * videos, axis=1), np.sum(queries * twins, axis=1))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model")
@@ -69,6 +84,7 @@ def main() -> None:
         videos = vectors(Path(folder) / "forward", scenes, model)
         reversed_videos = vectors(Path(folder) / "reversed", [scene.reversed() for scene in scenes], model)
         inverse_videos = vectors(Path(folder) / "inverse", inverse, model)
+        order = {kind: in_order_pairs(Path(folder) / kind, kind, model) for kind in ("general", "symmetric")}
     queries = model.encode_captions(texts).vector.numpy()
     scores = queries @ videos.T
     own = np.diag(scores)
@@ -88,6 +104,7 @@ def main() -> None:
         "reversed twin, all": preferred(own, twin),
         "inverse action, directed actions": preferred(own[directed], other[directed]),
         "reversed twin, two in order": preferred(own[in_order & directed], twin[in_order & directed]),
+        **{f"twin in the other order, {kind} actions": share for kind, share in order.items()},
     }
     if args.json:
         print(json.dumps(result, indent=2))

@@ -49,6 +49,12 @@ def wheel(tmp_path_factory):
         return archive.namelist()
 
 
+def test_the_wheel_carries_the_recipes(wheel):
+    recipes = {path.name for path in (ROOT / "clip2video_plugin/training/recipes").glob("*.toml")}
+    assert {f"clip2video_plugin/training/recipes/{name}" for name in recipes} <= set(wheel)
+    assert len(recipes) >= 6
+
+
 def test_the_package_list_names_every_folder():
     assert set(PACKAGES) == folders()
 

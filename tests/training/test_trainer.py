@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -205,6 +206,15 @@ def test_saving_memory_or_decoding_changes_no_weight(scenes, tmp_path, change):
     plain = train(config(steps=5), scenes, out=tmp_path / "plain", progress=False)
     other = train(config(steps=5, **change), scenes, out=tmp_path / "other", progress=False)
     assert same(weights(plain.folder / "last"), weights(other.folder / "last"))
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_tower_learns_the_same(scenes, tmp_path):
+    plain = train(config(steps=2), scenes, out=tmp_path / "plain", progress=False)
+    compiled = train(config(steps=2, compile=True), scenes, out=tmp_path / "compiled", progress=False)
+    a, b = (read_log(result.folder) for result in (plain, compiled))
+    assert [row["loss"] for row in b[:2]] == pytest.approx([row["loss"] for row in a[:2]], abs=1e-4)
+    assert weights(plain.folder / "last").keys() == weights(compiled.folder / "last").keys()
 
 
 def test_tensorboard_is_written_where_it_is_installed(scenes, tmp_path):
