@@ -48,10 +48,11 @@ def _curves(steps: list[dict[str, Any]], epochs: list[dict[str, Any]]) -> str:
 
     figure = make_subplots(rows=2, cols=1, subplot_titles=("loss", "recall on the validation videos, %"))
     shown = steps[:: max(len(steps) // 2000, 1)]
-    for name in ("loss", "global_loss", "aligned_loss"):
-        points = [(row["step"], row[name]) for row in shown if name in row]
-        if points:
-            figure.add_scatter(x=[x for x, _ in points], y=[y for _, y in points], name=name, row=1, col=1)
+    two_parts = any("aligned_loss" in row for row in shown)
+    for name in ("loss", "global_loss", "aligned_loss") if two_parts else ("loss",):
+        figure.add_scatter(
+            x=[row["step"] for row in shown], y=[row.get(name) for row in shown], name=name, row=1, col=1
+        )
     for name in RECALLS:
         figure.add_scatter(
             x=[row["step"] for row in epochs],

@@ -25,7 +25,7 @@ from clip2video_plugin.model.checkpoint import best_device, save_checkpoint
 from clip2video_plugin.progress import bar
 from clip2video_plugin.training.batches import Batch, Collate, Order, Samples, load_batches
 from clip2video_plugin.training.cache import FrameCache
-from clip2video_plugin.training.config import TrainConfig
+from clip2video_plugin.training.config import TrainConfig, load_config
 from clip2video_plugin.training.distributed import Place, processes
 from clip2video_plugin.training.optimiser import freeze, make_optimiser, make_schedule
 from clip2video_plugin.training.report import write_report
@@ -57,11 +57,11 @@ class TrainResult:
 
 
 def train(
-    config: TrainConfig,
+    config: TrainConfig | str | Path,
     train_view: Any,
     val_view: Any = None,
     *,
-    out: str | Path,
+    out: str | Path = "runs/train",
     captions_field: str = "captions",
     resume: bool = False,
     progress: bool = True,
@@ -72,6 +72,7 @@ def train(
     it would have had (bit by bit on a CPU).
 
     Args:
+        config: settings, or the name of a recipe or TOML file with them.
         train_view: a FiftyOne dataset or view with captions, or a sequence of ``CaptionedVideo``.
         val_view: the same, for choosing the best epoch; without it ``config.val_share`` of the training videos.
         out: folder of the run.
@@ -80,6 +81,7 @@ def train(
     Raises:
         TrainingError: the settings or the data cannot be used, ``out`` holds a run, or the loss is not finite.
     """
+    config = config if isinstance(config, TrainConfig) else load_config(config)
     folder = Path(out).expanduser()
     with processes(config.device or str(best_device())) as place:
         if (folder / STATE).exists() and not resume:
