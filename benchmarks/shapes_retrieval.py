@@ -49,9 +49,14 @@ def vectors(folder: Path, scenes: list[Scene], model) -> np.ndarray:
     return np.stack([one.vector for one in done])
 
 
+def prefers(good: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """1 for each row where the good score is larger, one half where they are equal."""
+    return (good > bad) + 0.5 * (good == bad)
+
+
 def preferred(good: np.ndarray, bad: np.ndarray) -> float:
-    """Share of rows where the good score is larger, in percent."""
-    return 100 * float(np.mean((good > bad) + 0.5 * (good == bad)))
+    """Share of rows where the good score is larger, in percent; a tie counts one half."""
+    return 100 * float(np.mean(prefers(good, bad)))
 
 
 def in_order_pairs(folder: Path, kind: str, model, count: int = 400) -> float:
@@ -59,12 +64,8 @@ def in_order_pairs(folder: Path, kind: str, model, count: int = 400) -> float:
     scenes = probes.order(count, 2, symmetric=kind == "symmetric")
     random = Random(f"order:{kind}")
     queries = model.encode_captions([caption(scene, random) for scene in scenes]).vector.numpy()
-    return prefers_its_own(queries, vectors(folder, scenes, model))
-
-
-def prefers_its_own(queries: np.ndarray, videos: np.ndarray) -> float:
-    """Share of queries that prefer their video to its neighbour, where twins lie side by side."""
-    twins = videos[np.arange(len(videos)) ^ 1]
+    videos = vectors(folder, scenes, model)
+    twins = videos[np.arange(len(videos)) ^ 1]  # they lie side by side
     return preferred(np.sum(queries * videos, axis=1), np.sum(queries * twins, axis=1))
 
 

@@ -15,6 +15,7 @@ from clip2video_plugin.cli.evaluating import eval_
 from clip2video_plugin.cli.frames import frames
 from clip2video_plugin.cli.importing import import_
 from clip2video_plugin.cli.models import models
+from clip2video_plugin.cli.plugin import plugin
 from clip2video_plugin.cli.search import search
 from clip2video_plugin.cli.training import finetune, train
 from clip2video_plugin.errors import Clip2VideoError
@@ -38,6 +39,7 @@ app.command()(finetune)
 app.command()(demo)
 app.add_typer(models, name="models")
 app.add_typer(datasets, name="datasets")
+app.add_typer(plugin, name="plugin")
 
 
 def _version(wanted: bool) -> None:

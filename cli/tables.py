@@ -13,6 +13,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from clip2video_plugin.app.compare import Comparison
     from clip2video_plugin.app.demo import Ranking
+    from clip2video_plugin.app.plugin import PluginStatus
     from clip2video_plugin.datasets.audit import Audit
     from clip2video_plugin.evaluation.report import Evaluation
     from clip2video_plugin.query import SearchResult
@@ -134,6 +135,23 @@ def print_training(result: TrainResult) -> None:
         print(f"{len(result.failed)} videos could not be read and were left out")
     print(f"weights {result.checkpoint}")
     print(f"report  {result.folder / 'report.html'}")
+
+
+def print_plugin_status(status: PluginStatus) -> None:
+    """Where the plugin is, what it offers, and what went wrong."""
+    if status.folder is None:
+        print("not installed; run: c2v plugin install")
+        return
+    at = f"{status.folder}" + (f" -> {status.source}" if status.source != status.folder else "")
+    print(f"plugin    {status.version} in {at}")
+    print(f"FiftyOne  {status.fiftyone} (needs {status.needs_fiftyone})")
+    if not status.enabled:
+        print("disabled; enable it: fiftyone plugins enable @clip2video/clip2video")
+    for name in status.declared:
+        print(f"  {'ok     ' if name in status.registered else 'missing'} {name}")
+    for error in status.errors:
+        print(f"error: {error.strip().splitlines()[-1]}")
+        print(error)
 
 
 def print_audit(audit: Audit, max_words: int) -> None:

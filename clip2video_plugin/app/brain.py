@@ -16,6 +16,7 @@ from clip2video_plugin.app.similarity import (
     Clip2VideoSimilarityIndex,
     holds_videos,
     items_of,
+    videos_of,
 )
 from clip2video_plugin.embed import Progress, embed_items, provenance
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
@@ -45,7 +46,8 @@ def compute_clip2video(
     this run, are not embedded again; those that cannot be read are listed in a warning and left out.
 
     Args:
-        samples: videos, or frame folders that were imported as such; a clips view stands for the videos of its clips.
+        samples: videos, or frame folders that were imported as such; a clips view stands for the videos of its clips,
+            a dataset of groups for its video slices.
         model: name or folder of a checkpoint, or a loaded one; the embedded one by default.
         brain_key: name of the run, an identifier.
         batch_size: videos encoded at once; by default 8 on a CPU and 64 elsewhere.
@@ -59,6 +61,7 @@ def compute_clip2video(
         VideoIndexError: the key's run was made with another model.
     """
     dataset = samples._root_dataset
+    samples = videos_of(samples)
     if not holds_videos(samples):
         raise Clip2VideoError(f"samples are of media type {samples.media_type!r}; CLIP2Video embeds videos")
     if not isinstance(brain_key, str) or not brain_key.isidentifier():

@@ -270,23 +270,33 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
         return np.stack([found[i] for i in ids]), isinstance(query, str)
 
     def _search(self, vector: NDArray[np.float32], k: int | None, reverse: bool) -> list[tuple[str, float]]:
-        """(id, score) of the best in the current view; in a clips view the ids of the clips of the best videos."""
-        view = self.view
+        return self.ranked(self.view if self.has_view else self._samples, vector, k, reverse)
+
+    def ranked(
+        self, samples: foc.SampleCollection, vector: NDArray[np.float32], k: int | None = None, reverse: bool = False
+    ) -> list[tuple[str, float]]:
+        """(id, score) of the best k among samples of this dataset, best first; of a clips view the clips of the best.
+
+        Keeps no state, so that several users may ask at once.
+
+        Raises:
+            QueryError: the samples are frames or patches.
+        """
         size = self.table.count()
         if k is None and size > MAX_K:
             logger.warning("showing the best %d of %d videos; pass k to choose", MAX_K, size)
         k = min(k if k is not None else size, MAX_K, max(size, 1))
-        if view._is_clips:
+        if samples._is_clips:
             clips: dict[str, list[str]] = {}
-            for clip, sample in zip(*view.values(["id", "sample_id"]), strict=True):
+            for clip, sample in zip(*samples.values(["id", "sample_id"]), strict=True):
                 clips.setdefault(sample, []).append(clip)
             hits = self.table.search(vector, k, ids=list(clips), furthest=reverse)
             return [(clip, hit.score) for hit in hits for clip in clips[hit.id]][:k]
-        if view._is_frames or view._is_patches:
+        if samples._is_frames or samples._is_patches:
             raise QueryError(
                 "this view shows frames or patches; CLIP2Video ranks whole videos: search the dataset instead"
             )
-        ids = list(view.values("id")) if self.has_view else None
+        ids = list(samples.values("id")) if samples.view() != samples._root_dataset.view() else None
         hits = self.table.search(vector, k, ids=ids, furthest=reverse)
         return [(hit.id, hit.score) for hit in self._alive(hits)]
 
@@ -320,6 +330,13 @@ def items_of(samples: foc.SampleCollection) -> list[Item]:
         )
     )
     return [Item(Path(path), sample, sample_id=sample) for sample, path in videos.items()]
+
+
+def videos_of(samples: foc.SampleCollection) -> foc.SampleCollection:
+    """The collection itself, or of one with grouped slices those that are videos, one by one."""
+    if samples.media_type != fom.GROUP:
+        return samples
+    return samples.select_group_slices(media_type=fom.VIDEO, _allow_mixed=True)
 
 
 def holds_videos(samples: foc.SampleCollection) -> bool:

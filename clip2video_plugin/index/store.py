@@ -99,7 +99,9 @@ class VideoIndex:
     # Rows
 
     def count(self) -> int:
-        return int(self._table.count_rows())
+        """Number of rows; raises VideoIndexError when the table is gone."""
+        with _plain_errors(self.uri):
+            return int(self._table.count_rows())
 
     @property
     def dim(self) -> int:
@@ -112,7 +114,9 @@ class VideoIndex:
 
     def ids(self) -> Iterator[str]:
         """All ids, in batches underneath."""
-        for batch in self._table.search().select(["id"]).to_batches():
+        with _plain_errors(self.uri):
+            batches = self._table.search().select(["id"]).to_batches()
+        for batch in batches:
             yield from batch.column("id").to_pylist()
 
     def rows(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -1,16 +1,11 @@
 """``c2v demo`` from nothing, in a process of its own, and the plugin as FiftyOne loads it."""
 
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import fiftyone as fo
-import fiftyone.operators as foo
-import fiftyone.plugins as fop
-
-from clip2video_plugin.datasets import CaptionedVideoFolder
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -40,25 +35,3 @@ def test_the_app_cannot_open_before_the_demo_was_run(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "demo"], capture_output=True, text=True, timeout=120)
     assert "not been run yet: c2v demo" in done.stderr
-
-
-def test_fiftyone_loads_the_plugin_and_its_operator_indexes_a_dataset(world, tmp_path, monkeypatch):
-    monkeypatch.setenv("C2V_INDEX", str(tmp_path / "index"))
-    os.symlink(ROOT, Path(fo.config.plugins_dir) / "clip2video")
-    assert "@clip2video/clip2video" in fop.list_plugins()[0].name or any(
-        plugin.name == "@clip2video/clip2video" for plugin in fop.list_plugins()
-    )
-    assert foo.operator_exists("@clip2video/clip2video/index_videos")
-    dataset = fo.Dataset.from_dir(dataset_dir=str(world[0]), dataset_type=CaptionedVideoFolder)
-    try:
-        result = foo.execute_operator(
-            "@clip2video/clip2video/index_videos",
-            {"dataset": dataset, "params": {"brain_key": "from_app", "model": "shapes"}},
-            request_delegation=False,
-        )
-        result.raise_exceptions()
-        assert result.result == {"brain_key": "from_app", "indexed": 24}
-        assert len(dataset.sort_by_similarity("a red circle", k=5, brain_key="from_app")) == 5
-    finally:
-        dataset.delete()
-        os.unlink(Path(fo.config.plugins_dir) / "clip2video")

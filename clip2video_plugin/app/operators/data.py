@@ -1,0 +1,216 @@
+"""Operators around a search: importing videos, evaluating, sampling frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.collections as foc
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from clip2video_plugin.app.evaluate import evaluate, worst_failures
+from clip2video_plugin.app.operators.forms import ask_key, ask_number, refused
+from clip2video_plugin.app.operators.indexing import call
+from clip2video_plugin.app.similarity import items_of, videos_of
+from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.evaluation.report import METRICS
+from clip2video_plugin.evaluation.retrieval import TIES
+from clip2video_plugin.video.extract import extract_frames
+
+KINDS = {"folder": "a folder of captioned videos", "msrvtt": "MSR-VTT", "msvd": "MSVD", "vatex": "VATEX"}
+SPLITS = ("test", "val", "train")
+
+
+class ImportVideos(foo.Operator):  # type: ignore[misc]
+    """Imports a benchmark or a folder of captioned videos as a new dataset."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="import_videos",
+            label="Import videos with captions",
+            description="Make a dataset of a folder of captioned videos, or of MSR-VTT, MSVD or VATEX",
+            icon="upload",
+            dynamic=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        inputs = types.Object()
+        kinds = types.DropdownView()
+        for kind, label in KINDS.items():
+            kinds.add_choice(kind, label=label)
+        inputs.enum("kind", kinds.values(), default="folder", view=kinds, label="What")
+        folder = ctx.params.get("folder")
+        gone = bool(folder) and not Path(folder).expanduser().is_dir()
+        inputs.str(
+            "folder",
+            required=True,
+            label="Folder",
+            description="With the videos and their captions, on the machine that the App runs on",
+            **({"invalid": True, "error_message": f"there is no folder {folder}"} if gone else {}),
+        )
+        name = ctx.params.get("name")
+        taken = bool(name) and fo.dataset_exists(name)
+        inputs.str(
+            "name",
+            required=True,
+            label="Name of the new dataset",
+            **({"invalid": True, "error_message": f"there is a dataset {name!r} already"} if taken else {}),
+        )
+        if ctx.params.get("kind", "folder") != "folder":
+            splits = types.DropdownView()
+            for split in SPLITS:
+                splits.add_choice(split, label=split)
+            inputs.enum("split", splits.values(), default="test", view=splits, label="Split")
+            inputs.str("protocol", label="Protocol", description="1k-a, 7k, full; msvd; vatex-1k5, vatex-hgr")
+        return types.Property(inputs, view=types.View(label="Import videos with captions"))
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        from clip2video_plugin.datasets import import_dataset
+
+        params = ctx.params
+        options: dict[str, Any] = {}
+        if params.get("kind", "folder") != "folder":
+            options = {"splits": [params.get("split", "test")], "protocol": params.get("protocol") or None}
+        dataset = import_dataset(
+            params.get("kind", "folder"), params["folder"], name=params["name"], progress=False, **options
+        )
+        if not ctx.delegated:
+            ctx.ops.open_dataset(dataset.name)
+        warnings = [f"{count} {kind}" for kind, count in dataset.info.get("warnings", {}).items()]
+        missing = len(dataset.info.get("missing", ()))
+        return {
+            "dataset": dataset.name,
+            "videos": len(dataset),
+            "notes": "\n".join([*([f"{missing} videos are not there"] if missing else []), *warnings]),
+        }
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        outputs = types.Object()
+        outputs.str("dataset", label="Dataset")
+        outputs.int("videos", label="Videos")
+        outputs.str("notes", label="Notes", view=types.TextFieldView(multiline=True, read_only=True))
+        return types.Property(outputs)
+
+    def __call__(self, kind: str, folder: str, name: str, *, delegate: bool = False, **params: Any) -> Any:
+        given = {"kind": kind, "folder": str(folder), "name": name, **params}
+        result = foo.execute_operator(self.uri, {}, params=given, request_delegation=delegate)
+        return result if delegate else result.result
+
+
+class EvaluateRetrieval(foo.Operator):  # type: ignore[misc]
+    """Evaluates a run on the captions of the view; ranks become fields."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="evaluate_retrieval",
+            label="Evaluate CLIP2Video retrieval",
+            description="Recall at 1, 5 and 10 on the captions of this view; ranks and rivals become fields",
+            icon="leaderboard",
+            dynamic=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        inputs = types.Object()
+        if refused(inputs, ctx, indexed=True):
+            return types.Property(inputs)
+        ask_key(inputs, ctx)
+        field = ctx.params.get("captions", "captions")
+        absent = not ctx.dataset.has_sample_field(field)
+        inputs.str(
+            "captions",
+            default="captions",
+            label="Field of captions",
+            **({"invalid": True, "error_message": f"there is no field {field!r}"} if absent else {}),
+        )
+        rules = types.DropdownView()
+        for rule in TIES:
+            rules.add_choice(rule, label=rule)
+        inputs.enum("ties", rules.values(), default="strict", view=rules, label="Ties")
+        inputs.bool("worst", default=True, label="Show the worst failures afterwards")
+        return types.Property(inputs, view=types.View(label="Evaluate CLIP2Video retrieval"))
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        params = ctx.params
+        if not params.get("brain_key"):
+            raise Clip2VideoError("name the brain key to evaluate")
+        result = evaluate(
+            videos_of(ctx.view),
+            brain_key=params["brain_key"],
+            captions_field=params.get("captions"),
+            ties=params.get("ties", "strict"),
+            allow_incomplete=True,
+            progress=False,
+        )
+        if params.get("worst") and not ctx.delegated:
+            ctx.ops.reload_dataset()
+            ctx.ops.set_view(worst_failures(videos_of(ctx.view), params["brain_key"]))
+        rows = {f"{way} {metric}": getattr(result, way)[metric] for way in ("t2v", "v2t") for metric in METRICS}
+        return {**{name.replace("@", "_at_").replace(" ", "_"): value for name, value in rows.items()},
+                "note": result.not_comparable or ""}  # fmt: skip
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        outputs = types.Object()
+        for way, label in (("t2v", "text to video"), ("v2t", "video to text")):
+            for metric in METRICS:
+                outputs.float(f"{way}_{metric.replace('@', '_at_')}", label=f"{metric}, {label}")
+        outputs.str("note", label="Note")
+        return types.Property(outputs)
+
+    def __call__(self, samples: foc.SampleCollection, brain_key: str, *, delegate: bool = False, **params: Any) -> Any:
+        return call(self, samples, {"brain_key": brain_key, **params}, delegate)
+
+
+class SampleFrames(foo.Operator):  # type: ignore[misc]
+    """Writes frames of the videos in view as JPEG files, a folder each."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="sample_frames",
+            label="Sample frames of videos",
+            description="Write frames of each video in this view to a folder of JPEG files",
+            icon="burst_mode",
+            dynamic=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        inputs = types.Object()
+        if refused(inputs, ctx):
+            return types.Property(inputs)
+        inputs.str("output", required=True, label="Folder", description="Gets a folder of JPEG files for each video")
+        ask_number(inputs, ctx, "fps", default=5, least=1, most=100, label="Frames a second")
+        return types.Property(inputs, view=types.View(label="Sample frames of videos"))
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        paths = [item.path for item in items_of(videos_of(ctx.view))]
+        report = extract_frames(
+            paths,
+            Path(ctx.params["output"]).expanduser(),
+            fps=float(ctx.params.get("fps", 5)),
+            progress=lambda done, _: ctx.set_progress(progress=done / len(paths), label=f"{done} of {len(paths)}"),
+        )
+        return {
+            "videos": report.written + report.skipped,
+            "failed": len(report.failed),
+            "failures": "\n".join(f"{path}: {reason}" for path, reason in report.failed),
+        }
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        outputs = types.Object()
+        outputs.int("videos", label="Videos")
+        outputs.int("failed", label="Videos that could not be read")
+        outputs.str("failures", label="Which, and why", view=types.TextFieldView(multiline=True, read_only=True))
+        return types.Property(outputs)
+
+    def __call__(self, samples: foc.SampleCollection, output: str, *, delegate: bool = False, **params: Any) -> Any:
+        return call(self, samples, {"output": str(output), **params}, delegate)

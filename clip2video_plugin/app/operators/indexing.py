@@ -1,0 +1,215 @@
+"""Operators that make, show and delete indexes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.core.collections as foc
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from clip2video_plugin.app.brain import compute_clip2video
+from clip2video_plugin.app.operators.forms import ask_key, ask_model, refused
+from clip2video_plugin.app.search import brain_keys, load_run, score_field
+from clip2video_plugin.embed import Report
+
+BRAIN_KEY = "clip2video"
+SHOWN = 20  # failures that are listed
+
+
+class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
+    """Embeds the videos of the dataset or view, so that they can be searched."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="compute_embeddings",
+            label="Compute CLIP2Video embeddings",
+            description="Make the videos of this dataset or view searchable by a sentence",
+            icon="memory",
+            dynamic=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+            default_choice_to_delegated=True,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        inputs = types.Object()
+        if refused(inputs, ctx):
+            return types.Property(inputs)
+        if ctx.view != ctx.dataset.view():
+            inputs.view_target(ctx)
+        key = ctx.params.get("brain_key", BRAIN_KEY)
+        wrong = problem_of_key(ctx.dataset, key)
+        inputs.str(
+            "brain_key",
+            default=BRAIN_KEY,
+            label="Brain key",
+            description="Name of the index. An existing one is brought up to date",
+            **({"invalid": True, "error_message": wrong} if wrong else {}),
+        )
+        ask_model(inputs)
+        devices = types.DropdownView()
+        for device, label in (
+            ("auto", "the best there is"),
+            ("cpu", "CPU"),
+            ("cuda", "NVIDIA GPU"),
+            ("mps", "Apple GPU"),
+        ):
+            devices.add_choice(device, label=label)
+        inputs.enum("device", devices.values(), default="auto", view=devices, label="Device")
+        return types.Property(inputs, view=types.View(label="Compute CLIP2Video embeddings"))
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        samples = ctx.target_view() if "view_target" in ctx.params else ctx.view
+        seen: list[Report] = []
+
+        def progress(report: Report) -> None:
+            seen[:] = [report]
+            share = report.done / report.total if report.total else 0.0
+            ctx.set_progress(progress=share, label=progress_label(report))
+
+        device = ctx.params.get("device", "auto")
+        results = compute_clip2video(
+            samples,
+            brain_key=ctx.params.get("brain_key", BRAIN_KEY),
+            model=ctx.params.get("model"),
+            device=None if device == "auto" else device,
+            progress=progress,
+        )
+        failed = seen[0].failed if seen else []
+        if not ctx.delegated:
+            ctx.ops.reload_dataset()
+        return {
+            "brain_key": results.key,
+            "indexed": results.total_index_size,
+            "failed": len(failed),
+            "failures": "\n".join(f"{f.path}: {f.reason}" for f in failed[:SHOWN]),
+        }
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        outputs = types.Object()
+        outputs.str("brain_key", label="Brain key")
+        outputs.int("indexed", label="Videos that can be searched now")
+        outputs.int("failed", label="Videos that could not be read")
+        outputs.str("failures", label="Which, and why", view=types.TextFieldView(multiline=True, read_only=True))
+        return types.Property(outputs, view=types.View(label="Press the magnifier, or open Video search, and type"))
+
+    def __call__(self, samples: foc.SampleCollection, *, delegate: bool = False, **params: Any) -> Any:
+        """From Python: ``foo.get_operator(URI + "/compute_embeddings")(dataset, brain_key=..., model=...)``."""
+        return call(self, samples, params, delegate)
+
+
+def progress_label(report: Report) -> str:
+    """Videos done, failures and rate."""
+    total = f" of {report.total}" if report.total is not None else ""
+    failed = f", {len(report.failed)} failed" if report.failed else ""
+    rate = f", {report.embedded / report.seconds:.1f} videos/s" if report.seconds and report.embedded else ""
+    return f"{report.done}{total}{failed}{rate}"
+
+
+def problem_of_key(dataset: foc.SampleCollection, key: object) -> str | None:
+    """Why a brain key cannot be used, or None."""
+    if not isinstance(key, str) or not key.isidentifier():
+        return f"{key!r} is no identifier; use letters, digits and _, such as {BRAIN_KEY}"
+    if dataset.has_brain_run(key) and key not in brain_keys(dataset):
+        return f"{key!r} is taken by another kind of run; choose another"
+    return None
+
+
+def call(operator: foo.Operator, samples: foc.SampleCollection, params: dict[str, Any], delegate: bool) -> Any:
+    """Runs an operator on a dataset or view from Python; errors are raised. Delegated, it waits in the queue."""
+    context = {"view": samples.view()}
+    result = foo.execute_operator(operator.uri, context, params=params, request_delegation=delegate)
+    return result if delegate else result.result
+
+
+class DeleteIndex(foo.Operator):  # type: ignore[misc]
+    """Deletes an index: its run, its vectors, and the fields of its searches."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="delete_index",
+            label="Delete a CLIP2Video index",
+            description="Delete a brain key, its vectors and scores; the videos stay",
+            icon="delete",
+            dynamic=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        inputs = types.Object()
+        if not refused(inputs, ctx, indexed=True):
+            ask_key(inputs, ctx)
+            inputs.view("what", types.Notice(label="Its vectors are deleted for good; the videos are not touched"))
+        return types.Property(inputs, view=types.View(label="Delete a CLIP2Video index"))
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        run = load_run(ctx.dataset, ctx.params.get("brain_key"))
+        key = run.key
+        ctx.dataset.delete_brain_run(key)
+        if ctx.dataset.has_sample_field(score_field(key)):
+            ctx.dataset.delete_sample_field(score_field(key))
+        if not ctx.delegated:
+            ctx.ops.reload_dataset()
+        return {"deleted": key}
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        outputs = types.Object()
+        outputs.str("deleted", label="Deleted")
+        return types.Property(outputs)
+
+    def __call__(self, samples: foc.SampleCollection, brain_key: str, *, delegate: bool = False) -> Any:
+        return call(self, samples, {"brain_key": brain_key}, delegate)
+
+
+class IndexInfo(foo.Operator):  # type: ignore[misc]
+    """Says what is in an index."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="index_info",
+            label="About a CLIP2Video index",
+            description="Videos, model, weights, place and failures of an index",
+            icon="info",
+            dynamic=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        inputs = types.Object()
+        if not refused(inputs, ctx, indexed=True):
+            ask_key(inputs, ctx)
+        return types.Property(inputs, view=types.View(label="About a CLIP2Video index"))
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        run = load_run(ctx.dataset, ctx.params.get("brain_key"))
+        made = run.table.provenance
+        return {
+            "brain_key": run.key,
+            "videos": f"{run.total_index_size} of {len(ctx.dataset)}",
+            "model": made.model,
+            "weights": made.sha256,
+            "frames": f"{made.count}, {made.policy}",
+            "place": run.config.uri,
+        }
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        outputs = types.Object()
+        for name, label in (
+            ("brain_key", "Brain key"),
+            ("videos", "Indexed videos"),
+            ("model", "Model"),
+            ("weights", "SHA-256 of its weights"),
+            ("frames", "Frames of each video"),
+            ("place", "Kept in"),
+        ):
+            outputs.str(name, label=label)
+        return types.Property(outputs, view=types.View(label="About the index"))
+
+    def __call__(self, samples: foc.SampleCollection, brain_key: str, *, delegate: bool = False) -> Any:
+        return call(self, samples, {"brain_key": brain_key}, delegate)

@@ -1,0 +1,131 @@
+"""Operators that search: by a sentence, and by videos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.core.collections as foc
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from clip2video_plugin.app.operators.forms import PANEL, ask_key, ask_number, refuse, refused
+from clip2video_plugin.app.operators.indexing import call
+from clip2video_plugin.app.search import MOST, Found, find
+
+
+class SearchVideos(foo.Operator):  # type: ignore[misc]
+    """Shows the videos that fit a sentence best, in order."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="search_videos",
+            label="Search videos by a sentence",
+            description="Show the videos of this view that fit a sentence best",
+            icon="search",
+            dynamic=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        inputs = types.Object()
+        if refused(inputs, ctx, indexed=True):
+            return types.Property(inputs)
+        inputs.str("query", required=True, label="What happens in the video", description="a dog runs on the beach")
+        ask_key(inputs, ctx)
+        ask_number(inputs, ctx, "k", default=25, least=1, most=MOST, label="Number of results")
+        return types.Property(inputs, view=types.View(label="Search videos by a sentence"))
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        params = ctx.params
+        found = find(
+            ctx.view,
+            params.get("query"),
+            brain_key=params.get("brain_key"),
+            k=int(params.get("k", 25)),
+            weight=params.get("weight"),
+        )
+        return show(ctx, found)
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        return results_shown()
+
+    def __call__(self, samples: foc.SampleCollection, query: str, *, delegate: bool = False, **params: Any) -> Any:
+        """From Python: ``foo.get_operator(URI + "/search_videos")(view, "a sentence", k=10)``: ids and scores."""
+        return call(self, samples, {"query": query, **params}, delegate)
+
+
+class FindSimilarVideos(foo.Operator):  # type: ignore[misc]
+    """Shows the videos that are most like the selected ones."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="find_similar_videos",
+            label="Find videos like the selected ones",
+            description="Show the videos that look and move most like the selected ones",
+            icon="wallpaper",
+            dynamic=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        inputs = types.Object()
+        if refused(inputs, ctx, indexed=True):
+            return types.Property(inputs)
+        if not ctx.selected and not ctx.params.get("samples"):
+            refuse(inputs, "Select one or more videos first")
+            return types.Property(inputs)
+        ask_key(inputs, ctx)
+        ask_number(inputs, ctx, "k", default=25, least=1, most=MOST, label="Number of results")
+        return types.Property(inputs, view=types.View(label="Find videos like the selected ones"))
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        found = find(
+            ctx.view,
+            like=ctx.params.get("samples") or ctx.selected or (),
+            brain_key=ctx.params.get("brain_key"),
+            k=int(ctx.params.get("k", 25)),
+        )
+        return show(ctx, found)
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        return results_shown()
+
+    def __call__(self, view: foc.SampleCollection, samples: list[str], *, delegate: bool = False, **params: Any) -> Any:
+        """From Python: ids of samples to be like."""
+        return call(self, view, {"samples": list(samples), **params}, delegate)
+
+
+class OpenVideoSearch(foo.Operator):  # type: ignore[misc]
+    """The button above the grid that opens the Video search panel."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="open_video_search", label="Open video search", icon="manage_search", unlisted=True
+        )
+
+    def resolve_placement(self, ctx: foo.ExecutionContext) -> types.Placement:
+        button = types.Button(label="Video search", icon="manage_search", prompt=False)
+        return types.Placement(types.Places.SAMPLES_GRID_ACTIONS, button)
+
+    def execute(self, ctx: foo.ExecutionContext) -> None:
+        ctx.ops.open_panel(PANEL, layout="horizontal", is_active=True)
+
+
+def show(ctx: foo.ExecutionContext, found: Found) -> dict[str, Any]:
+    """Sets the grid to the hits, where there is a grid."""
+    if not ctx.delegated:
+        ctx.ops.clear_selected_samples()
+        ctx.ops.set_view(found.view)
+    return {"shown": len(found.ids), "searched": found.searched, "ids": found.ids, "scores": found.scores}
+
+
+def results_shown() -> types.Property:
+    outputs = types.Object()
+    outputs.int("shown", label="Videos shown, the best first")
+    outputs.int("searched", label="Videos in the index")
+    return types.Property(outputs)

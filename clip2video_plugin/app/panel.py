@@ -1,0 +1,278 @@
+"""The Video search panel: type, and the grid shows the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import numpy as np
+from fiftyone.operators import types
+
+from clip2video_plugin.app.operators.forms import PANEL, URI
+from clip2video_plugin.app.search import Found, brain_keys, find, load_run
+from clip2video_plugin.app.similarity import holds_videos, videos_of
+from clip2video_plugin.errors import Clip2VideoError
+
+STORE = "clip2video"
+HISTORY = 20  # queries that are remembered for each dataset
+COUNTS = (10, 25, 50, 100, 250)
+PLACEHOLDER = "type, and press Enter"
+LAYOUT = types.GridView(gap=1, padding=1)
+CAPTIONS = 3  # best-matching captions shown
+
+
+class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
+    """State: query, brain_key, k, weight, tag, view_name, and what the last search found (see ``_search``)."""
+
+    @property
+    def config(self) -> foo.PanelConfig:
+        return foo.PanelConfig(
+            name=PANEL,
+            label="Video search",
+            icon="search",
+            surfaces="grid",
+            help_markdown="Type what happens in a video. Results appear in the grid, the best first.",
+        )
+
+    # Events
+
+    def on_load(self, ctx: foo.ExecutionContext) -> None:
+        self._refresh(ctx)
+
+    def on_change_dataset(self, ctx: foo.ExecutionContext) -> None:
+        for name in ("base", "shown", "message", "error", "histogram", "sample"):
+            ctx.panel.state.set(name, None)
+        self._refresh(ctx)
+
+    def on_change_selected(self, ctx: foo.ExecutionContext) -> None:
+        ctx.panel.state.set("sample", self._about(ctx) if ctx.selected else None)
+
+    def on_query(self, ctx: foo.ExecutionContext) -> None:
+        ctx.panel.state.set("query", ctx.params.get("value"))
+        if (ctx.params.get("value") or "").strip():
+            self._search(ctx)
+
+    def on_option(self, ctx: foo.ExecutionContext) -> None:
+        """A changed brain key, number or weight asks the same question again."""
+        ctx.panel.state.set(ctx.params["path"].split(".")[-1], ctx.params.get("value"))
+        if (ctx.panel.state.get("query") or "").strip() and ctx.panel.state.get("shown"):
+            self._search(ctx)
+
+    def on_search(self, ctx: foo.ExecutionContext) -> None:
+        self._search(ctx)
+
+    def on_back(self, ctx: foo.ExecutionContext) -> None:
+        self._show(ctx, self._base(ctx))
+        for name in ("base", "shown", "message", "error", "histogram"):
+            ctx.panel.state.set(name, None)
+
+    def on_tag(self, ctx: foo.ExecutionContext) -> None:
+        tag, shown = (ctx.panel.state.get("tag") or "").strip(), ctx.panel.state.get("shown") or []
+        if not tag or not shown:
+            ctx.panel.state.set("error", "name a tag, and search first")
+            return
+        videos_of(ctx.dataset).select(shown).tag_samples(tag)
+        ctx.ops.reload_samples()
+        self._say(ctx, f"{len(shown)} videos are tagged {tag}")
+
+    def on_save(self, ctx: foo.ExecutionContext) -> None:
+        name, shown = (ctx.panel.state.get("view_name") or "").strip(), ctx.panel.state.get("shown") or []
+        if not name or not shown:
+            ctx.panel.state.set("error", "name the view, and search first")
+        elif ctx.dataset.has_saved_view(name):
+            ctx.panel.state.set("error", f"there is a saved view {name!r} already; choose another name")
+        else:
+            ctx.dataset.save_view(name, self._base(ctx).select(shown, ordered=True))
+            self._say(ctx, f"saved as the view {name}")
+
+    def on_compute(self, ctx: foo.ExecutionContext) -> None:
+        ctx.prompt(f"{URI}/compute_embeddings", on_success=self.on_computed)
+
+    def on_computed(self, ctx: foo.ExecutionContext) -> None:
+        self._refresh(ctx)
+
+    # What it does
+
+    def _refresh(self, ctx: foo.ExecutionContext) -> None:
+        keys = brain_keys(ctx.dataset) if ctx.dataset is not None else []
+        state = ctx.panel.state
+        if state.get("brain_key") not in keys:
+            state.set("brain_key", keys[0] if keys else None)
+            state.set("weight", self._own_weight(ctx))
+        state.set("history", ctx.store(STORE).get(f"history {ctx.dataset.name}") or [] if ctx.dataset else [])
+
+    def _own_weight(self, ctx: foo.ExecutionContext) -> float | None:
+        """The model's own w; None where it has no alignment block, or cannot be loaded."""
+        try:
+            config = load_run(ctx.dataset, ctx.panel.state.get("brain_key")).get_model().model.config
+        except Clip2VideoError:
+            return None
+        return config.center_weight if config.alignment != "none" else None
+
+    def _base(self, ctx: foo.ExecutionContext) -> Any:
+        """What is searched: the view that was there before the first search."""
+        stages = ctx.panel.state.get("base")
+        return fo.DatasetView._build(ctx.dataset, stages) if stages is not None else ctx.view
+
+    def _search(self, ctx: foo.ExecutionContext) -> None:
+        """Shows the answer: in the grid the hits, in the state a message, the scores and the ids, or an error."""
+        state = ctx.panel.state
+        query = (state.get("query") or "").strip()
+        state.set("error", None)
+        # Results of the last search are not what the next one searches, unless the view was changed since.
+        shown = state.get("shown_view")
+        if shown is None or ctx.view._serialize(include_uuids=False) != shown:
+            state.set("base", ctx.view._serialize(include_uuids=False))
+        try:
+            found = find(
+                self._base(ctx),
+                query,
+                brain_key=state.get("brain_key"),
+                k=int(state.get("k") or 25),
+                weight=state.get("weight"),
+            )
+        except Clip2VideoError as error:
+            state.set("error", str(error))
+            state.set("message", None)
+            return
+        self._show(ctx, found.view)
+        if found.new_field:
+            ctx.ops.reload_dataset()
+        ctx.ops.set_active_fields([found.score_field])
+        state.set("shown", found.ids)
+        state.set("shown_view", found.view._serialize(include_uuids=False))
+        state.set("message", describe(query, found))
+        if found.missing:
+            state.set(
+                "error",
+                f"{len(found.missing)} of these videos are not where the dataset says, the first is {found.missing[0]}",
+            )
+        state.set("histogram", histogram(found.scores))
+        self._remember(ctx, query)
+
+    def _show(self, ctx: foo.ExecutionContext, view: Any) -> None:
+        ctx.ops.set_view(view)
+
+    def _say(self, ctx: foo.ExecutionContext, message: str) -> None:
+        ctx.panel.state.set("error", None)
+        ctx.panel.state.set("message", message)
+
+    def _remember(self, ctx: foo.ExecutionContext, query: str) -> None:
+        key = f"history {ctx.dataset.name}"
+        known = [old for old in ctx.store(STORE).get(key) or [] if old != query and not query.startswith(old)]
+        history = [query, *known][:HISTORY]
+        ctx.store(STORE).set(key, history)
+        ctx.panel.state.set("history", history)
+
+    def _about(self, ctx: foo.ExecutionContext) -> str | None:
+        """The selected sample's captions, and which captions of the dataset fit it best."""
+        try:
+            run = load_run(ctx.dataset, ctx.panel.state.get("brain_key"))
+            return about(ctx.dataset, run, ctx.selected[0])
+        except Clip2VideoError as error:
+            return str(error)
+
+    # What it looks like
+
+    def render(self, ctx: foo.ExecutionContext) -> types.Property:
+        panel, state = types.Object(), ctx.panel.state
+        if ctx.dataset is None or not holds_videos(videos_of(ctx.dataset)):
+            panel.view("refusal", types.Warning(label="This is no dataset of videos"))
+            return types.Property(panel, view=LAYOUT)
+        keys = brain_keys(ctx.dataset)
+        if not keys:
+            panel.md(
+                "### Nothing to search yet\n\nCompute embeddings of these videos once; then type and find.", "empty"
+            )
+            panel.btn("compute", label="Compute embeddings", on_click=self.on_compute, variant="contained")
+            return types.Property(panel, view=LAYOUT)
+        box = types.View(
+            component="Clip2VideoQuery",
+            composite_view=True,
+            label="What happens in the video",
+            placeholder=PLACEHOLDER,
+            history=state.get("history") or [],
+        )
+        panel.str("query", view=box, on_change=self.on_query)
+        panel.btn("search", label="Search", icon="search", on_click=self.on_search, variant="contained")
+        if state.get("error"):
+            panel.view("error_shown", types.Error(label=state.get("error")))
+        if state.get("message"):
+            panel.md(state.get("message"), "message_shown")
+        self._options(panel, state, keys)
+        if state.get("shown"):
+            panel.btn("back", label="Back to all videos", icon="undo", on_click=self.on_back, variant="outlined")
+            row = panel.h_stack("keep", gap=1)
+            row.str("tag", label="Tag these results", view=types.TextFieldView())
+            row.btn("tag_it", label="Tag", on_click=self.on_tag, variant="outlined")
+            row = panel.h_stack("save", gap=1)
+            row.str("view_name", label="Save as view", view=types.TextFieldView())
+            row.btn("save_it", label="Save", on_click=self.on_save, variant="outlined")
+        if state.get("sample"):
+            panel.md(state.get("sample"), "sample_shown")
+        if state.get("histogram"):  # last, as a plot takes all the room that is left
+            panel.plot(
+                "histogram",
+                label="Scores",
+                height=160,
+                layout={"height": 160, "margin": {"t": 10, "b": 30, "l": 35, "r": 10}, "bargap": 0.05},
+                config={"displayModeBar": False},
+            )
+        return types.Property(panel, view=LAYOUT)
+
+    def _options(self, panel: types.Object, state: Any, keys: list[str]) -> None:
+        choices = types.DropdownView()
+        for key in keys:
+            choices.add_choice(key, label=key)
+        panel.enum("brain_key", keys, default=keys[0], view=choices, label="Brain key", on_change=self.on_option)
+        numbers = types.DropdownView()
+        for count in COUNTS:
+            numbers.add_choice(count, label=str(count))
+        panel.enum("k", list(COUNTS), default=25, view=numbers, label="Results", on_change=self.on_option)
+        if state.get("weight") is not None:
+            panel.float(
+                "weight",
+                min=0.0,
+                max=1.0,
+                default=state.get("weight"),
+                label="Appearance",
+                view=types.SliderView(),
+                on_change=self.on_option,
+            )
+
+
+def describe(query: str, found: Found) -> str:
+    """One line on what was found."""
+    if not found.ids:
+        return f"Nothing in this view is indexed; {found.searched} videos are."
+    return f"**{len(found.ids)}** of {found.searched} videos, best score **{found.scores[0]:.3f}**"
+
+
+def histogram(scores: list[float]) -> list[dict[str, Any]]:
+    """A plotly bar chart of the scores."""
+    if not scores:
+        return []
+    counts, edges = np.histogram(scores, bins=min(20, max(5, len(scores) // 2)))
+    middle = ((edges[:-1] + edges[1:]) / 2).round(4)
+    return [{"type": "bar", "x": middle.tolist(), "y": counts.tolist(), "marker": {"color": "#ff6d04"}}]
+
+
+def about(dataset: fo.Dataset, run: Any, sample_id: str) -> str:
+    """Markdown: a sample's captions, and its best-matching captions among those of the dataset, with scores."""
+    samples = videos_of(dataset)
+    sample = samples[sample_id]
+    lines = [f"**{sample.filename}**"]
+    if not dataset.has_sample_field("captions"):
+        return lines[0]
+    own = sample["captions"] or []
+    lines += [f"- {text}" for text in own[:CAPTIONS]] or ["no captions"]
+    vectors, found, _ = run.get_embeddings([sample_id])
+    if not len(found):
+        return "\n".join([*lines, "", "not indexed under this brain key"])
+    texts = sorted({t for some in samples.limit(500).values("captions") for t in some or () if t and t.strip()})
+    if texts:
+        scores = run.get_model().model.encode_captions(texts[:1000]).vector.numpy() @ vectors[0]
+        best = np.argsort(-scores)[:CAPTIONS]
+        lines += ["", "Best-matching captions of this dataset:", *(f"- {scores[i]:.3f} {texts[i]}" for i in best)]
+    return "\n".join(lines)

@@ -1,0 +1,174 @@
+"""The plugin in FiftyOne's plugins folder: putting it there, taking it away, and what FiftyOne makes of it."""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import yaml
+
+import clip2video_plugin
+from clip2video_plugin.errors import Clip2VideoError
+
+NAME = "@clip2video/clip2video"
+FOLDER = "clip2video"
+MANIFEST = "fiftyone.yml"
+FILES = (MANIFEST, "requirements.txt", "clip2video_plugin/app/entry.py", "clip2video_plugin/app/query_box.js")
+
+
+@dataclass(frozen=True)
+class PluginStatus:
+    """What FiftyOne knows of the plugin.
+
+    ``declared`` operators and panels are those of fiftyone.yml, ``registered`` those that FiftyOne loaded; ``errors``
+    are tracebacks of what it could not load.
+    """
+
+    folder: Path | None
+    source: Path | None
+    version: str
+    needs_fiftyone: str
+    fiftyone: str
+    enabled: bool = True
+    declared: list[str] = field(default_factory=list)
+    registered: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def works(self) -> bool:
+        return (
+            self.folder is not None
+            and self.enabled
+            and not self.errors
+            and sorted(self.declared) == sorted(self.registered)
+        )
+
+
+def plugin_source() -> Path:
+    """The folder with the plugin's fiftyone.yml: the checkout, or the one that the wheel brings.
+
+    Raises:
+        Clip2VideoError: there is none, as in an incomplete installation.
+    """
+    checkout = Path(clip2video_plugin.__file__).resolve().parents[1]
+    candidates = [checkout]
+    try:
+        for file in distribution("clip2video-plugin").files or ():
+            if file.name == MANIFEST:
+                candidates.append(Path(str(file.locate())).resolve().parent)
+    except PackageNotFoundError:  # a checkout that is not installed
+        pass
+    candidates.append(Path(sysconfig.get_path("data")) / "share" / "clip2video_plugin")
+    for folder in candidates:
+        if (folder / MANIFEST).is_file() and _manifest(folder).get("name") == NAME:
+            return folder
+    raise Clip2VideoError(f"no {MANIFEST} of {NAME} in {', '.join(map(str, candidates))}; install the package again")
+
+
+def install() -> Path:
+    """Links the plugin into FiftyOne's plugins folder, or copies it where links are not possible; returns its place.
+
+    Raises:
+        Clip2VideoError: something else is in its place, or the folder cannot be written.
+    """
+    source, target = plugin_source(), _place()
+    there = _installed()
+    if there is not None and there.resolve() == source:
+        return there
+    if there is not None and there != target:
+        raise Clip2VideoError(f"the plugin is in {there} already; take that away first (c2v plugin uninstall)")
+    if target.exists() or target.is_symlink():
+        if there is None and target.exists():
+            raise Clip2VideoError(f"{target} is taken by something else; move it away first")
+        _remove(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.symlink_to(source, target_is_directory=True)
+        except OSError:
+            for name in FILES:
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source / name, target / name)
+    except OSError as error:
+        raise Clip2VideoError(f"{target} cannot be written: {error.strerror}") from None
+    return target
+
+
+def uninstall() -> Path | None:
+    """Takes the plugin out of the plugins folder; returns where it was, or None when it was not there.
+
+    Raises:
+        Clip2VideoError: it is a checkout of its own there, which is not this command's to delete.
+    """
+    there = _installed()
+    if there is None:
+        return None
+    if not there.is_symlink() and (there / "pyproject.toml").exists():
+        raise Clip2VideoError(f"{there} is a checkout; delete it yourself, or: fiftyone plugins delete {NAME}")
+    _remove(there)
+    return there
+
+
+def status() -> PluginStatus:
+    """Looks at the plugins folder and lets FiftyOne load the plugin."""
+    import fiftyone.plugins as fop
+    from fiftyone.plugins.context import PluginContext
+
+    there = _installed()
+    manifest = _manifest(there if there is not None else plugin_source())
+    facts: dict[str, Any] = {
+        "folder": there,
+        "source": there.resolve() if there is not None else None,
+        "version": str(manifest.get("version")),
+        "needs_fiftyone": str(manifest.get("fiftyone", {}).get("version")),
+        "fiftyone": fo.__version__,
+        "declared": [*manifest.get("operators", ()), *manifest.get("panels", ())],
+    }
+    if there is None:
+        return PluginStatus(**facts)
+    found = [plugin for plugin in fop.list_plugins(enabled="all") if plugin.name == NAME]
+    if not found:
+        return PluginStatus(**facts, errors=[f"FiftyOne does not list {NAME}; see its log for what is wrong"])
+    context = PluginContext(found[0])
+    context.register_all()
+    return PluginStatus(
+        **facts,
+        enabled=any(plugin.name == NAME for plugin in fop.list_plugins(enabled=True)),
+        registered=[instance.name for instance in context.instances],
+        errors=list(context.errors),
+    )
+
+
+def _place() -> Path:
+    return Path(fo.config.plugins_dir).expanduser() / FOLDER
+
+
+def _installed() -> Path | None:
+    """Where in the plugins folder the plugin is, by its manifest's name; broken links at its own place count."""
+    root = _place().parent
+    if _place().is_symlink() and not _place().exists():
+        return _place()
+    for file in sorted([*root.glob(f"*/{MANIFEST}"), *root.glob(f"*/*/{MANIFEST}")]):
+        if _manifest(file.parent).get("name") == NAME:
+            return file.parent
+    return None
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,126 @@
+"""A search as the App shows it: a view in order of score, with the score on each sample."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import fiftyone as fo
+import fiftyone.core.collections as foc
+import numpy as np
+
+from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex, videos_of
+from clip2video_plugin.errors import Clip2VideoError, QueryError, VideoIndexError
+
+MOST = 1000  # hits that are shown at once
+
+
+@dataclass(frozen=True)
+class Found:
+    """Hits in order: a view of them, their ids and scores, and the number of videos searched.
+
+    ``score_field`` holds the scores, ``new_field`` says that this search made it. ``missing`` of the hits have no file
+    where the dataset says.
+    """
+
+    view: fo.DatasetView
+    ids: list[str]
+    scores: list[float]
+    searched: int
+    missing: list[str]
+    score_field: str
+    new_field: bool
+
+
+def brain_keys(samples: foc.SampleCollection) -> list[str]:
+    """The CLIP2Video runs of a dataset."""
+    dataset = samples._root_dataset
+    return [key for key in dataset.list_brain_runs() if dataset.get_brain_info(key).config.method == "clip2video"]
+
+
+def load_run(samples: foc.SampleCollection, brain_key: str | None) -> Clip2VideoSimilarityIndex:
+    """The run of a key, or the only one without.
+
+    Raises:
+        Clip2VideoError: there is none, or there are several; the message names them.
+    """
+    dataset, keys = samples._root_dataset, brain_keys(samples)
+    if not keys:
+        raise Clip2VideoError(f"dataset {dataset.name} has no CLIP2Video index; compute embeddings first")
+    if brain_key is None and len(keys) > 1:
+        raise Clip2VideoError(f"dataset {dataset.name} has several brain keys; name one of {', '.join(keys)}")
+    key = brain_key or keys[0]
+    if key not in keys:
+        raise Clip2VideoError(f"dataset {dataset.name} has no brain key {key!r}; there are: {', '.join(keys)}")
+    run = dataset.load_brain_results(key)
+    assert isinstance(run, Clip2VideoSimilarityIndex)
+    return run
+
+
+def score_field(brain_key: str) -> str:
+    """Where the scores of the last search are written."""
+    return f"{brain_key}_score"
+
+
+def find(
+    samples: foc.SampleCollection,
+    query: str | None = None,
+    *,
+    like: Sequence[str] = (),
+    brain_key: str | None = None,
+    k: int = 25,
+    weight: float | None = None,
+) -> Found:
+    """Finds the k videos that fit a sentence, or videos, best, and writes their scores to ``<brain_key>_score``.
+
+    Args:
+        query: what happens in the video, in words.
+        like: ids of samples instead, whose mean vector is the query; they are no hits themselves.
+        weight: w in [0, 1] of the global vector (appearance) against the aligned one; the model's own by default.
+
+    Raises:
+        QueryError: there is no query, k is out of range, or a sample of ``like`` is not indexed.
+        Clip2VideoError: there is no such index, or its vectors are gone.
+    """
+    if not 1 <= k <= MOST:
+        raise QueryError(f"the number of results is {k}; it must lie between 1 and {MOST}")
+    if weight is not None and not 0 <= weight <= 1:
+        raise QueryError(f"weight is {weight}; it must lie in [0, 1]")
+    samples = videos_of(samples)
+    run = load_run(samples, brain_key)
+    try:
+        run.table.count()
+    except VideoIndexError as error:
+        raise VideoIndexError(
+            f"the vectors of brain key {run.key!r} are gone ({error}); delete the index and compute it again"
+        ) from None
+    if like:
+        vector = run.get_embeddings(list(like), allow_missing=False)[0].mean(axis=0)
+    elif query and query.strip():
+        text = run.get_model().model.encode_captions([query])
+        vector = (text.vector if weight is None else text.at_weight(weight))[0].numpy()
+    else:
+        raise QueryError("type what happens in the video")
+    hits = [hit for hit in run.ranked(samples, np.asarray(vector), k + len(like)) if hit[0] not in set(like)][:k]
+    ids, scores = [i for i, _ in hits], [score for _, score in hits]
+    field = score_field(run.key)
+    new = not samples._root_dataset.has_sample_field(field)
+    _write_scores(samples, field, ids, scores)
+    view = samples.select(ids, ordered=True)
+    paths = view.values("filepath")
+    gone = [path for path in paths if not os.path.exists(path)]
+    return Found(view, ids, scores, run.total_index_size, gone, field, new)
+
+
+def _write_scores(samples: foc.SampleCollection, field: str, ids: list[str], scores: list[float]) -> None:
+    """Of a clips view the videos carry the scores."""
+    dataset = samples._root_dataset
+    if samples._is_clips:
+        owner = dict(zip(*samples.values(["id", "sample_id"]), strict=True))
+        ids = [owner[i] for i in ids]
+    every = videos_of(dataset)
+    if dataset.has_sample_field(field):
+        old = every.exists(field).values("id")
+        every.set_values(field, dict.fromkeys(set(old) - set(ids)), key_field="id")
+    every.set_values(field, dict(zip(ids, scores, strict=True)), key_field="id")
