@@ -4,24 +4,14 @@ The App runs in a process of its own that never imported this project.
 """
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
 
 import pytest
 
 from clip2video_plugin.shapes import caption
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
-]
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-START = 120  # seconds the App may take to start
+from .browser import MARKS, app_page, app_server, shoot
+
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -41,76 +31,14 @@ def dataset(world, model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def app(dataset, tmp_path_factory):
-    """Address of an App server that shows the dataset."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (tmp_path_factory.mktemp("app-log") / "log").open("w")
-    launch = [sys.executable, "-m", "fiftyone.core.cli"]
-    script = os.path.join(os.path.dirname(sys.executable), "fiftyone")
-    if os.path.exists(script):
-        launch = [script]
-    server = subprocess.Popen(
-        [
-            *launch,
-            "app",
-            "launch",
-            dataset.name,
-            "--remote",
-            "--address",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--wait",
-            "-1",
-        ],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + START
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            break
-        except OSError:
-            assert server.poll() is None, "the App server ended"
-            assert time.monotonic() < deadline, f"the App did not start within {START} s"
-            time.sleep(0.5)
-    yield f"http://127.0.0.1:{port}"
-    os.killpg(server.pid, 15)
-    server.wait(30)
+    with app_server(dataset, tmp_path_factory.mktemp("app-log") / "log") as address:
+        yield address
 
 
 @pytest.fixture
 def page(app, dataset):
-    """A fresh page that shows the dataset's grid, and the order in which the grid shows the videos."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 2200, "height": 1000})
-        page.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
-        page.route("**/fonts.googleapis.com/**", lambda route: route.abort())
-        orders: list[list[str]] = []
-
-        def remember(response):
-            if "/graphql" not in response.url or "paginateSamples" not in (response.request.post_data or ""):
-                return
-            if json.loads(response.request.post_data)["variables"].get("after"):
-                return  # a later page of the same order
-            try:
-                edges = response.json()["data"]["samples"]["edges"]
-            except Exception:
-                return
-            paths = [edge["node"]["sample"]["filepath"] for edge in edges]
-            orders.append([path.rsplit("/", 1)[1] for path in paths])
-
-        page.on("response", remember)
-        page.goto(f"{app}/datasets/{dataset.name}")
-        page.wait_for_selector('[data-cy="looker"]', timeout=90_000)
-        yield page, orders
-        browser.close()
+    with app_page(app, dataset) as both:
+        yield both
 
 
 def best(dataset, sentence):
@@ -139,7 +67,6 @@ def type_sentence(page, orders, sentence, run):
 
 def test_a_sentence_typed_into_the_magnifier_reorders_the_videos(page, dataset, world):
     page, orders = page
-    shot = os.environ.get("C2V_SCREENSHOT")
     # The model is right about nearly all of these; the App must be where it is.
     right = [n for n, scene in enumerate(world[1]) if best(dataset, caption(scene)) == f"{n:05d}.mp4"]
     assert len(right) >= 18
@@ -148,9 +75,7 @@ def test_a_sentence_typed_into_the_magnifier_reorders_the_videos(page, dataset, 
         order = type_sentence(page, orders, sentence, run)
         assert order[0] == f"{number:05d}.mp4"
         assert len(order) > 1
-        if shot:
-            page.wait_for_timeout(3000)
-            page.screenshot(path=shot.format(number))
+        shoot(page, f"magnifier-{run}")
         page.click('[data-cy="panel-tab-similarity_search_panel"] [title="Close"]')
         page.click('[data-cy="btn-clear-view-bar"]')
         page.wait_for_timeout(1500)

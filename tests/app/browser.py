@@ -1,0 +1,102 @@
+"""The App in real Chromium: a server in a process of its own, and a page that remembers what the grid shows."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+START = 120  # seconds the App may take to start
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
+]
+# Screenshots are kept where this names a folder.
+SHOTS = os.environ.get("C2V_SCREENSHOTS")
+
+
+@contextmanager
+def app_server(dataset, log):
+    """Address of an App server that shows a dataset."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = Path(sys.executable).parent / "fiftyone"
+    launch = [str(script)] if script.exists() else [sys.executable, "-m", "fiftyone.core.cli"]
+    where = ["--remote", "--address", "127.0.0.1", "--port", str(port), "--wait", "-1"]
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [*launch, "app", "launch", dataset.name, *where],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + START
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert server.poll() is None, "the App server ended"
+                assert time.monotonic() < deadline, f"the App did not start within {START} s"
+                time.sleep(0.5)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(server.pid, 15)
+            server.wait(30)
+
+
+@contextmanager
+def app_page(address, dataset):
+    """A fresh page that shows the dataset, and the orders in which its grid has shown the videos so far."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 2200, "height": 1000})
+        page.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
+        page.route("**/fonts.googleapis.com/**", lambda route: route.abort())
+        orders: list[list[str]] = []
+
+        def remember(response):
+            if "/graphql" not in response.url or "paginateSamples" not in (response.request.post_data or ""):
+                return
+            if json.loads(response.request.post_data)["variables"].get("after"):
+                return  # a later page of the same order
+            try:
+                edges = response.json()["data"]["samples"]["edges"]
+            except Exception:
+                return
+            orders.append([edge["node"]["sample"]["filepath"].rsplit("/", 1)[1] for edge in edges])
+
+        page.on("response", remember)
+        page.goto(f"{address}/datasets/{dataset.name}")
+        page.wait_for_selector('[data-cy="looker"]', timeout=90_000)
+        yield page, orders
+        browser.close()
+
+
+def wait_for_order(page, orders, expected, seconds=60):
+    """Waits until the grid's first page shows these files in this order; waiting on the page lets its events arrive."""
+    for _ in range(seconds * 5):
+        if orders and len(orders[-1]) > 1 and orders[-1] == expected[: len(orders[-1])]:
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError(f"the grid shows {orders[-1][:3]}..., not {expected[:3]}...")
+
+
+def shoot(page, name):
+    """Keeps a screenshot as a test artefact, where C2V_SCREENSHOTS names a folder."""
+    if SHOTS:
+        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        page.wait_for_timeout(1500)  # thumbnails
+        page.screenshot(path=f"{SHOTS}/{name}.png")
