@@ -23,7 +23,7 @@ CAPTIONS = 3  # best-matching captions shown
 
 
 class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
-    """State: query, brain_key, k, weight, tag, view_name, and what the last search found (see ``_search``)."""
+    """State: query, brain_key, k, weight, keep.tag, save.view_name, and what the last search found (``_search``)."""
 
     @property
     def config(self) -> foo.PanelConfig:
@@ -68,7 +68,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             ctx.panel.state.set(name, None)
 
     def on_tag(self, ctx: foo.ExecutionContext) -> None:
-        tag, shown = (ctx.panel.state.get("tag") or "").strip(), ctx.panel.state.get("shown") or []
+        tag, shown = (ctx.panel.state.get("keep.tag") or "").strip(), ctx.panel.state.get("shown") or []
         if not tag or not shown:
             ctx.panel.state.set("error", "name a tag, and search first")
             return
@@ -77,7 +77,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         self._say(ctx, f"{len(shown)} videos are tagged {tag}")
 
     def on_save(self, ctx: foo.ExecutionContext) -> None:
-        name, shown = (ctx.panel.state.get("view_name") or "").strip(), ctx.panel.state.get("shown") or []
+        name, shown = (ctx.panel.state.get("save.view_name") or "").strip(), ctx.panel.state.get("shown") or []
         if not name or not shown:
             ctx.panel.state.set("error", "name the view, and search first")
         elif ctx.dataset.has_saved_view(name):
@@ -204,10 +204,10 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         if state.get("shown"):
             panel.btn("back", label="Back to all videos", icon="undo", on_click=self.on_back, variant="outlined")
             row = panel.h_stack("keep", gap=1)
-            row.str("tag", label="Tag these results", view=types.TextFieldView())
+            row.str("tag", label="Tag these results", view=types.TextFieldView(placeholder="a tag"))
             row.btn("tag_it", label="Tag", on_click=self.on_tag, variant="outlined")
             row = panel.h_stack("save", gap=1)
-            row.str("view_name", label="Save as view", view=types.TextFieldView())
+            row.str("view_name", label="Save as view", view=types.TextFieldView(placeholder="a name"))
             row.btn("save_it", label="Save", on_click=self.on_save, variant="outlined")
         if state.get("sample"):
             panel.md(state.get("sample"), "sample_shown")
