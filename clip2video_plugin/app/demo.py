@@ -73,16 +73,20 @@ def run_demo(folder: Path, *, k: int = 5) -> list[Ranking]:
 
 
 def open_app(folder: Path, *, port: int = 5151, address: str = "127.0.0.1") -> None:
-    """Opens the demo dataset in the App and waits until it is closed.
+    """Opens the demo dataset in the App, with this plugin alone, and waits until it is closed.
 
     Raises:
         Clip2VideoError: the demo has not been run yet.
     """
     use_own_database(folder)
+    os.environ["FIFTYONE_PLUGINS_DIR"] = str(folder / "plugins")
     import fiftyone as fo
 
     if not fo.dataset_exists(NAME):
         raise Clip2VideoError("the demo has not been run yet: c2v demo")
+    from clip2video_plugin.app import plugin
+
+    plugin.install()
     screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or not sys.platform.startswith("linux")
     session = fo.launch_app(fo.load_dataset(NAME), port=port, address=address, remote=not screen)
     with suppress(KeyboardInterrupt):  # the way to end it
