@@ -25,6 +25,10 @@ def embed(
     ],
     index: Annotated[Optional[str], INDEX] = None,
     model: Annotated[Optional[str], MODEL] = None,
+    sampling: Annotated[
+        str,
+        typer.Option(help="Frames: uniform; those of the paper: reference (MSR-VTT), reference-5fps (MSVD, VATEX)."),
+    ] = "uniform",
     device: Annotated[Optional[str], DEVICE] = None,
     batch_size: Annotated[Optional[int], typer.Option(min=1, help="Videos encoded at once.")] = None,
     workers: Annotated[
@@ -49,6 +53,7 @@ def embed(
             paths,
             index=index,
             model=model,
+            sampling=sampling,
             device=device,
             batch_size=batch_size,
             workers=workers,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FLUSH_ROWS, FLUSH_SECONDS = 1000, 30.0
 LOOKUP = 1000  # videos asked for in the index at once
-POLICY = "uniform"
+SAMPLINGS = {"uniform": ("uniform", None), "reference": ("reference", 2.5), "reference-5fps": ("reference", 5.0)}
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ def embed_videos(
     *,
     index: str | Path | None = None,
     model: str | Path | Model | None = None,
+    sampling: str = "uniform",
     device: str | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
@@ -113,6 +114,8 @@ def embed_videos(
     Args:
         index: URI of the index, made when absent; $C2V_INDEX or ./c2v-index by default.
         model: name or folder of a checkpoint, or a loaded one; the embedded one by default.
+        sampling: which frames a vector is made of: "uniform", or those of the paper's pipeline, "reference" (thinned
+            to 2.5 a second, as for MSR-VTT) or "reference-5fps" (MSVD, VATEX). An index has one sampling.
         batch_size: videos encoded at once; by default 8 on a CPU and 64 elsewhere.
         workers: decoding threads; by default one per CPU core.
         progress: called with the report so far after every batch.
@@ -123,7 +126,7 @@ def embed_videos(
     """
     videos = list(find_videos(paths))
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
-    target = VideoIndex.create(index, loaded.config.vector_dim, provenance(loaded))
+    target = VideoIndex.create(index, loaded.config.vector_dim, provenance(loaded, sampling))
     items = [Item(path, video_id(path)) for path in videos]
     return embed_items(items, loaded, target, batch_size=batch_size, workers=workers, progress=progress)
 
@@ -133,9 +136,11 @@ def video_id(path: Path) -> str:
     return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:32]
 
 
-def provenance(model: Model) -> Provenance:
-    """What rows that this model makes are marked with."""
-    return Provenance(model.name, model.sha256, POLICY, model.config.max_frames, __version__)
+def provenance(model: Model, sampling: str = "uniform") -> Provenance:
+    """What rows that this model makes are marked with; raises Clip2VideoError for a sampling that there is not."""
+    if sampling not in SAMPLINGS:
+        raise Clip2VideoError(f"sampling is {sampling!r}; allowed are {', '.join(SAMPLINGS)}")
+    return Provenance(model.name, model.sha256, sampling, model.config.max_frames, __version__)
 
 
 def embed_items(
@@ -157,7 +162,8 @@ def embed_items(
     writer = _Writer(index)
     try:
         todo = _unknown(items, index, known, writer, report, progress)
-        for batch in encode_items(todo, model, batch_size=batch_size, workers=workers):
+        sampling = index.provenance.policy
+        for batch in encode_items(todo, model, sampling=sampling, batch_size=batch_size, workers=workers):
             for done in batch:
                 if isinstance(done, Embedded):
                     writer.add(_row(done.item, done.stamp, done.duration, done.vector))
@@ -179,7 +185,12 @@ def embed_items(
 
 
 def encode_items(
-    todo: Iterable[tuple[Item, Stamp]], model: Model, *, batch_size: int | None = None, workers: int | None = None
+    todo: Iterable[tuple[Item, Stamp]],
+    model: Model,
+    *,
+    sampling: str = "uniform",
+    batch_size: int | None = None,
+    workers: int | None = None,
 ) -> Iterator[list[Embedded | Unreadable]]:
     """Decodes ahead in threads and encodes in batches; gives each batch's items in order."""
     if batch_size is not None and batch_size < 1:
@@ -188,7 +199,8 @@ def encode_items(
         raise Clip2VideoError(f"workers is {workers}; it must be at least 1")
     batch_size = batch_size or (8 if model.device.type == "cpu" else 64)
     workers = workers or os.cpu_count() or 1
-    for batch in _batched(_decoded(iter(todo), model, workers, window=2 * batch_size + workers), batch_size):
+    decoded = _decoded(iter(todo), model, sampling, workers, window=2 * batch_size + workers)
+    for batch in _batched(decoded, batch_size):
         readable = [frames.pixels for _, _, frames in batch if isinstance(frames, Frames)]
         vectors = iter(model.encode_frames(readable).vector.numpy() if readable else ())
         yield [
@@ -230,12 +242,16 @@ def _unknown(
                 yield item, stamps[item.id]
 
 
-def _decoded(todo: Iterator[tuple[Item, Stamp]], model: Model, workers: int, window: int) -> Iterator[Decoded]:
+def _decoded(
+    todo: Iterator[tuple[Item, Stamp]], model: Model, sampling: str, workers: int, window: int
+) -> Iterator[Decoded]:
     """Decodes ahead in threads, at most ``window`` videos, and gives them in order."""
+    policy, fps = SAMPLINGS[sampling]
+    count, size = model.config.max_frames, model.config.image_size
 
     def read(item: Item) -> Frames | VideoReadError:
         try:
-            return read_quietly(item.path, policy=POLICY, count=model.config.max_frames, size=model.config.image_size)
+            return read_quietly(item.path, policy=policy, fps=fps, count=count, size=size)
         except VideoReadError as error:
             return error
         except Exception as error:  # one strange file must not end a run over a million

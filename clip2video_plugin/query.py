@@ -70,5 +70,5 @@ def load_for(index: VideoIndex, model: str | Path | None = None, device: str | N
                 f"index {index.uri} was made with {made}, which is not installed; name its checkpoint folder (--model)"
             ) from None
     loaded = load_model(model if model is not None else made.model, device=device)
-    made.check(provenance(loaded), f"index {index.uri}")
+    made.check(provenance(loaded, made.policy), f"index {index.uri}")
     return loaded

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip2video_plugin import embed_videos, open_index
+from clip2video_plugin import embed_videos, open_index, read_frames, search
 from clip2video_plugin.embed import video_id
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError, VideoReadError
 from clip2video_plugin.index import VideoIndex
@@ -187,6 +187,26 @@ def test_an_index_of_other_weights_is_refused(world, model, tmp_path):
 def test_options_below_one_are_refused(world, model, tmp_path, option):
     with pytest.raises(Clip2VideoError, match=f"{option} is 0"):
         embed_videos([world[0]], index=tmp_path, model=model, **{option: 0})
+
+
+@pytest.mark.parametrize(("sampling", "fps"), [("reference", 2.5), ("reference-5fps", 5.0)])
+def test_vectors_are_made_of_the_frames_that_are_asked_for(model, tmp_path, sampling, fps):
+    clip = tmp_path / "long.mp4"
+    clips.write(clip, count=150, rate=15)  # ten seconds: the samplings differ
+    embed_videos(clip, index=tmp_path / "index", model=model, sampling=sampling)
+    (row,) = rows(tmp_path / "index").values()
+    size = model.config.image_size
+    frames = {name: read_frames(clip, size=size, **how).pixels for name, how in {
+        "asked": {"policy": "reference", "fps": fps}, "uniform": {"policy": "uniform"}}.items()}  # fmt: skip
+    vectors = {name: model.encode_frames([pixels]).vector[0].numpy() for name, pixels in frames.items()}
+    np.testing.assert_allclose(row["vector"], vectors["asked"], atol=1e-5)
+    assert not np.allclose(row["vector"], vectors["uniform"], atol=1e-3)
+    assert open_index(tmp_path / "index").provenance.policy == sampling
+    assert len(search("a red square", index=tmp_path / "index", model=model).hits) == 1
+    with pytest.raises(VideoIndexError, match=f"12 {sampling} frames; this is .*12 uniform frames"):
+        embed_videos(clip, index=tmp_path / "index", model=model)
+    with pytest.raises(Clip2VideoError, match="sampling is 'all'; allowed are uniform, reference, reference-5fps"):
+        embed_videos(clip, index=tmp_path / "other", model=model, sampling="all")
 
 
 def test_a_full_disk_is_one_line(world, tmp_path):

@@ -20,7 +20,7 @@ from clip2video_plugin.app.similarity import (
 )
 from clip2video_plugin.embed import Progress, embed_items, provenance
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
-from clip2video_plugin.index import VideoIndex, default_uri
+from clip2video_plugin.index import Provenance, VideoIndex, default_uri
 from clip2video_plugin.model.checkpoint import Model, find_checkpoint, load_model
 from clip2video_plugin.progress import bar
 
@@ -32,6 +32,7 @@ def compute_clip2video(
     *,
     model: str | Path | Model | None = None,
     brain_key: str,
+    sampling: str | None = None,
     batch_size: int | None = None,
     index: str | Path | None = None,
     workers: int | None = None,
@@ -50,6 +51,8 @@ def compute_clip2video(
             a dataset of groups for its video slices.
         model: name or folder of a checkpoint, or a loaded one; the embedded one by default.
         brain_key: name of the run, an identifier.
+        sampling: "uniform" frames, or those of the paper's pipeline, "reference" (MSR-VTT) or "reference-5fps" (MSVD,
+            VATEX), which published numbers need; "uniform" by default, for an existing run its own.
         batch_size: videos encoded at once; by default 8 on a CPU and 64 elsewhere.
         index: LanceDB URI to keep the vectors in; $C2V_INDEX or ./c2v-index by default.
         workers: decoding threads; by default one per CPU core.
@@ -67,7 +70,7 @@ def compute_clip2video(
     if not isinstance(brain_key, str) or not brain_key.isidentifier():
         raise Clip2VideoError(f"brain_key is {brain_key!r}; it must be an identifier such as 'clip2video'")
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
-    results = _results(dataset, brain_key, loaded, model, index)
+    results = _results(dataset, brain_key, loaded, model, index, sampling)
     if samples.media_type == fom.VIDEO:
         compute_video_metadata(samples)
     items = items_of(samples)
@@ -76,7 +79,7 @@ def compute_clip2video(
             items,
             loaded,
             results.table,
-            known=_known(results.config.uri, loaded),
+            known=_known(results.config.uri, results.table.provenance),
             batch_size=batch_size,
             workers=workers,
             progress=progress if callable(progress) else shown.report,
@@ -89,7 +92,12 @@ def compute_clip2video(
 
 
 def _results(
-    dataset: foc.SampleCollection, brain_key: str, model: Model, asked: object, index: str | Path | None
+    dataset: foc.SampleCollection,
+    brain_key: str,
+    model: Model,
+    asked: object,
+    index: str | Path | None,
+    sampling: str | None,
 ) -> Clip2VideoSimilarityIndex:
     """The run of a key, registered when it is new."""
     if dataset.has_brain_run(brain_key):
@@ -101,11 +109,12 @@ def _results(
             raise VideoIndexError(
                 f"brain key {brain_key!r} keeps its vectors in {uri}; delete_brain_run() it to move them"
             )
-        existing.table.provenance.check(provenance(model), f"brain key {brain_key!r}")
+        made = existing.table.provenance
+        made.check(provenance(model, sampling or made.policy), f"brain key {brain_key!r}")
         return existing
     uri = _absolute(index if index is not None else default_uri())
     table = f"brain_{dataset._doc.id}_{brain_key}"
-    VideoIndex.create(uri, model.config.vector_dim, provenance(model), table=table)
+    VideoIndex.create(uri, model.config.vector_dim, provenance(model, sampling or "uniform"), table=table)
     config = Clip2VideoSimilarityConfig(uri=uri, table_name=table, checkpoint=_checkpoint(model, asked))
     method = config.build()
     method.register_run(dataset, brain_key, overwrite=False)
@@ -122,11 +131,11 @@ def _checkpoint(model: Model, asked: object) -> str:
     return model.name
 
 
-def _known(uri: str, model: Model) -> VideoIndex | None:
-    """The table of ``c2v embed`` in the same index, if the same model made it."""
+def _known(uri: str, made: Provenance) -> VideoIndex | None:
+    """The table of ``c2v embed`` in the same index, if the same model made it of the same frames."""
     try:
         known = VideoIndex.open(uri)
-        known.provenance.check(provenance(model), uri)
+        known.provenance.check(made, uri)
     except VideoIndexError:
         return None
     return known

@@ -10,7 +10,6 @@ import fiftyone.core.models as fom
 import numpy as np
 from numpy.typing import NDArray
 
-from clip2video_plugin.embed import POLICY
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.video.frames import read_quietly
 
@@ -41,7 +40,7 @@ class Clip2VideoModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):  # type:
         """Vector [D] of one video, given by its path or by FiftyOne's video reader."""
         path = getattr(arg, "inpath", arg)
         config = self.model.config
-        frames = read_quietly(path, policy=POLICY, count=config.max_frames, size=config.image_size)
+        frames = read_quietly(path, policy="uniform", count=config.max_frames, size=config.image_size)
         return self.model.encode_frames([frames.pixels]).vector[0].numpy()
 
     def embed_prompt(self, prompt: str) -> NDArray[np.float32]:

@@ -124,7 +124,8 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
         """
         if self._model is None:
             loaded = load_model(self.config.checkpoint)
-            self.table.provenance.check(provenance(loaded), f"brain key {self.key!r}")
+            made = self.table.provenance
+            made.check(provenance(loaded, made.policy), f"brain key {self.key!r}")
             self._model = Clip2VideoModel(loaded)
         return self._model
 
@@ -140,7 +141,11 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
             items = [item for item in items if item.id not in have]
         todo = ((item, file_stamp(item.path)) for item in items)
         batches = encode_items(
-            todo, self.get_model().model, batch_size=kwargs.get("batch_size"), workers=kwargs.get("num_workers")
+            todo,
+            self.get_model().model,
+            sampling=self.table.provenance.policy,
+            batch_size=kwargs.get("batch_size"),
+            workers=kwargs.get("num_workers"),
         )
         done = [one for batch in batches for one in batch]
         for one in done:

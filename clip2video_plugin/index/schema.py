@@ -52,7 +52,7 @@ class Provenance:
         if (self.sha256, self.policy, self.count) != (other.sha256, other.policy, other.count):
             raise VideoIndexError(
                 f"{where} was made with {self}; this is {other}. "
-                "Use the model it was made with (--model), or another index (--index)"
+                "Use the model and the frames it was made with (--model, --sampling), or another index (--index)"
             )
 
 

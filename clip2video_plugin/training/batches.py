@@ -62,19 +62,22 @@ class Samples:
     ) -> None:
         self.videos, self.count, self.size = videos, count, size
         self.seed, self.jitter, self.cache = seed, jitter, cache
-        self.pairs: list[tuple[int, int | None]] = [(v, None) for v in range(len(videos))]
-        if per_caption:
-            self.pairs = [(v, c) for v, video in enumerate(videos) for c in range(len(video.captions))]
+        counts = np.array([len(video.captions) if per_caption else 1 for video in videos])
+        # Of each sample the video and, where every caption is a sample of its own, its number.
+        self.video_of = np.repeat(np.arange(len(videos), dtype=np.int32), counts)
+        firsts = np.repeat(np.cumsum(counts) - counts, counts)
+        self.caption_of = np.arange(len(self.video_of)) - firsts if per_caption else None
         self._broken: dict[int, str] = {}
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.video_of)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, number = key
         failures = list[tuple[str, str]]()
-        for attempt in range(len(self.pairs)):
-            at, caption = self.pairs[(number + attempt) % len(self.pairs)]
+        for attempt in range(len(self)):
+            sample = (number + attempt) % len(self)
+            at = int(self.video_of[sample])
             video = self.videos[at]
             try:
                 frames = self.frames(at, epoch)
@@ -83,9 +86,10 @@ class Samples:
                 continue
             random = np.random.RandomState([self.seed, epoch, number])
             captions, reverse = video.captions, video.reverse_captions
+            chosen = random.randint(len(captions)) if self.caption_of is None else int(self.caption_of[sample])
             return {
                 "frames": frames,
-                "caption": captions[random.randint(len(captions)) if caption is None else caption],
+                "caption": captions[chosen],
                 "meaning": video.meaning,
                 "reverse": reverse[random.randint(len(reverse))] if reverse else None,
                 "reverse_meaning": video.reverse_meaning,
@@ -135,7 +139,7 @@ class Order:
         rank: int,
         world: int,
     ) -> None:
-        self.units: Sequence[Sequence[int]] = companions or [(i,) for i in range(samples)]
+        self.samples, self.companions = samples, companions
         self.per_epoch = samples // step_size
         self.step_size, self.parts, self.seed = step_size, parts, seed
         self.start, self.stop, self.rank, self.world = start, stop, rank, world
@@ -144,16 +148,21 @@ class Order:
         return (self.stop - self.start) * self.parts
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order, known = list[int](), -1
+        order, known = np.empty(0, np.int64), -1
         size = self.step_size // self.parts
         for step in range(self.start, self.stop):
             epoch, place = divmod(step, self.per_epoch)
             if epoch != known:
-                shuffled = np.random.default_rng([self.seed, epoch]).permutation(len(self.units))
-                order, known = [i for unit in shuffled for i in self.units[unit]], epoch
+                order, known = self._epoch(epoch), epoch
             for part in range(self.parts):
                 first = place * self.step_size + part * size
-                yield [(epoch, i) for i in order[first : first + size][self.rank :: self.world]]
+                yield [(epoch, int(i)) for i in order[first : first + size][self.rank :: self.world]]
+
+    def _epoch(self, epoch: int) -> NDArray[np.int64]:
+        random = np.random.default_rng([self.seed, epoch])
+        if self.companions is None:
+            return random.permutation(self.samples)
+        return np.array([i for unit in random.permutation(len(self.companions)) for i in self.companions[unit]])
 
 
 class Collate:

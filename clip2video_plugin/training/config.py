@@ -124,7 +124,7 @@ class TrainConfig:
 
 LEAST = {
     "epochs": 1, "steps": 0, "batch_size": 2, "accumulate": 1, "freeze_layers": -1, "cache_draws": 1, "workers": 1,
-    "save_every": 1, "patience": 0, "clip_coefficient": 0.0, "weight_decay": 0.0, "eps": 0.0, "fps": 0.0,
+    "seed": 0, "save_every": 1, "patience": 0, "clip_coefficient": 0.0, "weight_decay": 0.0, "eps": 0.0, "fps": 0.0,
     "clip_norm": 0.0, "max_logit_scale": 1.0, "frame_position_std": 0.0,
 }  # fmt: skip
 SHARES = ("val_share", "warmup", "ema")

@@ -312,10 +312,13 @@ def _autocast(config: TrainConfig, device: torch.device) -> torch.dtype | None:
 
 
 def _companions(samples: Samples) -> list[list[int]] | None:
-    """Groups of samples that belong in one batch: those whose videos share a ``companions`` number."""
+    """Samples in groups that belong in one batch: their videos share a ``companions`` number. None without any."""
+    marks = [video.companions for video in samples.videos]
+    if all(mark is None for mark in marks):
+        return None
     groups: dict[int, list[int]] = {}
-    for number, (at, _) in enumerate(samples.pairs):
-        mark = samples.videos[at].companions
+    for number, at in enumerate(samples.video_of.tolist()):
+        mark = marks[at]
         groups.setdefault(-1 - number if mark is None else mark, []).append(number)
     return list(groups.values())
 

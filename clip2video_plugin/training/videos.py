@@ -109,7 +109,11 @@ def captioned_videos(
         paths = [folder or path for folder, path in zip(folders, source.values("filepath"), strict=True)]
         for path, texts, span, rate in zip(paths, source.values(captions_field), spans, rates, strict=True):
             kept = tuple(t for t in ([texts] if isinstance(texts, str) else texts or ()) if t and t.strip())
-            start, end = (None, None) if not span or not rate else ((span[0] - 1) / rate, span[1] / rate)
+            if span and not rate:
+                raise TrainingError(
+                    f"the frame rate of {path} is unknown, so its clips cannot be cut; compute metadata"
+                )
+            start, end = ((span[0] - 1) / rate, span[1] / rate) if span else (None, None)
             if kept:
                 videos.append(VideoFile(Path(path), kept, start, end, policy, fps))
     if not videos:
@@ -120,7 +124,13 @@ def captioned_videos(
 def hold_out(
     videos: Sequence[CaptionedVideo], share: float, seed: int
 ) -> tuple[list[CaptionedVideo], list[CaptionedVideo]]:
-    """Splits off ``share`` of the videos, at most 1,000 and at least 1, for validation."""
+    """Splits off ``share`` of the videos, at most 1,000 and at least 1, for validation.
+
+    Raises:
+        TrainingError: there is only one.
+    """
+    if len(videos) < 2:
+        raise TrainingError("one video cannot be trained on and validated with; add videos, or name a validation set")
     order = np.random.default_rng([seed, 1]).permutation(len(videos))
     count = min(max(round(share * len(videos)), 1), 1000, len(videos) - 1)
     held = set(order[:count].tolist())

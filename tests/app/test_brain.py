@@ -9,7 +9,7 @@ import pytest
 
 from clip2video_plugin import compute_clip2video, embed_videos
 from clip2video_plugin.datasets import CaptionedVideoFolder
-from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.shapes import caption
 
@@ -118,6 +118,17 @@ def test_calling_again_embeds_only_what_is_new(dataset, model, tmp_path):
     before = results.get_embeddings()[0]
     compute_clip2video(dataset, model=model, brain_key=KEY, progress=False)
     np.testing.assert_array_equal(before, dataset.load_brain_results(KEY).get_embeddings()[0])
+
+
+def test_a_run_keeps_to_its_sampling(dataset, model, tmp_path):
+    options = {"model": model, "index": tmp_path / "index", "progress": False}
+    run = compute_clip2video(dataset.limit(3), brain_key="paper", sampling="reference", **options)
+    assert run.table.provenance.policy == "reference"
+    again = compute_clip2video(dataset.limit(5), brain_key="paper", **options)  # its own, unasked
+    assert (again.table.provenance.policy, again.total_index_size) == ("reference", 5)
+    assert len(dataset.sort_by_similarity("a red square", k=2, brain_key="paper")) == 2
+    with pytest.raises(VideoIndexError, match=r"brain key 'paper' was made with .* reference frames"):
+        compute_clip2video(dataset, brain_key="paper", sampling="uniform", **options)
 
 
 def test_videos_that_the_index_holds_are_not_embedded_again(dataset, model, world, tmp_path, monkeypatch):

@@ -137,7 +137,6 @@ def test_a_view_gives_its_captioned_videos_and_a_clips_view_its_clips(world, tmp
         captioned_videos(dataset, captions_field="words")
     with pytest.raises(TrainingError, match="no video with a caption"):
         captioned_videos(dataset.match({"captions": None}))
-    compute_video_metadata(dataset)
     sample = dataset[first]
     sample["moments"] = fo.TemporalDetections(
         detections=[
@@ -149,6 +148,10 @@ def test_a_view_gives_its_captioned_videos_and_a_clips_view_its_clips(world, tmp
         ]
     )
     sample.save()
+    dataset.set_values("metadata", [None] * 3)
+    with pytest.raises(TrainingError, match=r"the frame rate of \S+ is unknown"):
+        captioned_videos(dataset.to_clips("moments", other_fields=["captions"]))
+    compute_video_metadata(dataset)
     parts = dataset.to_clips("moments")
     parts.set_values("captions", [["start"], ["end"]])
     spans = [(v.start, v.end, tuple(v.captions)) for v in captioned_videos(parts)]

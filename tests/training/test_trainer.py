@@ -189,6 +189,8 @@ def test_the_validation_videos_are_never_trained_on(scenes, tmp_path):
     assert {v.stamp() for v in rest}.isdisjoint(v.stamp() for v in held)
     assert hold_out(scenes, 0.25, seed=3) == (rest, held)
     assert hold_out(scenes, 0.25, seed=4)[1] != held
+    with pytest.raises(TrainingError, match="one video cannot be trained on and validated with"):
+        hold_out(scenes[:1], 0.25, seed=3)
 
 
 def test_a_moving_average_is_what_is_kept(scenes, tmp_path):

@@ -14,6 +14,11 @@ from clip2video_plugin.app.search import brain_keys, load_run, score_field
 from clip2video_plugin.embed import Report
 
 BRAIN_KEY = "clip2video"
+SHOWN_SAMPLINGS = {
+    "uniform": "spread evenly over the video",
+    "reference": "those of the paper, MSR-VTT",
+    "reference-5fps": "those of the paper, MSVD and VATEX",
+}
 SHOWN = 20  # failures that are listed
 
 
@@ -49,6 +54,10 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
             **({"invalid": True, "error_message": wrong} if wrong else {}),
         )
         ask_model(inputs)
+        samplings = types.DropdownView()
+        for sampling, label in SHOWN_SAMPLINGS.items():
+            samplings.add_choice(sampling, label=label)
+        inputs.enum("sampling", samplings.values(), default="uniform", view=samplings, label="Frames")
         devices = types.DropdownView()
         for device, label in (
             ("auto", "the best there is"),
@@ -74,6 +83,7 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
             samples,
             brain_key=ctx.params.get("brain_key", BRAIN_KEY),
             model=ctx.params.get("model"),
+            sampling=ctx.params.get("sampling"),
             device=None if device == "auto" else device,
             progress=progress,
         )
