@@ -32,6 +32,8 @@ def make_importable(root: Path) -> None:
 def register(plugin: Any) -> None:
     """Called by FiftyOne with the context to register operators and panels on."""
     make_importable(Path(__file__).resolve().parents[2])
-    from clip2video_plugin.app import operators
+    from clip2video_plugin.app.operators import OPERATORS
+    from clip2video_plugin.app.panel import PANELS
 
-    operators.register(plugin)
+    for one in (*OPERATORS, *PANELS):
+        plugin.register(one)

@@ -6,12 +6,13 @@ from typing import Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
-import numpy as np
 from fiftyone.operators import types
 
+from clip2video_plugin.app.moments import compute_frames, mark_moments, timeline
 from clip2video_plugin.app.operators.forms import PANEL, URI
-from clip2video_plugin.app.search import Found, brain_keys, find, load_run
-from clip2video_plugin.app.similarity import holds_videos, videos_of
+from clip2video_plugin.app.panel_parts import about, curve, describe, histogram, picture
+from clip2video_plugin.app.search import brain_keys, find, load_run
+from clip2video_plugin.app.videos import holds_videos, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 
 STORE = "clip2video"
@@ -19,7 +20,11 @@ HISTORY = 20  # queries that are remembered for each dataset
 COUNTS = (10, 25, 50, 100, 250)
 PLACEHOLDER = "type, and press Enter"
 LAYOUT = types.GridView(gap=1, padding=1)
-CAPTIONS = 3  # best-matching captions shown
+PLOT: dict[str, Any] = {
+    "height": 160,
+    "layout": {"height": 160, "margin": {"t": 10, "b": 30, "l": 35, "r": 10}, "bargap": 0.05},
+    "config": {"displayModeBar": False},
+}
 
 
 class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
@@ -46,7 +51,46 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         self._refresh(ctx)
 
     def on_change_selected(self, ctx: foo.ExecutionContext) -> None:
+        for name in ("timeline", "needs_frames", "frame"):
+            ctx.panel.state.set(name, None)
         ctx.panel.state.set("sample", self._about(ctx) if ctx.selected else None)
+        self._timeline(ctx)
+
+    def on_embed_frames(self, ctx: foo.ExecutionContext) -> None:
+        if not ctx.selected:
+            return
+        try:
+            run = load_run(ctx.dataset, ctx.panel.state.get("brain_key"))
+            compute_frames(run, videos_of(ctx.dataset).select(ctx.selected[0]))
+        except Clip2VideoError as error:
+            ctx.panel.state.set("error", str(error))
+            return
+        self._timeline(ctx)
+
+    def on_time(self, ctx: foo.ExecutionContext) -> None:
+        """A click on the curve shows the frame of that time."""
+        if not ctx.selected or ctx.params.get("x") is None:
+            return
+        path = videos_of(ctx.dataset)[ctx.selected[0]].filepath
+        try:
+            ctx.panel.state.set("frame", picture(path, float(ctx.params["x"])))
+        except Clip2VideoError as error:
+            ctx.panel.state.set("error", str(error))
+
+    def on_mark(self, ctx: foo.ExecutionContext) -> None:
+        state = ctx.panel.state
+        try:
+            run = load_run(ctx.dataset, state.get("brain_key"))
+            threshold = state.get("threshold")
+            query = (state.get("query") or "").strip()
+            clips = mark_moments(videos_of(ctx.dataset), run, ctx.selected[0], query, float(threshold))
+        except Clip2VideoError as error:
+            state.set("error", str(error))
+            return
+        self._say(ctx, f"{len(clips)} moments are written to {run.key}_moments and shown as clips")
+        ctx.ops.reload_dataset()
+        ctx.ops.clear_selected_samples()
+        ctx.ops.set_view(clips)
 
     def on_query(self, ctx: foo.ExecutionContext) -> None:
         ctx.panel.state.set("query", ctx.params.get("value"))
@@ -173,6 +217,23 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         except Clip2VideoError as error:
             return str(error)
 
+    def _timeline(self, ctx: foo.ExecutionContext) -> None:
+        """Where in the selected video the query fits, or that its frames are needed for that."""
+        state = ctx.panel.state
+        query = (state.get("query") or "").strip()
+        if not query or len(ctx.selected or ()) != 1:
+            return
+        try:
+            run = load_run(ctx.dataset, state.get("brain_key"))
+            found = timeline(run, videos_of(ctx.dataset)[ctx.selected[0]], query)
+        except (Clip2VideoError, KeyError) as error:
+            state.set("error", str(error))
+            return
+        state.set("needs_frames", found is None)
+        if found is not None:
+            state.set("timeline", curve(found))
+            state.set("threshold", round(found.threshold(), 3))
+
     # What it looks like
 
     def render(self, ctx: foo.ExecutionContext) -> types.Property:
@@ -211,14 +272,21 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             row.btn("save_it", label="Save", on_click=self.on_save, variant="outlined")
         if state.get("sample"):
             panel.md(state.get("sample"), "sample_shown")
-        if state.get("histogram"):  # last, as a plot takes all the room that is left
-            panel.plot(
-                "histogram",
-                label="Scores",
-                height=160,
-                layout={"height": 160, "margin": {"t": 10, "b": 30, "l": 35, "r": 10}, "bargap": 0.05},
-                config={"displayModeBar": False},
+        if state.get("needs_frames"):
+            panel.btn(
+                "embed_frames", label="Show where in the video", on_click=self.on_embed_frames, variant="outlined"
             )
+        if state.get("timeline"):
+            row = panel.h_stack("marks", gap=1)
+            row.btn("mark", label="Mark moments", on_click=self.on_mark, variant="outlined")
+            panel.float("threshold", label="that score at least", view=types.FieldView())
+            if state.get("frame"):
+                panel.str("frame", view=types.ImageView(height="160px", alt="the frame at that time"))
+        # A plot comes last, as it takes all the room that is left.
+        if state.get("timeline"):
+            panel.plot("timeline", label="Score over time, seconds", on_click=self.on_time, **PLOT)
+        elif state.get("histogram"):
+            panel.plot("histogram", label="Scores", **PLOT)
         return types.Property(panel, view=LAYOUT)
 
     def _options(self, panel: types.Object, state: Any, keys: list[str]) -> None:
@@ -242,37 +310,4 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             )
 
 
-def describe(query: str, found: Found) -> str:
-    """One line on what was found."""
-    if not found.ids:
-        return f"Nothing in this view is indexed; {found.searched} videos are."
-    return f"**{len(found.ids)}** of {found.searched} videos, best score **{found.scores[0]:.3f}**"
-
-
-def histogram(scores: list[float]) -> list[dict[str, Any]]:
-    """A plotly bar chart of the scores."""
-    if not scores:
-        return []
-    counts, edges = np.histogram(scores, bins=min(20, max(5, len(scores) // 2)))
-    middle = ((edges[:-1] + edges[1:]) / 2).round(4)
-    return [{"type": "bar", "x": middle.tolist(), "y": counts.tolist(), "marker": {"color": "#ff6d04"}}]
-
-
-def about(dataset: fo.Dataset, run: Any, sample_id: str) -> str:
-    """Markdown: a sample's captions, and its best-matching captions among those of the dataset, with scores."""
-    samples = videos_of(dataset)
-    sample = samples[sample_id]
-    lines = [f"**{sample.filename}**"]
-    if not dataset.has_sample_field("captions"):
-        return lines[0]
-    own = sample["captions"] or []
-    lines += [f"- {text}" for text in own[:CAPTIONS]] or ["no captions"]
-    vectors, found, _ = run.get_embeddings([sample_id])
-    if not len(found):
-        return "\n".join([*lines, "", "not indexed under this brain key"])
-    texts = sorted({t for some in samples.limit(500).values("captions") for t in some or () if t and t.strip()})
-    if texts:
-        scores = run.get_model().model.encode_captions(texts[:1000]).vector.numpy() @ vectors[0]
-        best = np.argsort(-scores)[:CAPTIONS]
-        lines += ["", "Best-matching captions of this dataset:", *(f"- {scores[i]:.3f} {texts[i]}" for i in best)]
-    return "\n".join(lines)
+PANELS = (VideoSearchPanel,)

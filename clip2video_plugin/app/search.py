@@ -10,7 +10,8 @@ import fiftyone as fo
 import fiftyone.core.collections as foc
 import numpy as np
 
-from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex, videos_of
+from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
+from clip2video_plugin.app.videos import videos_of
 from clip2video_plugin.errors import Clip2VideoError, QueryError, VideoIndexError
 
 MOST = 1000  # hits that are shown at once

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import fiftyone.brain.similarity as fbs
 import fiftyone.core.collections as foc
-import fiftyone.core.media as fom
 import numpy as np
 from numpy.typing import NDArray
 
 from clip2video_plugin.app.model import Clip2VideoModel
-from clip2video_plugin.embed import Embedded, Item, encode_items, provenance
+from clip2video_plugin.app.videos import items_of
+from clip2video_plugin.embed import Embedded, encode_items, provenance
 from clip2video_plugin.errors import QueryError, VideoIndexError
 from clip2video_plugin.index import Hit, VideoIndex
+from clip2video_plugin.index.frames import FrameIndex
 from clip2video_plugin.model.checkpoint import load_model
 from clip2video_plugin.video.files import file_stamp
 
 logger = logging.getLogger(__name__)
 
-FRAMES_FIELD = "frames_dir"
 
 # FiftyOne selects the hits in one MongoDB pipeline, which has a size limit and slows down long before it.
 MAX_K = 10_000
@@ -101,6 +100,11 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
                     "delete_brain_run() it and compute it again"
                 ) from None
         return self._opened
+
+    @property
+    def frames_table(self) -> str:
+        """Name of the table of frame vectors beside this run's table (see ``moments.py``)."""
+        return str(self.config.table_name).replace("brain_", "frames_", 1)
 
     @property
     def supports_prompts(self) -> bool:
@@ -232,9 +236,11 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
         return vectors, np.array(kept), None
 
     def cleanup(self) -> None:
-        """Drops the table of the run."""
+        """Drops the tables of the run."""
         try:
             self.table.drop()
+            if (frames := FrameIndex.open(self.config.uri, self.frames_table)) is not None:
+                frames.drop()
         except VideoIndexError:
             logger.warning("the vectors of brain key %r were gone already", self.key)
         self._opened = None
@@ -319,33 +325,3 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
     @classmethod
     def _from_dict(cls, d: Any, samples: Any, config: Any, brain_key: str) -> Clip2VideoSimilarityIndex:
         return cls(samples, config, brain_key)
-
-
-def items_of(samples: foc.SampleCollection) -> list[Item]:
-    """The videos of a collection, each once; clips count as the videos they are of.
-
-    A sample with a folder in ``frames_dir``, as imported with ``media="frames"``, is the video of these frames.
-    """
-    id_field = "sample_id" if samples._is_clips else "id"
-    paths = samples.values("filepath")
-    folders = samples.values(FRAMES_FIELD) if samples.has_field(FRAMES_FIELD) else [None] * len(paths)
-    videos = dict(
-        zip(
-            samples.values(id_field), (folder or path for folder, path in zip(folders, paths, strict=True)), strict=True
-        )
-    )
-    return [Item(Path(path), sample, sample_id=sample) for sample, path in videos.items()]
-
-
-def videos_of(samples: foc.SampleCollection) -> foc.SampleCollection:
-    """The collection itself, or of one with grouped slices those that are videos, one by one."""
-    if samples.media_type != fom.GROUP:
-        return samples
-    return samples.select_group_slices(media_type=fom.VIDEO, _allow_mixed=True)
-
-
-def holds_videos(samples: foc.SampleCollection) -> bool:
-    """Whether the samples are video files, clips of them, or folders of frames."""
-    if samples._is_frames:
-        return False
-    return bool(samples.media_type == fom.VIDEO or samples.has_field(FRAMES_FIELD))

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lancedb
 import numpy as np
 import pyarrow as pa
-from filelock import BaseFileLock, FileLock
 from lancedb.index import BTree, IvfRq
 from numpy.typing import NDArray
 
-from clip2video_plugin.errors import VideoIndexError, first_line
+from clip2video_plugin.errors import VideoIndexError
+from clip2video_plugin.index.connection import chunks, connect, exists, in_list, plain_errors, writer_lock
 from clip2video_plugin.index.schema import FAILURES, Provenance, videos_schema
 
 VIDEOS = "videos"
@@ -26,7 +24,6 @@ EXACT_ROWS = 10_000
 NPROBES, REFINE = 100, 10  # recall@10 of .994 or more on a million clustered vectors
 UNINDEXED_ROWS, COMMITS = 5_000, 50  # after so many, fold new rows into the indexes
 IN_LIST = 1_000  # ids in one filter
-LOCK_SECONDS = 600  # to wait for another writer
 
 
 @dataclass(frozen=True)
@@ -72,9 +69,9 @@ class VideoIndex:
         where = str(uri) if uri is not None else default_uri()
         if "://" not in where and not Path(where).expanduser().is_dir():
             raise VideoIndexError(f"no index at {where}; make one with: c2v embed PATH --index {where}")
-        connection = _connect(where)
-        with _plain_errors(where):
-            if not _exists(connection, table):
+        connection = connect(where)
+        with plain_errors(where):
+            if not exists(connection, table):
                 raise VideoIndexError(f"no index at {where}; make one with: c2v embed PATH --index {where}")
             return cls(where, connection, connection.open_table(table))
 
@@ -86,9 +83,9 @@ class VideoIndex:
             VideoIndexError: it exists with another provenance, or cannot be written.
         """
         where = str(uri) if uri is not None else default_uri()
-        connection = _connect(where)
-        with _plain_errors(where), _lock(where):
-            if _exists(connection, table):
+        connection = connect(where)
+        with plain_errors(where), writer_lock(where):
+            if exists(connection, table):
                 opened = connection.open_table(table)
             else:
                 opened = connection.create_table(table, schema=videos_schema(dim, provenance), exist_ok=True)
@@ -100,7 +97,7 @@ class VideoIndex:
 
     def count(self) -> int:
         """Number of rows; raises VideoIndexError when the table is gone."""
-        with _plain_errors(self.uri):
+        with plain_errors(self.uri):
             return int(self._table.count_rows())
 
     @property
@@ -114,7 +111,7 @@ class VideoIndex:
 
     def ids(self) -> Iterator[str]:
         """All ids, in batches underneath."""
-        with _plain_errors(self.uri):
+        with plain_errors(self.uri):
             batches = self._table.search().select(["id"]).to_batches()
         for batch in batches:
             yield from batch.column("id").to_pylist()
@@ -133,7 +130,7 @@ class VideoIndex:
         if not rows:
             return
         data = pa.Table.from_pylist(list(rows), schema=self._table.schema)
-        with _plain_errors(self.uri), _lock(self.uri):
+        with plain_errors(self.uri), writer_lock(self.uri):
             merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(data)
             self._commits += 1
@@ -142,18 +139,18 @@ class VideoIndex:
 
     def delete(self, ids: Sequence[str]) -> None:
         """Removes rows; unknown ids are passed over."""
-        with _plain_errors(self.uri):
-            for chunk in _chunks(list(ids), IN_LIST):
-                self._table.delete(_in("id", chunk))
+        with plain_errors(self.uri):
+            for chunk in chunks(list(ids), IN_LIST):
+                self._table.delete(in_list("id", chunk))
 
     def drop(self) -> None:
         """Removes the whole table."""
-        with _plain_errors(self.uri):
+        with plain_errors(self.uri):
             self._connection.drop_table(self._table.name)
 
     def finish(self) -> None:
         """After an ingest: builds the indexes that pay, and folds new rows into those that exist."""
-        with _plain_errors(self.uri), _lock(self.uri):
+        with plain_errors(self.uri), writer_lock(self.uri):
             rows = self.count()
             kinds = {index.columns[0] for index in self._table.list_indices()}
             if rows > EXACT_ROWS and "vector" not in kinds:
@@ -167,20 +164,20 @@ class VideoIndex:
     def write_failures(self, rows: Sequence[dict[str, Any]]) -> None:
         """Notes videos that could not be read: id, path, size, mtime, reason."""
         if rows:
-            with _plain_errors(self.uri), _lock(self.uri):
+            with plain_errors(self.uri), writer_lock(self.uri):
                 merge = self._failures().merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(pa.Table.from_pylist(list(rows), schema=FAILURES))
 
     def clear_failures(self, ids: Sequence[str]) -> None:
         """Forgets failures of videos that were read since."""
-        if ids and _exists(self._connection, "failures"):
-            with _plain_errors(self.uri):
-                for chunk in _chunks(list(ids), IN_LIST):
-                    self._failures().delete(_in("id", chunk))
+        if ids and exists(self._connection, "failures"):
+            with plain_errors(self.uri):
+                for chunk in chunks(list(ids), IN_LIST):
+                    self._failures().delete(in_list("id", chunk))
 
     def failures(self) -> list[dict[str, Any]]:
         """The videos that could not be read, by path."""
-        if not _exists(self._connection, "failures"):
+        if not exists(self._connection, "failures"):
             return []
         return sorted(self._failures().search().limit(None).to_list(), key=lambda row: str(row["path"]))
 
@@ -210,12 +207,12 @@ class VideoIndex:
         query = np.asarray(-vector if furthest else vector, np.float32)
         if ids is not None and len(ids) == 0:
             return []
-        with _plain_errors(self.uri):
+        with plain_errors(self.uri):
             found = self._table.search(query, vector_column_name="vector").distance_type("dot")
             found = found.select(["id", "sample_id", "path", "start", "end", "duration", "_distance"]).limit(k)
             if ids is not None:
                 # A fixed number of probes loses results in a small view; an exact scan is as fast.
-                found = found.where(_in("id", ids), prefilter=True).bypass_vector_index()
+                found = found.where(in_list("id", ids), prefilter=True).bypass_vector_index()
             elif furthest:
                 found = found.bypass_vector_index()
             else:
@@ -239,51 +236,7 @@ class VideoIndex:
 
     def _select(self, ids: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
         out = list[dict[str, Any]]()
-        with _plain_errors(self.uri):
-            for chunk in _chunks(list(ids), IN_LIST):
-                out += self._table.search().where(_in("id", chunk)).select(columns).limit(len(chunk)).to_list()
+        with plain_errors(self.uri):
+            for chunk in chunks(list(ids), IN_LIST):
+                out += self._table.search().where(in_list("id", chunk)).select(columns).limit(len(chunk)).to_list()
         return out
-
-
-def _connect(uri: str) -> lancedb.DBConnection:
-    local = "://" not in uri
-    with _plain_errors(uri):
-        return lancedb.connect(Path(uri).expanduser() if local else uri, read_consistency_interval=timedelta(seconds=0))
-
-
-def _lock(uri: str) -> BaseFileLock | nullcontext[None]:
-    """Keeps writers of a local index apart: two merge_inserts at once would both insert an id that is new to both.
-
-    An index elsewhere has no lock: let one process write to it at a time.
-    """
-    if "://" in uri:
-        return nullcontext()
-    folder = Path(uri).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".c2v.lock", timeout=LOCK_SECONDS)
-
-
-def _exists(connection: lancedb.DBConnection, table: str) -> bool:
-    try:
-        connection.open_table(table)
-    except (ValueError, FileNotFoundError):
-        return False
-    return True
-
-
-def _in(column: str, values: Iterable[str]) -> str:
-    return f"{column} IN (" + ", ".join("'" + value.replace("'", "''") + "'" for value in values) + ")"
-
-
-def _chunks(values: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
-
-
-@contextmanager
-def _plain_errors(uri: str) -> Iterator[None]:
-    """LanceDB's errors in one line that names the index."""
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        raise VideoIndexError(f"index {uri}: {first_line(error)}") from error

@@ -87,10 +87,10 @@ def app_page(address, dataset):
 
 def wait_for_order(page, orders, expected, seconds=60):
     """Waits until the grid's first page shows these files in this order; waiting on the page lets its events arrive."""
-    for _ in range(seconds * 5):
+    for _ in range(seconds * 20):
         if orders and len(orders[-1]) > 1 and orders[-1] == expected[: len(orders[-1])]:
             return
-        page.wait_for_timeout(200)
+        page.wait_for_timeout(50)
     raise AssertionError(f"the grid shows {orders[-1][:3]}..., not {expected[:3]}...")
 
 

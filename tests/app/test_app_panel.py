@@ -60,6 +60,14 @@ def ask(page, sentence):
     page.press(QUERY, "Enter")
 
 
+def select_first(page):
+    page.wait_for_timeout(3000)  # the grid makes room for the panel
+    box = page.locator('[data-cy="looker"]').first.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.wait_for_timeout(500)
+    page.mouse.click(box["x"] + 20, box["y"] + 20)  # the box that appears in its corner
+
+
 def files(found):
     return [path.rsplit("/", 1)[1] for path in found.view.values("filepath")]
 
@@ -109,15 +117,33 @@ def test_results_are_tagged_and_saved_as_a_view(page, dataset, world):
 
 def test_a_selected_video_shows_its_captions_and_those_that_fit_it(page, dataset):
     page, orders = page
-    page.wait_for_timeout(3000)  # the grid makes room for the panel
-    box = page.locator('[data-cy="looker"]').first.bounding_box()
-    page.mouse.move(box["x"] + 60, box["y"] + 60)
-    page.wait_for_timeout(500)
-    page.mouse.click(box["x"] + 20, box["y"] + 20)  # the box that appears in its corner
+    select_first(page)
     shoot(page, "panel-selected")
     first = dataset[0].match(fo.ViewField("filepath").ends_with(orders[-1][0])).first()
     says(page, first.captions[0])
     says(page, "Best-matching captions of this dataset")
+
+
+def test_where_in_a_video_a_query_fits_is_plotted_and_marked(page, dataset, world):
+    page, orders = page
+    sentence = caption(world[1][9])
+    ask(page, sentence)
+    wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="c2v", k=25)))
+    name = orders[-1][0]
+    select_first(page)
+    page.click(f'{PANEL} button:has-text("Show where in the video")')
+    says(page, "Score over time, seconds")
+    page.wait_for_selector(f"{PANEL} .js-plotly-plot .scatterlayer .point", timeout=60_000)
+    page.wait_for_timeout(1000)
+    page.locator(f"{PANEL} .js-plotly-plot .scatterlayer .point").nth(3).click(force=True)
+    page.wait_for_selector(f'{PANEL} img[src^="data:image/jpeg"]', timeout=60_000)
+    shoot(page, "panel-timeline")
+    page.click(f'{PANEL} button:has-text("Mark moments")')
+    says(page, "moments are written to c2v_moments and shown as clips")
+    dataset[0].reload()
+    sample = dataset[0].match(fo.ViewField("filepath").ends_with(name)).first()
+    assert {d.label for d in sample["c2v_moments"].detections} == {sentence}
+    page.click('[data-cy="btn-clear-view-bar"]')
 
 
 def test_a_dataset_without_index_leads_to_computing_one(app, dataset):

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from clip2video_plugin.app import plugin
-from clip2video_plugin.app.operators import OPERATORS, PANELS
+from clip2video_plugin.app.operators import OPERATORS
+from clip2video_plugin.app.panel import PANELS
 from clip2video_plugin.errors import Clip2VideoError
 
 from ..conftest import ROOT

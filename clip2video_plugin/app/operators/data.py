@@ -13,7 +13,7 @@ from fiftyone.operators import types
 from clip2video_plugin.app.evaluate import evaluate, worst_failures
 from clip2video_plugin.app.operators.forms import ask_key, ask_number, refused
 from clip2video_plugin.app.operators.indexing import call
-from clip2video_plugin.app.similarity import items_of, videos_of
+from clip2video_plugin.app.videos import items_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.evaluation.report import METRICS
 from clip2video_plugin.evaluation.retrieval import TIES

@@ -8,7 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from clip2video_plugin.app.search import brain_keys
-from clip2video_plugin.app.similarity import holds_videos, videos_of
+from clip2video_plugin.app.videos import holds_videos, videos_of
 from clip2video_plugin.model.checkpoint import EMBEDDED, installed_checkpoints
 
 URI = "@clip2video/clip2video"

@@ -1,0 +1,139 @@
+"""Where in a video a sentence fits: scores of its frames over time, and moments above a threshold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.collections as foc
+import numpy as np
+from numpy.typing import NDArray
+
+from clip2video_plugin.app.metadata import compute_video_metadata
+from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
+from clip2video_plugin.app.videos import items_of
+from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.index.frames import FrameIndex
+from clip2video_plugin.video.frames import read_quietly
+
+WINDOW = 8.0  # seconds that are encoded at once, so that a long video has frames enough
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Scores (cosines, -1 to 1) of a video's frames, at ``times`` in seconds, and the length of the video."""
+
+    times: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    duration: float
+
+    def threshold(self) -> float:
+        """One standard deviation above the mean, which most frames of a video that shows it once lie below."""
+        return float(self.scores.mean() + self.scores.std())
+
+    def moments(self, threshold: float) -> list[tuple[float, float, float]]:
+        """(start, end, best score) of the stretches whose frames score at least ``threshold``.
+
+        A frame stands for the time up to half way to its neighbours.
+        """
+        middles = (self.times[1:] + self.times[:-1]) / 2
+        edges = np.concatenate([[0.0], middles, [self.duration]])
+        out = list[tuple[float, float, float]]()
+        for i in np.flatnonzero(self.scores >= threshold).tolist():
+            start, end, score = float(edges[i]), float(edges[i + 1]), float(self.scores[i])
+            if out and out[-1][1] == start:
+                start, score = out[-1][0], max(out.pop()[2], score)
+            out.append((start, end, score))
+        return out
+
+
+def compute_frames(run: Clip2VideoSimilarityIndex, samples: foc.SampleCollection) -> int:
+    """Embeds single frames of the videos, of long ones in windows of 8 seconds; returns the number of frames.
+
+    Raises:
+        VideoReadError: a video cannot be read.
+    """
+    model = run.get_model().model
+    made = run.table.provenance
+    index = FrameIndex.create(run.config.uri, model.config.embed_dim, made, run.frames_table)
+    count = 0
+    for item in items_of(samples):
+        times, vectors = _frames(item.path, model)
+        index.write(item.id, times, vectors)
+        count += len(times)
+    return count
+
+
+def _frames(path: Path, model: Any) -> tuple[list[float], NDArray[np.float32]]:
+    size, most = model.config.image_size, model.config.max_frames
+
+    def read(start: float | None, end: float | None) -> Any:
+        return read_quietly(path, policy="uniform", count=most, size=size, start=start, end=end)
+
+    whole = read(None, None)
+    windows = max(math.ceil(whole.duration / WINDOW - 1e-6), 1)
+    parts = [whole]
+    if windows > 1:
+        length = whole.duration / windows
+        parts = [read(i * length or None, (i + 1) * length if i + 1 < windows else None) for i in range(windows)]
+    times, vectors = list[float](), list[NDArray[np.float32]]()
+    for part in parts:
+        encoded = model.encode_frames([part.pixels]).frame_vectors[0, : len(part)].numpy()
+        new = [i for i, time in enumerate(part.timestamps) if not times or time > times[-1]]
+        times += [float(part.timestamps[i]) for i in new]
+        vectors.append(encoded[new])
+    return times, np.concatenate(vectors)
+
+
+def timeline(run: Clip2VideoSimilarityIndex, sample: fo.Sample, query: str) -> Timeline | None:
+    """Scores of a sample's frames for a sentence; None when its frames have not been embedded.
+
+    A frame's score is its cosine with the sentence, whose mean over the frames is, up to a factor, the global part
+    of the video's score.
+    """
+    index = FrameIndex.open(run.config.uri, run.frames_table)
+    times, vectors = index.read(str(sample.id)) if index else (np.zeros(0), np.zeros((0, 0), np.float32))
+    if not len(times):
+        return None
+    sentence = run.get_model().model.encode_captions([query]).global_vector[0].numpy()
+    duration = sample.metadata.duration if sample.metadata else None
+    return Timeline(times, vectors @ sentence, float(duration or times[-1]))
+
+
+def mark_moments(
+    samples: foc.SampleCollection, run: Clip2VideoSimilarityIndex, sample_id: str, query: str, threshold: float
+) -> fo.DatasetView:
+    """Writes the moments above a threshold to ``<brain_key>_moments`` as TemporalDetections; returns them as clips.
+
+    Raises:
+        Clip2VideoError: the frames have not been embedded, or none scores that much.
+    """
+    dataset = samples._root_dataset
+    compute_video_metadata(dataset.select(sample_id))
+    sample = dataset[sample_id]
+    found = timeline(run, sample, query)
+    if found is None:
+        raise Clip2VideoError("the frames of this video have not been embedded; compute them first")
+    moments = found.moments(threshold)
+    if not moments:
+        raise Clip2VideoError(f"no frame scores {threshold:.3f} or more; the best has {found.scores.max():.3f}")
+    rate, last = sample.metadata.frame_rate, sample.metadata.total_frame_count
+    field = f"{run.key}_moments"
+    sample[field] = fo.TemporalDetections(
+        detections=[
+            fo.TemporalDetection(
+                label=query,
+                support=[
+                    min(int(start * rate) + 1, last),
+                    min(max(math.ceil(end * rate), int(start * rate) + 1), last),
+                ],
+                confidence=score,
+            )
+            for start, end, score in moments
+        ]
+    )
+    sample.save()
+    return dataset.select(sample_id).to_clips(field)

@@ -1,0 +1,42 @@
+"""Which samples of a collection are videos, and where their files are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fiftyone.core.collections as foc
+import fiftyone.core.media as fom
+
+from clip2video_plugin.embed import Item
+
+FRAMES_FIELD = "frames_dir"
+
+
+def items_of(samples: foc.SampleCollection) -> list[Item]:
+    """The videos of a collection, each once; clips count as the videos they are of.
+
+    A sample with a folder in ``frames_dir``, as imported with ``media="frames"``, is the video of these frames.
+    """
+    id_field = "sample_id" if samples._is_clips else "id"
+    paths = samples.values("filepath")
+    folders = samples.values(FRAMES_FIELD) if samples.has_field(FRAMES_FIELD) else [None] * len(paths)
+    videos = dict(
+        zip(
+            samples.values(id_field), (folder or path for folder, path in zip(folders, paths, strict=True)), strict=True
+        )
+    )
+    return [Item(Path(path), sample, sample_id=sample) for sample, path in videos.items()]
+
+
+def videos_of(samples: foc.SampleCollection) -> foc.SampleCollection:
+    """The collection itself, or of one with grouped slices those that are videos, one by one."""
+    if samples.media_type != fom.GROUP:
+        return samples
+    return samples.select_group_slices(media_type=fom.VIDEO, _allow_mixed=True)
+
+
+def holds_videos(samples: foc.SampleCollection) -> bool:
+    """Whether the samples are video files, clips of them, or folders of frames."""
+    if samples._is_frames:
+        return False
+    return bool(samples.media_type == fom.VIDEO or samples.has_field(FRAMES_FIELD))
