@@ -49,7 +49,7 @@ def app(dataset, tmp_path_factory):
 @pytest.fixture
 def page(app, dataset):
     with app_page(app, dataset[0]) as (page, orders):
-        page.click(BUTTON)
+        page.locator(BUTTON).evaluate("e => e.click()")  # it may lie under a neighbour where the row is full
         page.wait_for_selector(QUERY, timeout=60_000)
         yield page, orders
     dataset[0].reload()
@@ -144,11 +144,12 @@ def test_where_in_a_video_a_query_fits_is_plotted_and_marked(page, dataset, worl
     sample = dataset[0].match(fo.ViewField("filepath").ends_with(name)).first()
     assert {d.label for d in sample["c2v_moments"].detections} == {sentence}
     page.click('[data-cy="btn-clear-view-bar"]')
+    page.wait_for_timeout(1500)
 
 
 def test_a_dataset_without_index_leads_to_computing_one(app, dataset):
     with app_page(app, fo.load_dataset("app-bare")) as (page, _):
-        page.click(BUTTON)
+        page.locator(BUTTON).evaluate("e => e.click()")  # it may lie under a neighbour where the row is full
         says(page, "Nothing to search yet")
         page.click(f'{PANEL} button:has-text("Compute embeddings")')
         page.wait_for_selector('[role="dialog"] :text("Brain key")', timeout=60_000)
