@@ -61,7 +61,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             return
         try:
             run = load_run(ctx.dataset, ctx.panel.state.get("brain_key"))
-            compute_frames(run, videos_of(ctx.dataset).select(ctx.selected[0]))
+            compute_frames(run, videos_of(ctx.dataset).select(selected_video(ctx)))
         except Clip2VideoError as error:
             ctx.panel.state.set("error", str(error))
             return
@@ -71,19 +71,21 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         """A click on the curve shows the frame of that time."""
         if not ctx.selected or ctx.params.get("x") is None:
             return
-        path = videos_of(ctx.dataset)[ctx.selected[0]].filepath
         try:
+            path = videos_of(ctx.dataset)[selected_video(ctx)].filepath
             ctx.panel.state.set("frame", picture(path, float(ctx.params["x"])))
         except Clip2VideoError as error:
             ctx.panel.state.set("error", str(error))
 
     def on_mark(self, ctx: foo.ExecutionContext) -> None:
         state = ctx.panel.state
+        query, threshold = (state.get("query") or "").strip(), state.get("threshold")
+        if not ctx.selected or not query or not isinstance(threshold, int | float):
+            state.set("error", "select a video, search, and give the score from which a moment counts")
+            return
         try:
             run = load_run(ctx.dataset, state.get("brain_key"))
-            threshold = state.get("threshold")
-            query = (state.get("query") or "").strip()
-            clips = mark_moments(videos_of(ctx.dataset), run, ctx.selected[0], query, float(threshold))
+            clips = mark_moments(videos_of(ctx.dataset), run, selected_video(ctx), query, float(threshold))
         except Clip2VideoError as error:
             state.set("error", str(error))
             return
@@ -116,7 +118,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         if not tag or not shown:
             ctx.panel.state.set("error", "name a tag, and search first")
             return
-        videos_of(ctx.dataset).select(shown).tag_samples(tag)
+        videos_of(self._base(ctx)).select(shown).tag_samples(tag)
         ctx.ops.reload_samples()
         self._say(ctx, f"{len(shown)} videos are tagged {tag}")
 
@@ -127,7 +129,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         elif ctx.dataset.has_saved_view(name):
             ctx.panel.state.set("error", f"there is a saved view {name!r} already; choose another name")
         else:
-            ctx.dataset.save_view(name, self._base(ctx).select(shown, ordered=True))
+            ctx.dataset.save_view(name, videos_of(self._base(ctx)).select(shown, ordered=True))
             self._say(ctx, f"saved as the view {name}")
 
     def on_compute(self, ctx: foo.ExecutionContext) -> None:
@@ -204,7 +206,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
 
     def _remember(self, ctx: foo.ExecutionContext, query: str) -> None:
         key = f"history {ctx.dataset.name}"
-        known = [old for old in ctx.store(STORE).get(key) or [] if old != query and not query.startswith(old)]
+        known = [old for old in ctx.store(STORE).get(key) or [] if old != query]
         history = [query, *known][:HISTORY]
         ctx.store(STORE).set(key, history)
         ctx.panel.state.set("history", history)
@@ -213,7 +215,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         """The selected sample's captions, and which captions of the dataset fit it best."""
         try:
             run = load_run(ctx.dataset, ctx.panel.state.get("brain_key"))
-            return about(ctx.dataset, run, ctx.selected[0])
+            return about(ctx.dataset, run, selected_video(ctx))
         except Clip2VideoError as error:
             return str(error)
 
@@ -225,8 +227,8 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             return
         try:
             run = load_run(ctx.dataset, state.get("brain_key"))
-            found = timeline(run, videos_of(ctx.dataset)[ctx.selected[0]], query)
-        except (Clip2VideoError, KeyError) as error:
+            found = timeline(run, videos_of(ctx.dataset)[selected_video(ctx)], query)
+        except Clip2VideoError as error:
             state.set("error", str(error))
             return
         state.set("needs_frames", found is None)
@@ -308,6 +310,16 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
                 view=types.SliderView(),
                 on_change=self.on_option,
             )
+
+
+def selected_video(ctx: foo.ExecutionContext) -> str:
+    """Id of the first selected sample, of a clip that of its video; raises Clip2VideoError when it is no video."""
+    chosen: str = ctx.selected[0]
+    if ctx.view._is_clips:
+        chosen = str(ctx.view[chosen].sample_id)
+    if not len(videos_of(ctx.dataset).select(chosen)):
+        raise Clip2VideoError("the selected sample is no video")
+    return chosen
 
 
 PANELS = (VideoSearchPanel,)
