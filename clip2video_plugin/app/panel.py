@@ -46,7 +46,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         self._refresh(ctx)
 
     def on_change_dataset(self, ctx: foo.ExecutionContext) -> None:
-        for name in ("base", "shown", "message", "error", "histogram", "sample"):
+        for name in ("base", "shown", "message", "error", "histogram", "sample", "scored"):
             ctx.panel.state.set(name, None)
         self._refresh(ctx)
 
@@ -185,7 +185,9 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         self._show(ctx, found.view)
         if found.new_field:
             ctx.ops.reload_dataset()
-        ctx.ops.set_active_fields([found.score_field])
+        if state.get("scored") != found.score_field:
+            ctx.ops.set_active_fields([found.score_field])
+            state.set("scored", found.score_field)
         state.set("shown", found.ids)
         state.set("shown_view", found.view._serialize(include_uuids=False))
         state.set("message", describe(query, found))

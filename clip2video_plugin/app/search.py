@@ -121,7 +121,7 @@ def _write_scores(samples: foc.SampleCollection, field: str, ids: list[str], sco
         owner = dict(zip(*samples.values(["id", "sample_id"]), strict=True))
         ids = [owner[i] for i in ids]
     every = videos_of(dataset)
+    new: dict[str, float | None] = dict(zip(ids, scores, strict=True))
     if dataset.has_sample_field(field):
-        old = every.exists(field).values("id")
-        every.set_values(field, dict.fromkeys(set(old) - set(ids)), key_field="id")
-    every.set_values(field, dict(zip(ids, scores, strict=True)), key_field="id")
+        new = dict.fromkeys(every.exists(field).values("id")) | new
+    every.set_values(field, new, key_field="id")
