@@ -10,6 +10,7 @@ import fiftyone.core.collections as foc
 import numpy as np
 from numpy.typing import NDArray
 
+from clip2video_plugin.app.search import brain_keys
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.errors import Clip2VideoError, NotComparableError
 from clip2video_plugin.evaluation.report import Evaluation, Published, bootstrap
@@ -175,7 +176,7 @@ def _write(
     dataset.set_values(f"{brain_key}_worst_rank", {i: max(r) for i, (r, _) in of_sample.items()}, key_field="id")
 
 
-def find_dataset(name: str | None, protocol: str | None, brain_keys: list[str] | None) -> tuple[fo.Dataset, list[str]]:
+def find_dataset(name: str | None, protocol: str | None, asked: list[str] | None) -> tuple[fo.Dataset, list[str]]:
     """The dataset of a name, or the only one imported for a protocol, and the runs to evaluate.
 
     Raises:
@@ -192,9 +193,7 @@ def find_dataset(name: str | None, protocol: str | None, brain_keys: list[str] |
     if not fo.dataset_exists(name):
         raise Clip2VideoError(f"no dataset {name!r}; there are: {', '.join(fo.list_datasets()) or 'none'}")
     dataset = fo.load_dataset(name)
-    keys = brain_keys or [
-        k for k in dataset.list_brain_runs() if dataset.get_brain_info(k).config.method == "clip2video"
-    ]
+    keys = asked or brain_keys(dataset)
     if not keys:
         raise Clip2VideoError(f"dataset {name} has no CLIP2Video run; make one with compute_clip2video() or in the App")
     return dataset, keys

@@ -91,7 +91,7 @@ def find(
     samples = videos_of(samples)
     run = load_run(samples, brain_key)
     try:
-        run.table.count()
+        searched = run.total_index_size
     except VideoIndexError as error:
         raise VideoIndexError(
             f"the vectors of brain key {run.key!r} are gone ({error}); delete the index and compute it again"
@@ -111,7 +111,7 @@ def find(
     view = samples.select(ids, ordered=True)
     paths = view.values("filepath")
     gone = [path for path in paths if not os.path.exists(path)]
-    return Found(view, ids, scores, run.total_index_size, gone, field, new)
+    return Found(view, ids, scores, searched, gone, field, new)
 
 
 def _write_scores(samples: foc.SampleCollection, field: str, ids: list[str], scores: list[float]) -> None:

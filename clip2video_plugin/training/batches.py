@@ -144,9 +144,6 @@ class Order:
         self.step_size, self.parts, self.seed = step_size, parts, seed
         self.start, self.stop, self.rank, self.world = start, stop, rank, world
 
-    def __len__(self) -> int:
-        return (self.stop - self.start) * self.parts
-
     def __iter__(self) -> Iterator[list[Key]]:
         order, known = np.empty(0, np.int64), -1
         size = self.step_size // self.parts

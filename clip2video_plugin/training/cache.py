@@ -25,7 +25,7 @@ class FrameCache:
     """
 
     def __init__(self, folder: Path, videos: int, draws: int, count: int, size: int) -> None:
-        self.draws, self.count = draws, count
+        self.draws = draws
         name = f"{videos}x{draws}x{count}x{size}"
         self._frames = folder / f"frames-{name}.u8"
         self._entries = folder / f"entries-{name}.bin"
@@ -39,9 +39,6 @@ class FrameCache:
         except OSError as error:
             need = np.prod(self._frames_shape, dtype=np.int64) / 1e9
             raise TrainingError(f"cache {folder} cannot hold {need:.1f} GB of frames: {error.strerror}") from None
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_open": None}  # each process maps the files itself
 
     def get(self, video: int, draw: int, stamp: str) -> NDArray[np.uint8] | None:
         """Frames [n, size, size, 3], or None when they are not there or of another stamp."""

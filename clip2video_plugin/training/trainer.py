@@ -213,8 +213,6 @@ class _Run:
             batches.close()
             if log:
                 log.close()
-        if self.place.first:
-            write_report(self.folder)
         done = self.progress
         return TrainResult(self.folder, done.step, done.best, done.best_epoch, stopped_early, dict(done.failed))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -93,9 +92,3 @@ def _read(samples: Samples, at: int) -> Any:
         return samples.frames(at)
     except VideoReadError as error:
         return error
-
-
-def unreadable(failures: Sequence[tuple[str, str]]) -> str:
-    """One line on videos that could not be read."""
-    name, reason = failures[0]
-    return f"{len(failures)} videos cannot be read, the first is {name}: {reason}"
