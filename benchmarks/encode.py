@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clip2video_plugin.model import Clip2Video, ModelConfig
-from clip2video_plugin.training.shapes import CONFIG
+from clip2video_plugin.model.checkpoint import find_checkpoint, load_config
 
 VIT_B32 = ModelConfig(
     image_size=224,
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    config = CONFIG if args.size == "shapes" else VIT_B32
+    config = load_config(find_checkpoint()[1]) if args.size == "shapes" else VIT_B32
     torch.manual_seed(0)
     network = Clip2Video(config).to(args.device).eval()
     half = copy.deepcopy(network)

@@ -16,27 +16,14 @@ import resource
 import time
 
 import torch
+from encode import VIT_B32
 
-from clip2video_plugin.model import Clip2Video, ModelConfig
+from clip2video_plugin.model import Clip2Video
 from clip2video_plugin.model.checkpoint import best_device
 from clip2video_plugin.training import TrainConfig
 from clip2video_plugin.training.batches import Batch
 from clip2video_plugin.training.optimiser import freeze, make_optimiser
 from clip2video_plugin.training.step import Step
-
-VIT_B32 = ModelConfig(
-    image_size=224,
-    patch_size=32,
-    vision_width=768,
-    vision_layers=12,
-    vision_heads=12,
-    vocab_size=49408,
-    context_length=77,
-    text_width=512,
-    text_layers=12,
-    text_heads=8,
-    embed_dim=512,
-)
 
 
 def random_batch(count: int) -> Batch:
