@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather
 
 from clip2video_plugin.model import Clip2Video, TextEmbedding, VideoEmbedding
 from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
 from clip2video_plugin.training.batches import Batch
+from clip2video_plugin.training.distributed import gather
 from clip2video_plugin.training.loss import Loss, contrastive_loss
 
 
@@ -72,16 +72,11 @@ def _reverse(features: Tensor, mask: Tensor) -> Tensor:
 def _everyones(
     text: TextEmbedding, video: VideoEmbedding, meaning: Tensor
 ) -> tuple[TextEmbedding, VideoEmbedding, Tensor]:
-    def gather(x: Tensor | None) -> Tensor | None:
-        return None if x is None else torch.cat(all_gather(x.contiguous()))  # type: ignore[no-untyped-call]
+    def aligned(x: Tensor | None) -> Tensor | None:
+        return None if x is None else gather(x)
 
-    meanings = [torch.empty_like(meaning) for _ in range(dist.get_world_size())]
-    dist.all_gather(meanings, meaning)
-    text_global, video_global = gather(text.global_vector), gather(video.global_vector)
-    assert text_global is not None
-    assert video_global is not None
     return (
-        TextEmbedding(text_global, gather(text.aligned_vector), text.weight),
-        VideoEmbedding(video_global, gather(video.aligned_vector), video.frame_vectors),
-        torch.cat(meanings),
+        TextEmbedding(gather(text.global_vector), aligned(text.aligned_vector), text.weight),
+        VideoEmbedding(gather(video.global_vector), aligned(video.aligned_vector), video.frame_vectors),
+        gather(meaning),
     )
