@@ -40,7 +40,7 @@ def frames(
     videos = list(find_videos([source]))
     with bar("Extracting", len(videos)) as progress:
         report = extract_frames(
-            videos, output, root=source, fps=fps, policy=policy, count=count, workers=workers, progress=progress
+            videos, output, root=source, fps=fps, policy=policy, count=count, workers=workers, progress=progress.failing
         )
     print(f"{report.written} videos written, {report.skipped} done before, {len(report.failed)} failed")
     for path, reason in report.failed:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from clip2video_plugin.embed import Report
+
+
+class Tell(Protocol):
+    """What a long run calls with the number of things done and, where it is known, of all."""
+
+    def __call__(self, done: int, /, *, total: int | None = None) -> None: ...
 
 
 class Bar:
@@ -27,9 +33,13 @@ class Bar:
             self.total = total
         self._progress.update(self._task, completed=done, note=note, rate=rate, total=self.total)
 
+    def failing(self, done: int, failed: int, total: int | None = None) -> None:
+        """The number done, and of those that failed."""
+        self(done, f"[red]{failed} failed[/]" if failed else "", total)
+
     def report(self, report: Report) -> None:
         """Progress of an embedding run."""
-        self(report.done, f"[red]{len(report.failed)} failed[/]" if report.failed else "", report.total)
+        self.failing(report.done, len(report.failed), report.total)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import fiftyone as fo
 from clip2video_plugin.datasets.annotations import AnnotationError
 from clip2video_plugin.datasets.captioned_folder import CaptionedVideoFolder
 from clip2video_plugin.datasets.importer import MSRVTTDataset, MSVDDataset, VATEXDataset
-from clip2video_plugin.progress import bar
+from clip2video_plugin.progress import Tell, bar
 
 TYPES: dict[str, Any] = {
     "msrvtt": MSRVTTDataset,
@@ -27,7 +27,7 @@ def import_dataset(
     name: str | None = None,
     splits: list[str] | None = None,
     persistent: bool = True,
-    progress: bool | None = None,
+    progress: bool | Tell = True,
     **options: Any,
 ) -> fo.Dataset:
     """Imports ``msrvtt``, ``msvd``, ``vatex`` or a captioned ``folder``.
@@ -36,7 +36,7 @@ def import_dataset(
         dataset_dir: folder with annotations and videos.
         name: of the new dataset; must not exist yet.
         splits: of a benchmark, several of which go into one dataset, told apart by their tags; test by default.
-        progress: False shows no progress bar.
+        progress: whether to show a progress bar, or what to call with the number done and the total instead.
         options: of ``BenchmarkImporter``, such as ``protocol`` and ``on_missing``.
 
     Raises:
@@ -54,11 +54,12 @@ def import_dataset(
         for split in [None] if kind == "folder" else splits or ["test"]:
             extra = options if split is None else {**options, "split": split}
             # FiftyOne's own bar goes to standard output, where results belong.
-            with bar(f"Importing {split or kind}", quiet=progress is False) as shown:
+            with bar(f"Importing {split or kind}", quiet=progress is not True) as shown:
+                tell = progress if callable(progress) else shown
                 dataset.add_dir(
                     dataset_dir=str(Path(dataset_dir).expanduser()),
                     dataset_type=TYPES[kind],
-                    progress=lambda at, shown=shown: shown(at.iteration, total=at.total),
+                    progress=lambda at, tell=tell: tell(at.iteration, total=at.total),
                     add_info=True,
                     **extra,
                 )

@@ -15,7 +15,7 @@ from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.errors import Clip2VideoError, NotComparableError
 from clip2video_plugin.evaluation.report import Evaluation, Published, bootstrap
 from clip2video_plugin.evaluation.retrieval import BLOCK, check_ties, rank_blocks
-from clip2video_plugin.progress import bar
+from clip2video_plugin.progress import Tell, bar
 
 QUERIES = 256  # captions encoded at once
 
@@ -29,7 +29,7 @@ def evaluate(
     weight: float | None = None,
     allow_incomplete: bool = False,
     write_fields: bool = True,
-    progress: bool = True,
+    progress: bool | Tell = True,
 ) -> Evaluation:
     """Text-to-video and video-to-text retrieval of a run on the captions of a dataset or view.
 
@@ -44,6 +44,7 @@ def evaluate(
         ties: "strict", or "reference" for the published arithmetic.
         weight: w of the queries, the model's own by default.
         allow_incomplete: evaluate although videos of the protocol are missing.
+        progress: whether to show a progress bar, or what to call with the number of captions done and of all instead.
 
     Raises:
         Clip2VideoError: there is no such run or field, or no captions.
@@ -67,7 +68,8 @@ def evaluate(
     rivals = np.empty(len(captions), np.int64)
 
     def blocks() -> Iterator[NDArray[np.float32]]:
-        with bar("Ranking", len(captions), unit="captions", quiet=not progress) as shown:
+        with bar("Ranking", len(captions), unit="captions", quiet=progress is not True) as shown:
+            tell = progress if callable(progress) else shown
             for start in range(0, len(captions), BLOCK):
                 texts = captions[start : start + BLOCK]
                 parts = [model.encode_captions(texts[i : i + QUERIES]) for i in range(0, len(texts), QUERIES)]
@@ -77,7 +79,7 @@ def evaluate(
                 others = scores.copy()
                 others[np.arange(len(texts)), own] = -np.inf
                 rivals[start : start + len(texts)] = others.argmax(axis=1)
-                shown(start + len(texts))
+                tell(start + len(texts), total=len(captions))
                 yield scores
 
     ranking = rank_blocks(blocks(), column, len(ids))

@@ -41,7 +41,7 @@ def extract_frames(
     policy: str = "extract",
     count: int = 12,
     workers: int | None = None,
-    progress: Callable[[int, str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Extraction:
     """Writes ``OUTPUT/NAME/00000001.jpg ...`` for every video, NAME being its file name without the last ending.
 
@@ -52,6 +52,7 @@ def extract_frames(
         root: folder whose structure is kept below ``output``; one flat level by default.
         fps: 5 by default, except for the policy ``reference`` (see ``read_frames``).
         policy: ``extract`` writes what ``ffmpeg -r FPS`` writes; else a policy of ``read_frames``.
+        progress: called with the number of videos done and of those that failed.
 
     Raises:
         Clip2VideoError: an option is out of range, or the output cannot be written.
@@ -77,7 +78,7 @@ def extract_frames(
                     except VideoReadError as error:
                         report.failed.append((error.path, error.reason))
                     if progress:
-                        progress(done, f"[red]{len(report.failed)} failed[/]" if report.failed else "")
+                        progress(done, len(report.failed))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

@@ -94,6 +94,55 @@ def wait_for_order(page, orders, expected, seconds=60):
     raise AssertionError(f"the grid shows {orders[-1][:3]}..., not {expected[:3]}...")
 
 
+def select_first(page):
+    """Selects the first video of the grid."""
+    page.wait_for_timeout(3000)  # the grid makes room for the panel
+    box = page.locator('[data-cy="looker"]').first.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.wait_for_timeout(500)
+    page.mouse.click(box["x"] + 20, box["y"] + 20)  # the box that appears in its corner
+
+
+DIALOG = '[role="dialog"]'
+
+
+def open_operator(page, label):
+    """Opens an operator's form, from the list that ` opens."""
+    page.keyboard.press("`")
+    page.fill('[data-cy="operators-browser-search"]', label)
+    page.wait_for_timeout(500)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'{DIALOG} [aria-haspopup="menu"]', timeout=60_000)
+    page.wait_for_timeout(1000)
+
+
+def field(page, label):
+    """The input of a form that stands under this label."""
+    return page.locator(f'{DIALOG} .MuiGrid-item:has(p:text-is("{label}")) input').last
+
+
+def execute(page):
+    """Presses Execute; returns what the operator's output says."""
+    page.wait_for_selector(f"{DIALOG} button:text-is('Execute'):not([disabled])", timeout=60_000)
+    page.click(f"{DIALOG} button:text-is('Execute')")
+    page.wait_for_selector(f"{DIALOG} button:text-is('Close')", timeout=300_000)
+    page.wait_for_function(f"document.querySelector('{DIALOG}').innerText.trim() != 'Close'", timeout=60_000)
+    said = page.locator(DIALOG).last.inner_text()
+    page.click(f"{DIALOG} button:text-is('Close')")
+    return " ".join(said.split())
+
+
+def refuses(page, why):
+    """The form says why it cannot be executed, and cannot be."""
+    page.wait_for_selector(f'{DIALOG} :text("{why}")', timeout=60_000)
+    page.wait_for_selector(f'{DIALOG} [aria-haspopup="menu"][disabled]', timeout=60_000)
+
+
+def cancel(page):
+    page.click(f"{DIALOG} button:text-is('Cancel')")
+    page.wait_for_selector(DIALOG, state="detached", timeout=60_000)
+
+
 def shoot(page, name):
     """Keeps a screenshot as a test artefact, where C2V_SCREENSHOTS names a folder."""
     if SHOTS:

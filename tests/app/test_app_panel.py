@@ -11,7 +11,7 @@ from clip2video_plugin.app.search import find
 from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.shapes import caption
 
-from .browser import MARKS, app_page, app_server, shoot, wait_for_order
+from .browser import MARKS, app_page, app_server, select_first, shoot, wait_for_order
 
 pytestmark = MARKS
 QUERY = '[data-cy="clip2video-query"]'
@@ -58,14 +58,6 @@ def page(app, dataset):
 def ask(page, sentence):
     page.fill(QUERY, sentence)
     page.press(QUERY, "Enter")
-
-
-def select_first(page):
-    page.wait_for_timeout(3000)  # the grid makes room for the panel
-    box = page.locator('[data-cy="looker"]').first.bounding_box()
-    page.mouse.move(box["x"] + 60, box["y"] + 60)
-    page.wait_for_timeout(500)
-    page.mouse.click(box["x"] + 20, box["y"] + 20)  # the box that appears in its corner
 
 
 def files(found):

@@ -13,6 +13,7 @@ from fiftyone.operators import types
 from clip2video_plugin.app.evaluate import evaluate, worst_failures
 from clip2video_plugin.app.operators.forms import ask_key, ask_number, refused
 from clip2video_plugin.app.operators.indexing import call
+from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.videos import items_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.evaluation.report import METRICS
@@ -77,7 +78,7 @@ class ImportVideos(foo.Operator):  # type: ignore[misc]
         if params.get("kind", "folder") != "folder":
             options = {"splits": [params.get("split", "test")], "protocol": params.get("protocol") or None}
         dataset = import_dataset(
-            params.get("kind", "folder"), params["folder"], name=params["name"], progress=False, **options
+            params.get("kind", "folder"), params["folder"], name=params["name"], progress=Running(ctx), **options
         )
         if not ctx.delegated:
             ctx.ops.open_dataset(dataset.name)
@@ -147,7 +148,7 @@ class EvaluateRetrieval(foo.Operator):  # type: ignore[misc]
             captions_field=params.get("captions"),
             ties=params.get("ties", "strict"),
             allow_incomplete=True,
-            progress=False,
+            progress=Running(ctx, unit="captions"),
         )
         if params.get("worst") and not ctx.delegated:
             ctx.ops.reload_dataset()
@@ -192,12 +193,12 @@ class SampleFrames(foo.Operator):  # type: ignore[misc]
         return types.Property(inputs, view=types.View(label="Sample frames of videos"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
-        paths = [item.path for item in items_of(videos_of(ctx.view))]
+        paths, tell = [item.path for item in items_of(videos_of(ctx.view))], Running(ctx)
         report = extract_frames(
             paths,
             Path(ctx.params["output"]).expanduser(),
             fps=float(ctx.params.get("fps", 5)),
-            progress=lambda done, _: ctx.set_progress(progress=done / len(paths), label=f"{done} of {len(paths)}"),
+            progress=lambda done, failed: tell(done, len(paths), failed=failed),
         )
         return {
             "videos": report.written + report.skipped,

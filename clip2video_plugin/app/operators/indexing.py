@@ -10,6 +10,7 @@ from fiftyone.operators import types
 
 from clip2video_plugin.app.brain import compute_clip2video
 from clip2video_plugin.app.operators.forms import ask_key, ask_model, refused
+from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.search import brain_keys, load_run, score_field
 from clip2video_plugin.embed import Report
 
@@ -71,12 +72,11 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         samples = ctx.target_view() if "view_target" in ctx.params else ctx.view
-        seen: list[Report] = []
+        seen, tell = list[Report](), Running(ctx)
 
         def progress(report: Report) -> None:
             seen[:] = [report]
-            share = report.done / report.total if report.total else 0.0
-            ctx.set_progress(progress=share, label=progress_label(report))
+            tell(report.done, report.total, made=report.embedded, failed=len(report.failed))
 
         device = ctx.params.get("device", "auto")
         results = compute_clip2video(
@@ -108,14 +108,6 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
     def __call__(self, samples: foc.SampleCollection, *, delegate: bool = False, **params: Any) -> Any:
         """From Python: ``foo.get_operator(URI + "/compute_embeddings")(dataset, brain_key=..., model=...)``."""
         return call(self, samples, params, delegate)
-
-
-def progress_label(report: Report) -> str:
-    """Videos done, failures and rate."""
-    total = f" of {report.total}" if report.total is not None else ""
-    failed = f", {len(report.failed)} failed" if report.failed else ""
-    rate = f", {report.embedded / report.seconds:.1f} videos/s" if report.seconds and report.embedded else ""
-    return f"{report.done}{total}{failed}{rate}"
 
 
 def problem_of_key(dataset: foc.SampleCollection, key: object) -> str | None:
