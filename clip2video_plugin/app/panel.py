@@ -11,13 +11,14 @@ from fiftyone.operators import types
 from clip2video_plugin.app.moments import compute_frames, mark_moments, timeline
 from clip2video_plugin.app.operators.forms import PANEL, URI
 from clip2video_plugin.app.panel_parts import about, curve, describe, histogram, picture
-from clip2video_plugin.app.search import brain_keys, find, load_run
+from clip2video_plugin.app.search import LENGTHS, brain_keys, find, load_run, narrowed
 from clip2video_plugin.app.videos import holds_videos, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 
 STORE = "clip2video"
 HISTORY = 20  # queries that are remembered for each dataset
 COUNTS = (10, 25, 50, 100, 250)
+ANY = "any"
 PLACEHOLDER = "type, and press Enter"
 LAYOUT = types.GridView(gap=1, padding=1)
 PLOT: dict[str, Any] = {
@@ -28,7 +29,7 @@ PLOT: dict[str, Any] = {
 
 
 class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
-    """State: query, brain_key, k, weight, keep.tag, save.view_name, and what the last search found (``_search``)."""
+    """State: query, options, weight, keep.tag, save.view_name, and what the last search found (``_search``)."""
 
     @property
     def config(self) -> foo.PanelConfig:
@@ -50,6 +51,11 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             ctx.panel.state.set(name, None)
         self._refresh(ctx)
 
+    def execute(self, ctx: foo.ExecutionContext) -> Any:
+        """Every new view is told as a selection of nothing; drawing the panel for that would delay the grid."""
+        nothing = ctx.params.get("__method__") == "on_change_selected" and not ctx.selected
+        return None if nothing and not ctx.panel.state.get("sample") else super().execute(ctx)
+
     def on_change_selected(self, ctx: foo.ExecutionContext) -> None:
         for name in ("timeline", "needs_frames", "frame"):
             ctx.panel.state.set(name, None)
@@ -60,7 +66,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         if not ctx.selected:
             return
         try:
-            run = load_run(ctx.dataset, ctx.panel.state.get("brain_key"))
+            run = load_run(ctx.dataset, ctx.panel.state.get("options.brain_key"))
             compute_frames(run, videos_of(ctx.dataset).select(selected_video(ctx)))
         except Clip2VideoError as error:
             ctx.panel.state.set("error", str(error))
@@ -84,7 +90,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             state.set("error", "select a video, search, and give the score from which a moment counts")
             return
         try:
-            run = load_run(ctx.dataset, state.get("brain_key"))
+            run = load_run(ctx.dataset, state.get("options.brain_key"))
             clips = mark_moments(videos_of(ctx.dataset), run, selected_video(ctx), query, float(threshold))
         except Clip2VideoError as error:
             state.set("error", str(error))
@@ -96,17 +102,15 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
 
     def on_query(self, ctx: foo.ExecutionContext) -> None:
         ctx.panel.state.set("query", ctx.params.get("value"))
-        if (ctx.params.get("value") or "").strip():
-            self._search(ctx)
+        self._search(ctx)
 
     def on_option(self, ctx: foo.ExecutionContext) -> None:
         """A changed brain key, number or weight asks the same question again."""
-        ctx.panel.state.set(ctx.params["path"].split(".")[-1], ctx.params.get("value"))
-        if (ctx.panel.state.get("query") or "").strip() and ctx.panel.state.get("shown"):
+        ctx.panel.state.set(ctx.params["path"], ctx.params.get("value"))
+        if ctx.params["path"] == "options.brain_key":
+            ctx.panel.state.set("weight", self._own_weight(ctx))
+        if (ctx.panel.state.get("query") or "").strip() and ctx.panel.state.get("shown") is not None:
             self._search(ctx)
-
-    def on_search(self, ctx: foo.ExecutionContext) -> None:
-        self._search(ctx)
 
     def on_back(self, ctx: foo.ExecutionContext) -> None:
         self._show(ctx, self._base(ctx))
@@ -143,15 +147,15 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
     def _refresh(self, ctx: foo.ExecutionContext) -> None:
         keys = brain_keys(ctx.dataset) if ctx.dataset is not None else []
         state = ctx.panel.state
-        if state.get("brain_key") not in keys:
-            state.set("brain_key", keys[0] if keys else None)
+        if state.get("options.brain_key") not in keys:
+            state.set("options.brain_key", keys[0] if keys else None)
             state.set("weight", self._own_weight(ctx))
         state.set("history", ctx.store(STORE).get(f"history {ctx.dataset.name}") or [] if ctx.dataset else [])
 
     def _own_weight(self, ctx: foo.ExecutionContext) -> float | None:
         """The model's own w; None where it has no alignment block, or cannot be loaded."""
         try:
-            config = load_run(ctx.dataset, ctx.panel.state.get("brain_key")).get_model().model.config
+            config = load_run(ctx.dataset, ctx.panel.state.get("options.brain_key")).get_model().model.config
         except Clip2VideoError:
             return None
         return config.center_weight if config.alignment != "none" else None
@@ -172,24 +176,26 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             state.set("base", ctx.view._serialize(include_uuids=False))
         try:
             found = find(
-                self._base(ctx),
+                narrowed(self._base(ctx), tag=state.get("options.only_tag"), length=state.get("options.length")),
                 query,
-                brain_key=state.get("brain_key"),
-                k=int(state.get("k") or 25),
+                brain_key=state.get("options.brain_key"),
+                k=int(state.get("options.k") or 25),
                 weight=state.get("weight"),
             )
         except Clip2VideoError as error:
             state.set("error", str(error))
             state.set("message", None)
             return
-        self._show(ctx, found.view)
+        # An empty grid would be a dead end, and its view comes back from the App in another form.
+        shown_now = found.view if found.ids else self._base(ctx)
+        self._show(ctx, shown_now)
         if found.new_field:
             ctx.ops.reload_dataset()
         if state.get("scored") != found.score_field:
             ctx.ops.set_active_fields([found.score_field])
             state.set("scored", found.score_field)
         state.set("shown", found.ids)
-        state.set("shown_view", found.view._serialize(include_uuids=False))
+        state.set("shown_view", shown_now._serialize(include_uuids=False))
         state.set("message", describe(query, found))
         if found.missing:
             state.set(
@@ -216,7 +222,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
     def _about(self, ctx: foo.ExecutionContext) -> str | None:
         """The selected sample's captions, and which captions of the dataset fit it best."""
         try:
-            run = load_run(ctx.dataset, ctx.panel.state.get("brain_key"))
+            run = load_run(ctx.dataset, ctx.panel.state.get("options.brain_key"))
             return about(ctx.dataset, run, selected_video(ctx))
         except Clip2VideoError as error:
             return str(error)
@@ -228,7 +234,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         if not query or len(ctx.selected or ()) != 1:
             return
         try:
-            run = load_run(ctx.dataset, state.get("brain_key"))
+            run = load_run(ctx.dataset, state.get("options.brain_key"))
             found = timeline(run, videos_of(ctx.dataset)[selected_video(ctx)], query)
         except Clip2VideoError as error:
             state.set("error", str(error))
@@ -258,14 +264,14 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             label="What happens in the video",
             placeholder=PLACEHOLDER,
             history=state.get("history") or [],
+            on_query=self.method_to_uri("on_query"),
         )
-        panel.str("query", view=box, on_change=self.on_query)
-        panel.btn("search", label="Search", icon="search", on_click=self.on_search, variant="contained")
+        panel.str("query", view=box)
         if state.get("error"):
             panel.view("error_shown", types.Error(label=state.get("error")))
         if state.get("message"):
             panel.md(state.get("message"), "message_shown")
-        self._options(panel, state, keys)
+        self._options(ctx, panel, state, keys)
         if state.get("shown"):
             panel.btn("back", label="Back to all videos", icon="undo", on_click=self.on_back, variant="outlined")
             row = panel.h_stack("keep", gap=1)
@@ -293,15 +299,18 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             panel.plot("histogram", label="Scores", **PLOT)
         return types.Property(panel, view=LAYOUT)
 
-    def _options(self, panel: types.Object, state: Any, keys: list[str]) -> None:
-        choices = types.DropdownView()
-        for key in keys:
-            choices.add_choice(key, label=key)
-        panel.enum("brain_key", keys, default=keys[0], view=choices, label="Brain key", on_change=self.on_option)
-        numbers = types.DropdownView()
-        for count in COUNTS:
-            numbers.add_choice(count, label=str(count))
-        panel.enum("k", list(COUNTS), default=25, view=numbers, label="Results", on_change=self.on_option)
+    def _options(self, ctx: foo.ExecutionContext, panel: types.Object, state: Any, keys: list[str]) -> None:
+        row = panel.h_stack("options", gap=1)
+        for name, label, choices, default in (
+            ("brain_key", "Brain key", {key: key for key in keys}, keys[0]),
+            ("k", "Results", {count: str(count) for count in COUNTS}, 25),
+            ("only_tag", "Tagged", {ANY: "all", **{tag: tag for tag in ctx.dataset.distinct("tags")}}, ANY),
+            ("length", "Length", {ANY: "all", **{length: length for length in LENGTHS}}, ANY),
+        ):
+            shown = types.DropdownView()
+            for value, text in choices.items():
+                shown.add_choice(value, label=text)
+            row.enum(name, list(choices), default=default, view=shown, label=label, on_change=self.on_option)
         if state.get("weight") is not None:
             panel.float(
                 "weight",

@@ -21,7 +21,7 @@ CAPTIONS = 3  # best-matching captions shown
 def describe(query: str, found: Found) -> str:
     """One line on what was found."""
     if not found.ids:
-        return f"Nothing in this view is indexed; {found.searched} videos are."
+        return f"No indexed video of this view fits the filters; {found.searched} are indexed."
     return f"**{len(found.ids)}** of {found.searched} videos, best score **{found.scores[0]:.3f}**"
 
 

@@ -1,19 +1,22 @@
-// The query box of the Video search panel: a text field that answers to Enter alone, with earlier queries below it.
-// FiftyOne's own fields call the server on every key. React and MUI are those of the App.
+// The query box of the Video search panel: a text field that answers to Enter and to its button
+// alone, with earlier queries below it.
+// FiftyOne's own fields call the server on every key. A changed field would also save the panel's state before the
+// server is asked, so the question goes straight to it. React and MUI are those of the App.
 (() => {
   const { createElement, useEffect, useState } = window.React;
-  const { Autocomplete, TextField } = window.__mui__;
+  const { Autocomplete, Box, Button, TextField } = window.__mui__;
+  const { useTriggerPanelEvent } = window.__foo__;
   const { PluginComponentType, registerComponent } = window.__fop__;
 
-  function QueryBox({ path, data, schema, onChange }) {
-    const { label, history = [], placeholder } = schema.view ?? {};
+  function QueryBox({ data, schema }) {
+    const { label, history = [], on_query, placeholder } = schema.view ?? {};
     const [text, setText] = useState(data ?? "");
     useEffect(() => setText(data ?? ""), [data]);
-    const ask = (query) => query.trim() && onChange(path, query.trim());
-    return createElement(Autocomplete, {
+    const trigger = useTriggerPanelEvent();
+    const ask = (query) => trigger(on_query, { value: query.trim() });
+    const box = createElement(Autocomplete, {
       freeSolo: true,
       fullWidth: true,
-      sx: { marginTop: 1, paddingRight: 1 },
       size: "small",
       options: history,
       inputValue: text,
@@ -32,6 +35,8 @@
           },
         }),
     });
+    const button = createElement(Button, { variant: "contained", onClick: () => ask(text) }, "Search");
+    return createElement(Box, { sx: { display: "flex", gap: 1, marginTop: 1, paddingRight: 1 } }, box, button);
   }
 
   registerComponent({

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ from clip2video_plugin.app.videos import videos_of
 from clip2video_plugin.errors import Clip2VideoError, QueryError, VideoIndexError
 
 MOST = 1000  # hits that are shown at once
+LENGTHS = {  # seconds, at least and less than
+    "under 10 s": (0.0, 10.0),
+    "10 s to 1 min": (10.0, 60.0),
+    "1 to 10 min": (60.0, 600.0),
+    "over 10 min": (600.0, math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,21 @@ def load_run(samples: foc.SampleCollection, brain_key: str | None) -> Clip2Video
     run = dataset.load_brain_results(key)
     assert isinstance(run, Clip2VideoSimilarityIndex)
     return run
+
+
+def narrowed(samples: foc.SampleCollection, *, tag: str | None, length: str | None) -> foc.SampleCollection:
+    """The samples with a tag, and of a length in ``LENGTHS``; every other value leaves them all in.
+
+    Samples without metadata have no known length and are left out by one.
+    """
+    samples = videos_of(samples)
+    if tag in samples._root_dataset.distinct("tags"):
+        samples = samples.match_tags(tag)
+    if length in LENGTHS:
+        least, most = LENGTHS[length]
+        duration = fo.ViewField("metadata.duration")
+        samples = samples.match((duration >= least) & (duration < most))
+    return samples
 
 
 def score_field(brain_key: str) -> str:

@@ -57,32 +57,48 @@ def app_server(dataset, log):
 
 @contextmanager
 def app_page(address, dataset):
-    """A fresh page that shows the dataset, and the orders in which its grid has shown the videos so far."""
+    """A browser with one page, see ``open_page``."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 2200, "height": 1000})
-        page.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
-        page.route("**/fonts.googleapis.com/**", lambda route: route.abort())
-        orders: list[list[str]] = []
-
-        def remember(response):
-            if "/graphql" not in response.url or "paginateSamples" not in (response.request.post_data or ""):
-                return
-            if json.loads(response.request.post_data)["variables"].get("after"):
-                return  # a later page of the same order
-            try:
-                edges = response.json()["data"]["samples"]["edges"]
-            except Exception:
-                return
-            orders.append([edge["node"]["sample"]["filepath"].rsplit("/", 1)[1] for edge in edges])
-
-        page.on("response", remember)
-        page.goto(f"{address}/datasets/{dataset.name}")
-        page.wait_for_selector('[data-cy="looker"]', timeout=90_000)
-        yield page, orders
+        yield open_page(browser, address, dataset)
         browser.close()
+
+
+def open_page(browser, address, dataset):
+    """A fresh page that shows the dataset, and the orders in which its grid has shown the videos so far."""
+    page = browser.new_page(viewport={"width": 2200, "height": 1000})
+    page.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
+    page.route("**/fonts.googleapis.com/**", lambda route: route.abort())
+    orders: list[list[str]] = []
+
+    def remember(response):
+        if "/graphql" not in response.url or "paginateSamples" not in (response.request.post_data or ""):
+            return
+        if json.loads(response.request.post_data)["variables"].get("after"):
+            return  # a later page of the same order
+        try:
+            edges = response.json()["data"]["samples"]["edges"]
+        except Exception:
+            return
+        orders.append([edge["node"]["sample"]["filepath"].rsplit("/", 1)[1] for edge in edges])
+
+    page.on("response", remember)
+    page.goto(f"{address}/datasets/{dataset.name}")
+    page.wait_for_selector('[data-cy="looker"]', timeout=90_000)
+    return page, orders
+
+
+def start_over(page, orders, dataset, panel=None):
+    """Closes the panel and clears the view that the page before left in the App's session."""
+    tab = page.locator(f'[data-cy="panel-tab-{panel}"] [title="Close"]')
+    if tab.is_visible():
+        tab.click()
+    clear = page.locator('[data-cy="btn-clear-view-bar"]')
+    if clear.is_visible():
+        clear.click()
+        wait_for_order(page, orders, [path.rsplit("/", 1)[1] for path in dataset.values("filepath")])
 
 
 def wait_for_order(page, orders, expected, seconds=60):

@@ -33,6 +33,7 @@ from .browser import (
     refuses,
     select_first,
     shoot,
+    start_over,
     wait_for_order,
 )
 
@@ -87,10 +88,7 @@ def on(app, datasets):
     @contextmanager
     def opened(name):
         with app_page(app, datasets[name]) as (page, orders):
-            clear = page.locator('[data-cy="btn-clear-view-bar"]')
-            if clear.is_visible():
-                clear.click()
-                wait_for_order(page, orders, files(datasets[name]))
+            start_over(page, orders, datasets[name])
             yield page, orders
 
     yield opened

@@ -7,11 +7,12 @@ import pytest
 
 from clip2video_plugin import compute_clip2video
 from clip2video_plugin.app import plugin
+from clip2video_plugin.app.moments import compute_frames
 from clip2video_plugin.app.search import find
 from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.shapes import caption
 
-from .browser import MARKS, app_page, app_server, select_first, shoot, wait_for_order
+from .browser import MARKS, app_page, app_server, open_page, select_first, shoot, start_over, wait_for_order
 
 pytestmark = MARKS
 QUERY = '[data-cy="clip2video-query"]'
@@ -25,6 +26,7 @@ def dataset(world, model, tmp_path_factory):
     index = tmp_path_factory.mktemp("panel")
     dataset = fo.Dataset.from_dir(dataset_dir=str(world[0]), dataset_type=CaptionedVideoFolder, name="app-panel")
     dataset.persistent = True
+    dataset.select(dataset.values("id")[1::2]).tag_samples("odd")
     for key in ("c2v", "second"):
         compute_clip2video(dataset, model=model, brain_key=key, index=index / key, progress=False)
     bare = fo.Dataset.from_dir(dataset_dir=str(world[0]), dataset_type=CaptionedVideoFolder, name="app-bare")
@@ -49,6 +51,7 @@ def app(dataset, tmp_path_factory):
 @pytest.fixture
 def page(app, dataset):
     with app_page(app, dataset[0]) as (page, orders):
+        start_over(page, orders, dataset[0], panel="video_search")
         page.locator(BUTTON).evaluate("e => e.click()")  # it may lie under a neighbour where the row is full
         page.wait_for_selector(QUERY, timeout=60_000)
         yield page, orders
@@ -107,6 +110,94 @@ def test_results_are_tagged_and_saved_as_a_view(page, dataset, world):
     says(page, "there is a saved view 'kept' already")
 
 
+def choose(page, label, text):
+    """Chooses from a drop-down."""
+    at = ("query", "Brain key", "Results", "Tagged", "Length").index(label)
+    page.locator(f'{PANEL} [role="combobox"]').nth(at).click()
+    page.get_by_role("option", name=text, exact=True).click()
+
+
+def test_options_ask_the_same_question_again(page, dataset, world):
+    page, orders = page
+    sentence = caption(world[1][9])
+    ask(page, sentence)
+    whole = find(dataset[0], sentence, brain_key="c2v", k=25)
+    wait_for_order(page, orders, files(whole))
+    choose(page, "Results", "10")
+    says(page, "of 24 videos, best score")
+    wait_for_order(page, orders, files(whole)[:10])
+    choose(page, "Tagged", "odd")
+    wait_for_order(page, orders, files(find(dataset[0].match_tags("odd"), sentence, brain_key="c2v", k=10)))
+    choose(page, "Length", "over 10 min")
+    says(page, "No indexed video of this view fits the filters; 24 are indexed.")
+    wait_for_order(page, orders, [path.rsplit("/", 1)[1] for path in dataset[0].values("filepath")])
+    choose(page, "Length", "under 10 s")
+    choose(page, "Tagged", "all")
+    wait_for_order(page, orders, files(whole)[:10])
+    choose(page, "Brain key", "second")
+    page.wait_for_timeout(3000)
+    dataset[0].reload()
+    assert dataset[0].count("second_score") == 10
+    slider = page.locator(f'{PANEL} input[type="range"]')
+    slider.focus()
+    slider.press("Home")  # alignment alone
+    wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="second", k=10, weight=0.0)))
+    shoot(page, "panel-options")
+    choose(page, "Brain key", "c2v")  # brings the w of its own model
+    wait_for_order(page, orders, files(whole)[:10])
+
+
+def test_what_cannot_be_done_is_said_in_the_panel(page, dataset, world):
+    page, orders = page
+    page.fill(QUERY, "")
+    page.click(f'{PANEL} button:has-text("Search")')
+    says(page, "type what happens in the video")
+    sentence = caption(world[1][9])
+    ask(page, sentence)
+    wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="c2v", k=25)))
+    page.click(f'{PANEL} button:has-text("Save")')
+    says(page, "name the view, and search first")
+    select_first(page)
+    show = f'{PANEL} button:has-text("Show where in the video")'
+    page.click(show)
+    says(page, "that score at least")
+    page.fill(f'{PANEL} input[type="number"]', "2")
+    page.wait_for_timeout(1000)
+    page.click(f'{PANEL} button:has-text("Mark moments")')
+    says(page, "no frame scores 2.000 or more; the best has")
+    shoot(page, "panel-refusals")
+
+
+def test_videos_whose_files_moved_are_named(page, dataset, world, tmp_path):
+    page, _ = page
+    sample = dataset[0].match(fo.ViewField("filepath").ends_with("/00009.mp4")).first()
+    path, sample.filepath = sample.filepath, str(tmp_path / "moved.mp4")
+    sample.save()
+    try:
+        ask(page, caption(world[1][9]))
+        says(page, f"1 of these videos are not where the dataset says, the first is {tmp_path / 'moved.mp4'}")
+        shoot(page, "panel-moved")
+    finally:
+        sample.filepath = path
+        sample.save()
+
+
+def test_two_users_search_at_once(page, dataset, world, tmp_path):
+    page, orders = page
+    sentences = [caption(world[1][n]) for n in (4, 9)]
+    with app_server(dataset[0], tmp_path / "log") as address:
+        other, others = open_page(page.context.browser, address, dataset[0])
+        other.locator(BUTTON).evaluate("e => e.click()")
+        other.wait_for_selector(QUERY, timeout=60_000)
+        for _ in range(2):
+            ask(page, sentences[0])
+            ask(other, sentences[1])
+            wait_for_order(page, orders, files(find(dataset[0], sentences[0], brain_key="c2v", k=25)))
+            wait_for_order(other, others, files(find(dataset[0], sentences[1], brain_key="c2v", k=25)))
+            sentences.reverse()
+        assert other.locator(f"{PANEL} .MuiAlert-root").count() == page.locator(f"{PANEL} .MuiAlert-root").count() == 0
+
+
 def test_a_selected_video_shows_its_captions_and_those_that_fit_it(page, dataset):
     page, orders = page
     select_first(page)
@@ -118,12 +209,12 @@ def test_a_selected_video_shows_its_captions_and_those_that_fit_it(page, dataset
 
 def test_where_in_a_video_a_query_fits_is_plotted_and_marked(page, dataset, world):
     page, orders = page
+    compute_frames(dataset[0].load_brain_results("c2v"), dataset[0])
     sentence = caption(world[1][9])
     ask(page, sentence)
     wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="c2v", k=25)))
     name = orders[-1][0]
     select_first(page)
-    page.click(f'{PANEL} button:has-text("Show where in the video")')
     says(page, "Score over time, seconds")
     page.wait_for_selector(f"{PANEL} .js-plotly-plot .scatterlayer .point", timeout=60_000)
     page.wait_for_timeout(1000)
@@ -135,8 +226,6 @@ def test_where_in_a_video_a_query_fits_is_plotted_and_marked(page, dataset, worl
     dataset[0].reload()
     sample = dataset[0].match(fo.ViewField("filepath").ends_with(name)).first()
     assert {d.label for d in sample["c2v_moments"].detections} == {sentence}
-    page.click('[data-cy="btn-clear-view-bar"]')
-    page.wait_for_timeout(1500)
 
 
 def test_a_dataset_without_index_leads_to_computing_one(app, dataset):
