@@ -165,6 +165,10 @@ def test_what_cannot_be_done_is_said_in_the_panel(page, dataset, world):
     page.wait_for_timeout(1000)
     page.click(f'{PANEL} button:has-text("Mark moments")')
     says(page, "no frame scores 2.000 or more; the best has")
+    page.fill(f'{PANEL} input[type="number"]', "")
+    page.wait_for_timeout(1000)
+    page.click(f'{PANEL} button:has-text("Mark moments")')
+    says(page, "select a video, search, and give the score from which a moment counts")
     shoot(page, "panel-refusals")
 
 
