@@ -76,7 +76,7 @@ class Report:
     """What an embedding run did: counts, the videos that could not be read, and seconds taken.
 
     ``damaged`` lists videos that were embedded from the part of them that can be read; ``total`` is the number
-    of videos asked for, where it is known.
+    of videos asked for, where it is known; ``indexing`` says that all are embedded and the vector index is being made.
     """
 
     embedded: int = 0
@@ -85,6 +85,7 @@ class Report:
     seconds: float = 0.0
     damaged: list[Failure] = field(default_factory=list)
     total: int | None = None
+    indexing: bool = False
 
     @property
     def done(self) -> int:
@@ -124,11 +125,12 @@ def embed_videos(
         VideoReadError: a named path does not exist.
         VideoIndexError: the index was made with another model, or cannot be written.
     """
-    videos = list(find_videos(paths))
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    total = sum(1 for _ in find_videos(paths))  # counted, not kept: memory must not grow with a library
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     target = VideoIndex.create(index, loaded.config.vector_dim, provenance(loaded, sampling))
-    items = [Item(path, video_id(path)) for path in videos]
-    return embed_items(items, loaded, target, batch_size=batch_size, workers=workers, progress=progress)
+    items = (Item(path, video_id(path)) for path in find_videos(paths))
+    return embed_items(items, loaded, target, total=total, batch_size=batch_size, workers=workers, progress=progress)
 
 
 def video_id(path: Path) -> str:
@@ -149,6 +151,7 @@ def embed_items(
     index: VideoIndex,
     *,
     known: VideoIndex | None = None,
+    total: int | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -156,9 +159,10 @@ def embed_items(
     """Embeds items and writes their rows; see ``embed_videos``.
 
     Args:
+        total: the number of items, where they have no length.
         known: an index of paths by the same model, whose unchanged rows are copied instead of embedded.
     """
-    began, report = time.monotonic(), Report(total=len(items) if isinstance(items, Sized) else None)
+    began, report = time.monotonic(), Report(total=len(items) if isinstance(items, Sized) else total)
     writer = _Writer(index)
     try:
         todo = _unknown(items, index, known, writer, report, progress)
@@ -179,7 +183,11 @@ def embed_items(
     finally:
         writer.flush()
         report.seconds = time.monotonic() - began
-    index.finish()
+    if index.needs_indexing():
+        report.indexing = True
+        if progress:
+            progress(report)
+        index.finish()
     report.seconds = time.monotonic() - began
     return report
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from clip2video_plugin.embed import Report
@@ -39,7 +39,10 @@ class Bar:
 
     def report(self, report: Report) -> None:
         """Progress of an embedding run."""
-        self.failing(report.done, len(report.failed), report.total)
+        if report.indexing:
+            self(report.done, "making the vector index", report.total)
+        else:
+            self.failing(report.done, len(report.failed), report.total)
 
 
 @contextmanager
@@ -47,6 +50,7 @@ def bar(title: str, total: int | None = None, *, unit: str = "videos", quiet: bo
     """Shows a bar with rate and remaining time while the block runs; nothing where no one watches."""
     console = Console(stderr=True)
     with Progress(
+        SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),

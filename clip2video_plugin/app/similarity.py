@@ -307,7 +307,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
             raise QueryError(
                 "this view shows frames or patches; CLIP2Video ranks whole videos: search the dataset instead"
             )
-        ids = list(samples.values("id")) if samples.view() != samples._root_dataset.view() else None
+        ids = set(samples.values("id")) if samples.view() != samples._root_dataset.view() else None
         hits = self.table.search(vector, k, ids=ids, furthest=reverse)
         return [(hit.id, hit.score) for hit in self._alive(hits)]
 

@@ -25,13 +25,16 @@ def find_videos(paths: str | Path | Iterable[str | Path]) -> Iterator[Path]:
     Raises:
         VideoReadError: a named path does not exist.
     """
+    names = [paths] if isinstance(paths, str | Path) else list(paths)
     seen = set[str]()
-    for name in [paths] if isinstance(paths, str | Path) else paths:
+    for name in names:
         path = Path(os.path.abspath(Path(name).expanduser()))
         if not path.exists():
             raise VideoReadError(path, "no such file or folder")
         for video in _below(path, named=True):
-            if str(video) not in seen:
+            if len(names) == 1:  # and none is below it twice
+                yield video
+            elif str(video) not in seen:
                 seen.add(str(video))
                 yield video
 

@@ -138,6 +138,43 @@ def test_above_the_exact_limit_a_vector_index_keeps_the_ranking(tmp_path, monkey
     index.finish()
 
 
+def test_large_views_of_an_indexed_table_are_searched_through_the_index(tmp_path, monkeypatch):
+    scans = []
+    scan = VideoIndex._nearest
+    monkeypatch.setattr(
+        VideoIndex, "_nearest", lambda s, v, k, ids, exact: scans.append(len(ids)) or scan(s, v, k, ids, exact=exact)
+    )
+    rng = np.random.default_rng(1)
+    centres = unit(60, 2, 256)
+    kind = rng.integers(0, 60, 12_000)
+    vectors = centres[kind] + 0.6 * unit(12_000, 3, 256)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    index = VideoIndex.create(tmp_path, 256, MADE)
+    index.write([row(i, v) for i, v in enumerate(vectors)])
+    index.finish()
+    queries = [q.astype(np.float32) for q in vectors[:40] + 0.3 * unit(40, 4, 256)]
+
+    def recall(view):
+        found = 0
+        for query in queries:
+            best = view[np.argsort(-(vectors[view] @ query))[:10]]
+            hits = index.search(query, 10, ids={f"v{i}" for i in view})
+            assert [h.score for h in hits] == pytest.approx(
+                [float(vectors[int(h.id[1:])] @ query) for h in hits], abs=1e-5
+            )
+            found += len({f"v{i}" for i in best} & {h.id for h in hits})
+        return found / 400
+
+    assert recall(np.sort(rng.choice(12_000, 4000, replace=False))) >= 0.99
+    assert max(scans) < 1000  # never all of the view
+    # of kinds that few queries are about: those are answered by a scan of the view
+    scans.clear()
+    assert recall(np.flatnonzero(kind >= 40)) >= 0.99
+    assert max(scans) > 3000
+    # small views are exact
+    assert recall(np.arange(100)) == 1
+
+
 def test_failures_are_kept_by_path(index):
     failures = [{"id": c, "path": f"/{c}", "size": 0, "mtime": 0.0, "reason": "empty"} for c in "ba"]
     index.write_failures(failures)
