@@ -49,15 +49,15 @@ def row_id(number: int) -> str:
     return f"{number:032x}"
 
 
-def fill(folder: Path, rows: int) -> VideoIndex:
+def fill(folder: Path, rows: int, ids: list[str] | None = None, **table: str) -> VideoIndex:
     """An index of that many rows, written as fast as LanceDB takes them; not yet indexed."""
-    index = VideoIndex.create(folder, DIM, Provenance("benchmark", "0" * 64, "uniform", 12, "0"))
+    index = VideoIndex.create(folder, DIM, Provenance("benchmark", "0" * 64, "uniform", 12, "0"), **table)
     done = 0
     for vectors in parts(rows):
         count = len(vectors)
         numbers = range(done, done + count)
         columns = {
-            "id": pa.array([row_id(n) for n in numbers]),
+            "id": pa.array([ids[n] if ids else row_id(n) for n in numbers]),
             "path": pa.array([f"/videos/{n}.mp4" for n in numbers]),
             "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIM),
             "size": pa.array([1] * count, pa.int64()),

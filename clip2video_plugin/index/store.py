@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index.connection import chunks, connect, exists, in_list, plain_errors, writer_lock
 from clip2video_plugin.index.schema import FAILURES, Provenance, videos_schema
+from clip2video_plugin.index.view import VIEW_BYTES, View
 
 VIDEOS = "videos"
 # An exact scan takes about 40 ms at 10,000 rows; above, a vector index answers in about 10 ms.
@@ -25,9 +26,8 @@ EXACT_ROWS = 10_000
 # Measured with benchmarks/index.py: recall@10 of .99 or more at 100,000 and 1,000,000 clustered vectors, at every w,
 # in distribution and across the modality gap.
 NPROBES = 200
-EXACT_VIEW = 1_000  # ids among which an exact scan is as fast as the vector index
 MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a view among them
-VIEW_CANDIDATES = 150  # in a view, of which the best are taken by their exact products
+VIEW_CANDIDATES = 150  # in a large view, of which the best are taken by their exact products
 UNINDEXED_ROWS, COMMITS = 5_000, 50  # after so many, fold new rows into the indexes
 IN_LIST = 1_000  # ids in one filter
 
@@ -51,7 +51,7 @@ class Hit:
 
 def candidates(rows: int, k: int) -> int:
     """How many to take by their compressed vectors, of which the k best by their whole ones are right."""
-    return max(10 * k, int(0.8 * math.sqrt(rows)) + 1)
+    return max(10 * k, 300, int(0.8 * math.sqrt(rows)))
 
 
 def default_uri() -> str:
@@ -76,6 +76,7 @@ class VideoIndex:
         self._connection = connection
         self._table = table
         self._commits = 0
+        self._last_view: View | None = None
         self.provenance = Provenance.from_metadata(table.schema.metadata)
 
     @classmethod
@@ -230,11 +231,16 @@ class VideoIndex:
             )
         if ids is not None and len(ids) == 0:
             return []
+        query = np.asarray(-vector if furthest else vector, np.float32)
         with plain_errors(self.uri):
-            if ids is not None and len(ids) > EXACT_VIEW and not furthest and self._has_vector_index():
-                rows = self._nearest_in_view(vector, k, ids)
+            if ids is None:
+                rows = self._nearest(query, k, exact=furthest)
+            elif len(ids) * self.dim * 4 <= VIEW_BYTES:
+                rows = self._view(frozenset(ids)).nearest(query, k)
+            elif furthest or not self._has_vector_index():
+                rows = self._nearest(query, k, ids, exact=True)
             else:
-                rows = self._nearest(-vector if furthest else vector, k, ids, exact=furthest)
+                rows = self._nearest_in_view(query, k, ids)
         # LanceDB's dot distance is 1 - q.v; ties go by id, so that equal searches give equal answers
         rows.sort(key=lambda row: (row["_distance"], row["id"]))
         return [
@@ -252,20 +258,27 @@ class VideoIndex:
         ]
 
     def _nearest(
-        self, vector: NDArray[np.float32], k: int, ids: Collection[str] | None, *, exact: bool
+        self, vector: NDArray[np.float32], k: int, ids: Collection[str] | None = None, *, exact: bool
     ) -> list[dict[str, Any]]:
         found = self._query(vector).select([*SHOWN, "_distance"]).limit(k)
         if ids is not None:
-            # A fixed number of probes loses results in a small view; an exact scan is as fast.
-            found = found.where(in_list("id", ids), prefilter=True).bypass_vector_index()
-        elif exact:
+            found = found.where(in_list("id", ids), prefilter=True)
+        if exact:
             found = found.bypass_vector_index()
         else:
             found = found.nprobes(NPROBES).refine_factor(math.ceil(candidates(self.count(), k) / k))
         return list(found.to_list())
 
+    def _view(self, ids: frozenset[str]) -> View:
+        """The rows of these ids, read once as long as nothing is written and no other view is searched."""
+        version, view = self._table.version, self._last_view
+        if view is None or view.version != version or view.ids != ids:
+            found = self._table.search().where(in_list("id", ids)).select([*SHOWN, "vector"]).limit(len(ids))
+            self._last_view = view = View.of(version, ids, found.to_arrow())
+        return view
+
     def _nearest_in_view(self, vector: NDArray[np.float32], k: int, ids: Collection[str]) -> list[dict[str, Any]]:
-        """Takes so many of the whole table that enough of them lie in the view; a list of ids as a filter takes longer.
+        """Of a view too large to keep: takes so many of the whole table that enough of them lie in the view.
 
         By its compressed vectors, the rest of the view lies beyond the last that was taken. Where their error could
         hide one of the best there, as in a view that is about other things than the query, the view is scanned.
@@ -280,7 +293,7 @@ class VideoIndex:
             if len(near) >= wanted // 2:
                 rows = sorted(self._nearest(vector, len(near), near, exact=True), key=lambda row: row["_distance"])
                 errors = np.array([near[row["id"]] - row["_distance"] for row in rows])
-                if distances[-1] - rows[k - 1]["_distance"] >= errors.mean() + 3 * errors.std():
+                if distances[-1] - rows[k - 1]["_distance"] >= errors.mean() + 4 * errors.std():
                     return rows[:k]
         return self._nearest(vector, k, inside, exact=True)
 

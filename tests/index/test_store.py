@@ -138,41 +138,61 @@ def test_above_the_exact_limit_a_vector_index_keeps_the_ranking(tmp_path, monkey
     index.finish()
 
 
-def test_large_views_of_an_indexed_table_are_searched_through_the_index(tmp_path, monkeypatch):
-    scans = []
-    scan = VideoIndex._nearest
-    monkeypatch.setattr(
-        VideoIndex, "_nearest", lambda s, v, k, ids, exact: scans.append(len(ids)) or scan(s, v, k, ids, exact=exact)
-    )
-    rng = np.random.default_rng(1)
-    centres = unit(60, 2, 256)
-    kind = rng.integers(0, 60, 12_000)
-    vectors = centres[kind] + 0.6 * unit(12_000, 3, 256)
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """12,000 indexed rows of 60 kinds, their vectors and kinds, and 40 queries."""
+    kind = np.random.default_rng(1).integers(0, 60, 12_000)
+    vectors = unit(60, 2, 256)[kind] + 0.6 * unit(12_000, 3, 256)
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    index = VideoIndex.create(tmp_path, 256, MADE)
+    index = VideoIndex.create(tmp_path_factory.mktemp("large"), 256, MADE)
     index.write([row(i, v) for i, v in enumerate(vectors)])
     index.finish()
     queries = [q.astype(np.float32) for q in vectors[:40] + 0.3 * unit(40, 4, 256)]
+    return index, vectors, kind, queries
 
-    def recall(view):
-        found = 0
-        for query in queries:
-            best = view[np.argsort(-(vectors[view] @ query))[:10]]
-            hits = index.search(query, 10, ids={f"v{i}" for i in view})
-            assert [h.score for h in hits] == pytest.approx(
-                [float(vectors[int(h.id[1:])] @ query) for h in hits], abs=1e-5
-            )
-            found += len({f"v{i}" for i in best} & {h.id for h in hits})
-        return found / 400
 
-    assert recall(np.sort(rng.choice(12_000, 4000, replace=False))) >= 0.99
+def recall(large, view):
+    index, vectors, _, queries = large
+    found, ids = 0, {f"v{i}" for i in view}
+    for query in queries:
+        best = view[np.argsort(-(vectors[view] @ query))[:10]]
+        hits = index.search(query, 10, ids=ids)
+        exact = [float(vectors[int(hit.id[1:])] @ query) for hit in hits]
+        assert [hit.score for hit in hits] == pytest.approx(exact, abs=1e-5)
+        found += len({f"v{i}" for i in best} & {hit.id for hit in hits})
+    return found / 400
+
+
+@pytest.mark.parametrize("size", [10, 100, 4000])
+def test_views_are_searched_exactly(large, size):
+    assert recall(large, np.sort(np.random.default_rng(5).choice(12_000, size, replace=False))) == 1
+
+
+def test_views_too_large_for_memory_are_searched_through_the_index(large, monkeypatch):
+    monkeypatch.setattr(store, "VIEW_BYTES", 0)
+    scans, scan = [], VideoIndex._nearest
+
+    def counted(self, vector, k, ids=None, *, exact):
+        scans.append(len(ids))
+        return scan(self, vector, k, ids, exact=exact)
+
+    monkeypatch.setattr(VideoIndex, "_nearest", counted)
+    assert recall(large, np.sort(np.random.default_rng(5).choice(12_000, 4000, replace=False))) >= 0.99
     assert max(scans) < 1000  # never all of the view
-    # of kinds that few queries are about: those are answered by a scan of the view
     scans.clear()
-    assert recall(np.flatnonzero(kind >= 40)) >= 0.99
+    # what few queries are about is found by a scan of the view
+    assert recall(large, np.flatnonzero(large[2] >= 40)) >= 0.99
     assert max(scans) > 3000
-    # small views are exact
-    assert recall(np.arange(100)) == 1
+
+
+def test_a_view_shows_what_was_written_since(index):
+    query = np.eye(DIM, dtype=np.float32)[0]
+    ids = [f"v{i}" for i in range(60)]
+    assert len(index.search(query, 60, ids=ids)) == 50
+    index.write([row(55, query)])
+    assert index.search(query, 1, ids=ids)[0].id == "v55"
+    index.delete(["v55"])
+    assert index.search(query, 1, ids=ids)[0].id != "v55"
 
 
 def test_failures_are_kept_by_path(index):
