@@ -113,7 +113,9 @@ def beside_exact(index: VideoIndex, rows: int, view: NDArray[np.int64], rounds: 
             return one
 
         def brute(query: Any = query) -> None:
-            table.search(query()).distance_type("dot").bypass_vector_index().select(["id"]).limit(K).to_list()
+            table.search(query()).distance_type("dot").bypass_vector_index().select(["id", "_distance"]).limit(
+                K
+            ).to_list()
 
         spent = timed(
             {

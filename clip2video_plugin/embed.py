@@ -16,10 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clip2video_plugin import __version__
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
-from clip2video_plugin.index import Provenance, VideoIndex
+from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.checkpoint import Model, load_model
+from clip2video_plugin.provenance import SAMPLINGS, provenance
 from clip2video_plugin.video.files import file_stamp, find_videos
 from clip2video_plugin.video.frames import Frames, read_quietly
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 FLUSH_ROWS, FLUSH_SECONDS = 1000, 30.0
 LOOKUP = 1000  # videos asked for in the index at once
-SAMPLINGS = {"uniform": ("uniform", None), "reference": ("reference", 2.5), "reference-5fps": ("reference", 5.0)}
 
 
 @dataclass(frozen=True)
@@ -136,13 +135,6 @@ def embed_videos(
 def video_id(path: Path) -> str:
     """The id of a file's row in an index of paths: the same for the same absolute path."""
     return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:32]
-
-
-def provenance(model: Model, sampling: str = "uniform") -> Provenance:
-    """What rows that this model makes are marked with; raises Clip2VideoError for a sampling that there is not."""
-    if sampling not in SAMPLINGS:
-        raise Clip2VideoError(f"sampling is {sampling!r}; allowed are {', '.join(SAMPLINGS)}")
-    return Provenance(model.name, model.sha256, sampling, model.config.max_frames, __version__)
 
 
 def embed_items(

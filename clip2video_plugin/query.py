@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip2video_plugin.embed import provenance
 from clip2video_plugin.errors import CheckpointError, QueryError, VideoIndexError
 from clip2video_plugin.index import Hit, VideoIndex, open_index
 from clip2video_plugin.model.checkpoint import Model, find_checkpoint, load_model
+from clip2video_plugin.provenance import provenance
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from clip2video_plugin.app.metadata import compute_video_metadata
 from clip2video_plugin.app.model import Clip2VideoModel
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityConfig, Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import holds_videos, items_of, videos_of
-from clip2video_plugin.embed import Progress, embed_items, provenance
+from clip2video_plugin.embed import Progress, embed_items
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import Provenance, VideoIndex, default_uri
 from clip2video_plugin.model.checkpoint import Model, find_checkpoint, load_model
 from clip2video_plugin.progress import bar
+from clip2video_plugin.provenance import provenance
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.app.model import Clip2VideoModel
 from clip2video_plugin.app.videos import items_of
-from clip2video_plugin.embed import Embedded, encode_items, provenance
+from clip2video_plugin.embed import Embedded, encode_items
 from clip2video_plugin.errors import QueryError, VideoIndexError
 from clip2video_plugin.index import Hit, VideoIndex
 from clip2video_plugin.index.frames import FrameIndex
 from clip2video_plugin.model.checkpoint import load_model
+from clip2video_plugin.provenance import provenance
 from clip2video_plugin.video.files import file_stamp
 
 logger = logging.getLogger(__name__)

@@ -19,6 +19,8 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from clip2video_plugin.errors import CheckpointError, QueryError, first_line
 from clip2video_plugin.model.config import ModelConfig
@@ -139,7 +141,7 @@ def load_model(
         weights = safetensors.torch.load(blob)
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{folder / WEIGHTS} is damaged: {error}") from None
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         network = Clip2Video(config)
     check_keys(weights, {key: tuple(value.shape) for key, value in network.state_dict().items()})
     network.load_state_dict({key: value.float() for key, value in weights.items()}, assign=True)
@@ -189,6 +191,16 @@ def pays_in_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16"))
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out first weights that are replaced at once; on the meta device they import torch's compiler, a second."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init" or func is Tensor.normal_:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _read_json(path: Path) -> dict[str, object]:

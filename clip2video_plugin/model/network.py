@@ -75,7 +75,7 @@ class Clip2Video(nn.Module):
         self.config = config
         self.image = ImageTower(config)
         self.text = TextTower(config)
-        self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         if config.temporal != "mean":
             self.frame_positions = nn.Embedding(config.context_length, config.embed_dim)
             self.temporal = Transformer(
