@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clip2video_plugin import __version__
+from clip2video_plugin.cli.bench import bench
 from clip2video_plugin.cli.datasets import datasets
 from clip2video_plugin.cli.demo import demo
 from clip2video_plugin.cli.embed import embed
@@ -36,6 +37,7 @@ app.command("import")(import_)
 app.command("eval")(eval_)
 app.command()(train)
 app.command()(finetune)
+app.command()(bench)
 app.command()(demo)
 app.add_typer(models, name="models")
 app.add_typer(datasets, name="datasets")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.app.compare import Comparison
     from clip2video_plugin.app.demo import Ranking
     from clip2video_plugin.app.plugin import PluginStatus
+    from clip2video_plugin.bench import Speed
     from clip2video_plugin.datasets.audit import Audit
     from clip2video_plugin.evaluation.report import Evaluation
     from clip2video_plugin.query import SearchResult
@@ -27,6 +28,17 @@ def print_hits(result: SearchResult) -> None:
         duration = f"{hit.duration:.1f} s" if hit.duration is not None else ""
         table.add_row(str(hit.rank), f"{hit.score:.3f}", escape(hit.path), duration)
     _print(result.query, result.searched, table)
+
+
+def print_speed(speed: Speed) -> None:
+    """Rates of this machine, and how near embedding comes to what its parts allow."""
+    print(f"{speed.videos} videos, model {speed.model}, {speed.device}, {speed.cores} cores")
+    table = Table("", "videos/s", box=box.SIMPLE)
+    for name, rate in (("decode", speed.decode), ("encode", speed.encode), ("embed", speed.embed)):
+        table.add_row(name, f"{rate:.1f}")
+    Console().print(table)
+    share = f"{100 * speed.embed / speed.allowed:.0f} %"
+    print(f"embed reaches {share} of decoding and encoding in turn; a warm query takes {speed.query_ms:.1f} ms")
 
 
 def print_ranking(ranking: Ranking) -> None:

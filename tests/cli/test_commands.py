@@ -108,6 +108,21 @@ def test_info_shows_the_architecture(c2v, model):
 NAMES = ["plain.mp4", "two words.mp4", 'it\'s "so".mp4', "-dash.mp4", "ünï✓.mp4", "a.b.c.mp4"]
 
 
+def test_bench_measures_this_machine(c2v, videos, tmp_path):
+    done = c2v("bench", videos, "--json")
+    assert done.returncode == 0, done.stderr
+    speed = json.loads(done.stdout)
+    assert speed["model"] == "shapes"
+    assert speed["videos"] >= 1
+    assert all(speed[name] > 0 for name in ("decode", "encode", "embed", "allowed", "query_ms"))
+    shown = c2v("bench", videos).stdout
+    assert "of decoding and encoding in turn; a warm query takes" in shown
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    refused = c2v("bench", tmp_path / "broken.mp4")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "none of the 1 videos can be read; name others" in refused.stderr
+
+
 def test_frames_writes_a_folder_of_jpegs_per_video(c2v, tmp_path):
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for name in NAMES:
