@@ -55,8 +55,9 @@ def datasets(world, model, tmp_path_factory):
         for name in ("ops", "bare")
     }
     made["pictures"] = fo.Dataset("app-pictures")
-    Image.new("RGB", (32, 32)).save(folder / "picture.png")
-    made["pictures"].add_sample(fo.Sample(filepath=str(folder / "picture.png")))
+    for number in range(2):
+        Image.new("RGB", (32, 32)).save(folder / f"picture-{number}.png")
+    made["pictures"].add_samples([fo.Sample(filepath=str(p)) for p in sorted(folder.glob("*.png"))])
     made["many"] = fo.Dataset("app-many")
     made["many"].add_samples([fo.Sample(filepath=str(p)) for p in sorted(folder.glob("*.mp4"))])
     for dataset in made.values():

@@ -1,0 +1,80 @@
+"""Memory that ``embed`` takes as the number of videos grows; reading and encoding are simulated, all else is real.
+
+    python benchmarks/memory.py [--rows 10000 30000 100000] [--quick]
+
+Every size is embedded by a process of its own, from a folder of that many links to one file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from clip2video_plugin import embed, load_model
+from clip2video_plugin.video import Frames
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 30_000, 100_000])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one is not None:
+        print(json.dumps(simulate(args.one)))
+        return
+    table = Table("videos", "peak memory, MB", "of it before the first video", "seconds")
+    for rows in [1_000, 10_000] if args.quick else args.rows:
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", str(rows)], check=True, capture_output=True, text=True
+        )
+        told = json.loads(done.stdout)
+        table.add_row(str(rows), f"{told['peak']:.0f}", f"{told['before']:.0f}", f"{told['seconds']:.0f}")
+    Console().print(table)
+
+
+def simulate(rows: int) -> dict[str, float]:
+    real = load_model(device="cpu")
+    dim = real.config.vector_dim
+    picture = np.zeros((12, 48, 48, 3), np.uint8)
+
+    def read(path: Any, **_: Any) -> Frames:
+        return Frames(picture.copy(), np.arange(12.0), 48, 48, 12.0, "simulated")
+
+    def encode(pixels: list[Any]) -> Any:
+        return SimpleNamespace(vector=torch.full((len(pixels), dim), dim**-0.5))
+
+    model: Any = SimpleNamespace(
+        name=real.name, sha256=real.sha256, config=real.config, device=real.device, encode_frames=encode
+    )
+    embed.read_quietly, embed.load_model = read, lambda *_, **__: model  # type: ignore[assignment]
+    with tempfile.TemporaryDirectory() as folder:
+        videos = Path(folder) / "videos"
+        videos.mkdir()
+        (videos / "0.mp4").write_bytes(b"simulated")
+        for number in range(1, rows):
+            (videos / f"{number}.mp4").symlink_to(videos / "0.mp4")
+        before = peak()
+        report = embed.embed_videos([videos], index=Path(folder) / "index")
+    assert report.embedded == rows
+    return {"peak": peak(), "before": before, "seconds": report.seconds}
+
+
+def peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
