@@ -8,21 +8,15 @@ On a CPU both share the cores, so their times add up. Generated videos, the embe
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
 
-from clip2video_plugin import embed_videos, load_model
+from clip2video_plugin import load_model
+from clip2video_plugin.bench import bench
 from clip2video_plugin.shapes import scenes, write_videos
-from clip2video_plugin.video import read_frames
-from clip2video_plugin.video.files import find_videos
-
-BATCH = 8
 
 
 def main() -> None:
@@ -33,26 +27,15 @@ def main() -> None:
     args = parser.parse_args()
     count, rounds = (100, 2) if args.quick else (args.videos, args.rounds)
     model = load_model(device="cpu")
-    size = model.config.image_size
     with tempfile.TemporaryDirectory() as folder:
         videos = Path(folder) / "videos"
         write_videos(videos, list(islice(scenes(5), count)), paraphrases=1)
-        paths = list(find_videos([videos]))
         for number in range(rounds + 1):
-            began = time.perf_counter()
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                frames = [f.pixels for f in pool.map(lambda path: read_frames(path, size=size), paths)]
-            decoding = time.perf_counter() - began
-            began = time.perf_counter()
-            for start in range(0, count, BATCH):
-                model.encode_frames(frames[start : start + BATCH])
-            encoding = time.perf_counter() - began
-            whole = embed_videos([videos], index=Path(folder) / f"index-{number}", model=model).seconds
+            speed = bench([videos], model=model, most=count)
             if number:  # the first warms up
                 Console().print(
-                    f"decode {count / decoding:.0f} videos/s, encode {count / encoding:.0f}, both in turn "
-                    f"{count / (decoding + encoding):.0f}; embed {count / whole:.0f}, "
-                    f"{100 * (decoding + encoding) / whole:.0f} % of that"
+                    f"decode {speed.decode:.0f} videos/s, encode {speed.encode:.0f}, both in turn "
+                    f"{speed.allowed:.0f}; embed {speed.embed:.0f}, {100 * speed.embed / speed.allowed:.0f} % of that"
                 )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from clip2video_plugin.embed import embed_videos
+from clip2video_plugin.embed import embed_videos, usual_batch
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.query import search
@@ -47,12 +47,14 @@ def bench(
     *,
     model: str | Path | Model | None = None,
     device: str | None = None,
+    most: int = MOST,
     progress: Callable[[str], None] | None = None,
 ) -> Speed:
     """Measures decoding, encoding, the whole of embedding, and searching what was embedded.
 
     Args:
-        videos: files and folders, of which at most 200 videos are taken; 64 generated ones by default.
+        videos: files and folders; 64 generated ones by default.
+        most: videos that are taken of them.
         progress: called with what is measured next.
 
     Raises:
@@ -67,7 +69,7 @@ def bench(
             say("writing videos")
             write_videos(Path(folder) / "videos", made, paraphrases=1)
             named = [Path(folder) / "videos"]
-        paths = list(islice(find_videos(named), MOST))
+        paths = list(islice(find_videos(named), most))
 
         def read(path: Path) -> Frames | None:
             try:
@@ -104,7 +106,7 @@ def bench(
 
 def _encode(frames: Sequence[Frames], model: Model) -> float:
     """Seconds, after one batch that warms up."""
-    size = 8 if model.device.type == "cpu" else 64
+    size = usual_batch(model)
     model.encode_frames([f.pixels for f in frames[:size]])
     began = time.perf_counter()
     for start in range(0, len(frames), size):

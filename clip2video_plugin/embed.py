@@ -197,7 +197,7 @@ def encode_items(
         raise Clip2VideoError(f"batch_size is {batch_size}; it must be at least 1")
     if workers is not None and workers < 1:
         raise Clip2VideoError(f"workers is {workers}; it must be at least 1")
-    batch_size = batch_size or (8 if model.device.type == "cpu" else 64)
+    batch_size = batch_size or usual_batch(model)
     workers = workers or os.cpu_count() or 1
     decoded = _decoded(iter(todo), model, sampling, workers, window=2 * batch_size + workers)
     for batch in _batched(decoded, batch_size):
@@ -209,6 +209,11 @@ def encode_items(
             else Unreadable(item, stamp, frames.reason)
             for item, stamp, frames in batch
         ]
+
+
+def usual_batch(model: Model) -> int:
+    """Videos encoded at once when nobody says otherwise."""
+    return 8 if model.device.type == "cpu" else 64
 
 
 Decoded = tuple[Item, Stamp, Frames | VideoReadError]

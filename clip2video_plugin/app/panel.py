@@ -113,7 +113,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             self._search(ctx)
 
     def on_back(self, ctx: foo.ExecutionContext) -> None:
-        self._show(ctx, self._base(ctx))
+        ctx.ops.set_view(self._base(ctx))
         for name in ("base", "shown", "message", "error", "histogram"):
             ctx.panel.state.set(name, None)
 
@@ -188,7 +188,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             return
         # An empty grid would be a dead end, and its view comes back from the App in another form.
         shown_now = found.view if found.ids else self._base(ctx)
-        self._show(ctx, shown_now)
+        ctx.ops.set_view(shown_now)
         if found.new_field:
             ctx.ops.reload_dataset()
         if state.get("scored") != found.score_field:
@@ -204,9 +204,6 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             )
         state.set("histogram", histogram(found.scores))
         self._remember(ctx, query)
-
-    def _show(self, ctx: foo.ExecutionContext, view: Any) -> None:
-        ctx.ops.set_view(view)
 
     def _say(self, ctx: foo.ExecutionContext, message: str) -> None:
         ctx.panel.state.set("error", None)

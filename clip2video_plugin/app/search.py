@@ -72,7 +72,7 @@ def narrowed(samples: foc.SampleCollection, *, tag: str | None, length: str | No
     Samples without metadata have no known length and are left out by one.
     """
     samples = videos_of(samples)
-    if tag in samples._root_dataset.distinct("tags"):
+    if tag is not None and tag in samples._root_dataset.distinct("tags"):
         samples = samples.match_tags(tag)
     if length in LENGTHS:
         least, most = LENGTHS[length]

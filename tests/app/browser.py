@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from clip2video_plugin.app import plugin
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 START = 120  # seconds the App may take to start
@@ -56,6 +58,18 @@ def app_server(dataset, log):
 
 
 @contextmanager
+def plugin_server(dataset, tmp_path_factory, **environment):
+    """Address of an App server that has the plugin, and makes indexes in a folder of its own."""
+    plugin.install()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"C2V_INDEX": str(tmp_path_factory.mktemp("index")), **environment}.items():
+            patch.setenv(name, value)
+        with app_server(dataset, tmp_path_factory.mktemp("app-log") / "log") as address:
+            yield address
+    plugin.uninstall()
+
+
+@contextmanager
 def app_page(address, dataset):
     """A browser with one page, see ``open_page``."""
     from playwright.sync_api import sync_playwright
@@ -90,6 +104,11 @@ def open_page(browser, address, dataset):
     return page, orders
 
 
+def files(samples):
+    """File names in order."""
+    return [path.rsplit("/", 1)[1] for path in samples.values("filepath")]
+
+
 def start_over(page, orders, dataset, panel=None):
     """Closes the panel and clears the view that the page before left in the App's session."""
     tab = page.locator(f'[data-cy="panel-tab-{panel}"] [title="Close"]')
@@ -98,7 +117,7 @@ def start_over(page, orders, dataset, panel=None):
     clear = page.locator('[data-cy="btn-clear-view-bar"]')
     if clear.is_visible():
         clear.click()
-        wait_for_order(page, orders, [path.rsplit("/", 1)[1] for path in dataset.values("filepath")])
+        wait_for_order(page, orders, files(dataset))
 
 
 def wait_for_order(page, orders, expected, seconds=60):

@@ -15,7 +15,6 @@ from fiftyone.operators.executor import ExecutionRunState
 from PIL import Image
 
 from clip2video_plugin import compute_clip2video
-from clip2video_plugin.app import plugin
 from clip2video_plugin.app.operators.forms import URI
 from clip2video_plugin.app.search import find
 from clip2video_plugin.datasets import CaptionedVideoFolder
@@ -25,11 +24,12 @@ from .browser import (
     DIALOG,
     MARKS,
     app_page,
-    app_server,
     cancel,
     execute,
     field,
+    files,
     open_operator,
+    plugin_server,
     refuses,
     select_first,
     shoot,
@@ -73,13 +73,9 @@ def datasets(world, model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def app(datasets, tmp_path_factory):
-    plugin.install()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("C2V_INDEX", str(tmp_path_factory.mktemp("index")))
-        patch.setenv("FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS", "true")  # lets the App schedule runs
-        with app_server(datasets["ops"], tmp_path_factory.mktemp("app-log") / "log") as address:
-            yield address
-    plugin.uninstall()
+    # the variable lets the App schedule runs
+    with plugin_server(datasets["ops"], tmp_path_factory, FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS="true") as address:
+        yield address
 
 
 @pytest.fixture
@@ -95,10 +91,6 @@ def on(app, datasets):
     yield opened
     for dataset in datasets.values():
         dataset.reload()
-
-
-def files(view):
-    return [path.rsplit("/", 1)[1] for path in view.values("filepath")]
 
 
 def test_search_videos(on, datasets, world):

@@ -6,13 +6,23 @@ import fiftyone as fo
 import pytest
 
 from clip2video_plugin import compute_clip2video
-from clip2video_plugin.app import plugin
 from clip2video_plugin.app.moments import compute_frames
 from clip2video_plugin.app.search import find
 from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.shapes import caption
 
-from .browser import MARKS, app_page, app_server, open_page, select_first, shoot, start_over, wait_for_order
+from .browser import (
+    MARKS,
+    app_page,
+    app_server,
+    files,
+    open_page,
+    plugin_server,
+    select_first,
+    shoot,
+    start_over,
+    wait_for_order,
+)
 
 pytestmark = MARKS
 QUERY = '[data-cy="clip2video-query"]'
@@ -40,12 +50,8 @@ def dataset(world, model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def app(dataset, tmp_path_factory):
-    plugin.install()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("C2V_INDEX", str(tmp_path_factory.mktemp("index")))
-        with app_server(dataset[0], tmp_path_factory.mktemp("app-log") / "log") as address:
-            yield address
-    plugin.uninstall()
+    with plugin_server(dataset[0], tmp_path_factory) as address:
+        yield address
 
 
 @pytest.fixture
@@ -63,10 +69,6 @@ def ask(page, sentence):
     page.press(QUERY, "Enter")
 
 
-def files(found):
-    return [path.rsplit("/", 1)[1] for path in found.view.values("filepath")]
-
-
 def says(page, text):
     page.wait_for_selector(f'{PANEL} :text("{text}")', timeout=60_000)
 
@@ -76,7 +78,7 @@ def test_a_sentence_and_enter_redraw_the_grid_in_order(page, dataset, world):
     for number in (4, 17):
         sentence = caption(world[1][number])
         ask(page, sentence)
-        wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="c2v", k=25)))
+        wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="c2v", k=25).view))
         says(page, "of 24 videos, best score")
     shoot(page, "panel-search")
     assert page.locator(f"{PANEL} .js-plotly-plot").count() == 1
@@ -84,9 +86,9 @@ def test_a_sentence_and_enter_redraw_the_grid_in_order(page, dataset, world):
     page.fill(QUERY, "")
     page.press(QUERY, "ArrowDown")
     page.click(f'[role="option"]:has-text("{caption(world[1][4])}")')
-    wait_for_order(page, orders, files(find(dataset[0], caption(world[1][4]), brain_key="c2v", k=25)))
+    wait_for_order(page, orders, files(find(dataset[0], caption(world[1][4]), brain_key="c2v", k=25).view))
     page.click(f'{PANEL} button:has-text("Back to all videos")')
-    wait_for_order(page, orders, [path.rsplit("/", 1)[1] for path in dataset[0].values("filepath")])
+    wait_for_order(page, orders, files(dataset[0]))
 
 
 def test_results_are_tagged_and_saved_as_a_view(page, dataset, world):
@@ -94,7 +96,7 @@ def test_results_are_tagged_and_saved_as_a_view(page, dataset, world):
     sentence = caption(world[1][9])
     ask(page, sentence)
     expected = find(dataset[0], sentence, brain_key="c2v", k=25)
-    wait_for_order(page, orders, files(expected))
+    wait_for_order(page, orders, files(expected.view))
     page.click(f'{PANEL} button:has-text("Tag")')
     says(page, "name a tag, and search first")
     page.fill(f'{PANEL} [placeholder="a tag"]', "found")
@@ -122,18 +124,18 @@ def test_options_ask_the_same_question_again(page, dataset, world):
     sentence = caption(world[1][9])
     ask(page, sentence)
     whole = find(dataset[0], sentence, brain_key="c2v", k=25)
-    wait_for_order(page, orders, files(whole))
+    wait_for_order(page, orders, files(whole.view))
     choose(page, "Results", "10")
     says(page, "of 24 videos, best score")
-    wait_for_order(page, orders, files(whole)[:10])
+    wait_for_order(page, orders, files(whole.view)[:10])
     choose(page, "Tagged", "odd")
-    wait_for_order(page, orders, files(find(dataset[0].match_tags("odd"), sentence, brain_key="c2v", k=10)))
+    wait_for_order(page, orders, files(find(dataset[0].match_tags("odd"), sentence, brain_key="c2v", k=10).view))
     choose(page, "Length", "over 10 min")
     says(page, "No indexed video of this view fits the filters; 24 are indexed.")
-    wait_for_order(page, orders, [path.rsplit("/", 1)[1] for path in dataset[0].values("filepath")])
+    wait_for_order(page, orders, files(dataset[0]))
     choose(page, "Length", "under 10 s")
     choose(page, "Tagged", "all")
-    wait_for_order(page, orders, files(whole)[:10])
+    wait_for_order(page, orders, files(whole.view)[:10])
     choose(page, "Brain key", "second")
     page.wait_for_timeout(3000)
     dataset[0].reload()
@@ -141,10 +143,10 @@ def test_options_ask_the_same_question_again(page, dataset, world):
     slider = page.locator(f'{PANEL} input[type="range"]')
     slider.focus()
     slider.press("Home")  # alignment alone
-    wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="second", k=10, weight=0.0)))
+    wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="second", k=10, weight=0.0).view))
     shoot(page, "panel-options")
     choose(page, "Brain key", "c2v")  # brings the w of its own model
-    wait_for_order(page, orders, files(whole)[:10])
+    wait_for_order(page, orders, files(whole.view)[:10])
 
 
 def test_what_cannot_be_done_is_said_in_the_panel(page, dataset, world):
@@ -154,7 +156,7 @@ def test_what_cannot_be_done_is_said_in_the_panel(page, dataset, world):
     says(page, "type what happens in the video")
     sentence = caption(world[1][9])
     ask(page, sentence)
-    wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="c2v", k=25)))
+    wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="c2v", k=25).view))
     page.click(f'{PANEL} button:has-text("Save")')
     says(page, "name the view, and search first")
     select_first(page)
@@ -196,8 +198,8 @@ def test_two_users_search_at_once(page, dataset, world, tmp_path):
         for _ in range(2):
             ask(page, sentences[0])
             ask(other, sentences[1])
-            wait_for_order(page, orders, files(find(dataset[0], sentences[0], brain_key="c2v", k=25)))
-            wait_for_order(other, others, files(find(dataset[0], sentences[1], brain_key="c2v", k=25)))
+            wait_for_order(page, orders, files(find(dataset[0], sentences[0], brain_key="c2v", k=25).view))
+            wait_for_order(other, others, files(find(dataset[0], sentences[1], brain_key="c2v", k=25).view))
             sentences.reverse()
         assert other.locator(f"{PANEL} .MuiAlert-root").count() == page.locator(f"{PANEL} .MuiAlert-root").count() == 0
 
@@ -216,7 +218,7 @@ def test_where_in_a_video_a_query_fits_is_plotted_and_marked(page, dataset, worl
     compute_frames(dataset[0].load_brain_results("c2v"), dataset[0])
     sentence = caption(world[1][9])
     ask(page, sentence)
-    wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="c2v", k=25)))
+    wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="c2v", k=25).view))
     name = orders[-1][0]
     select_first(page)
     says(page, "Score over time, seconds")
