@@ -69,7 +69,7 @@ def test_rows_say_where_they_come_from(undisturbed, crowd, model):
 
 
 def interrupted(crowd, uri, how):
-    """Starts ``c2v embed``, waits until rows exist, and ends it."""
+    """Starts ``c2v embed`` and ends it once rows exist; it is halted while we look, so that it cannot run away."""
     process = subprocess.Popen(
         [*C2V, "embed", str(crowd), "--index", str(uri), "--batch-size", "4", "--device", "cpu"],
         stdout=subprocess.PIPE,
@@ -78,19 +78,23 @@ def interrupted(crowd, uri, how):
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+        process.send_signal(signal.SIGSTOP)
         try:
             if open_index(uri).count():
                 break
         except VideoIndexError:
             pass
-        time.sleep(0.02)
+        process.send_signal(signal.SIGCONT)
     process.send_signal(how)
-    return process.communicate(timeout=60)[1], process.returncode
+    process.send_signal(signal.SIGCONT)
+    output, errors = process.communicate(timeout=60)
+    return output, errors, process.returncode
 
 
 def test_kill_9_then_again_gives_the_rows_of_an_undisturbed_run(crowd, undisturbed, tmp_path, c2v):
-    _, code = interrupted(crowd, tmp_path / "index", signal.SIGKILL)
-    assert code == -signal.SIGKILL
+    *said, code = interrupted(crowd, tmp_path / "index", signal.SIGKILL)
+    assert code == -signal.SIGKILL, said
     before = len(rows(tmp_path / "index"))
     assert 0 < before < COPIES
     done = c2v("embed", crowd, "--index", tmp_path / "index", "--device", "cpu")
@@ -100,8 +104,8 @@ def test_kill_9_then_again_gives_the_rows_of_an_undisturbed_run(crowd, undisturb
 
 
 def test_ctrl_c_keeps_what_was_done_and_says_so(crowd, undisturbed, tmp_path, model):
-    stderr, code = interrupted(crowd, tmp_path / "index", signal.SIGINT)
-    assert code == 130
+    stdout, stderr, code = interrupted(crowd, tmp_path / "index", signal.SIGINT)
+    assert code == 130, (stdout, stderr)
     assert "interrupted" in stderr
     assert "Traceback" not in stderr
     embed_videos([crowd], index=tmp_path / "index", model=model)
