@@ -31,14 +31,19 @@ def speedup(base: list[float], other: list[float]) -> tuple[float, float, float]
     return statistics.median(ratios), ratios[0], ratios[-1]
 
 
-def show(title: str, spent: dict[str, list[float]], more: dict[str, str] | None = None) -> None:
-    """A table of medians and of speedups over the first variant, with the spread over the rounds."""
+def show(
+    title: str, spent: dict[str, list[float]], values: dict[str, str] | None = None, *, more: str = "recall@10"
+) -> None:
+    """A table of medians and of speedups over the first variant, with the spread over the rounds.
+
+    ``values`` stand in a last column, headed ``more``.
+    """
     base = next(iter(spent.values()))
-    table = Table("", "median", "times as fast", "least to most", *(["recall@10"] if more else []), title=title)
+    table = Table("", "median", "times as fast", "least to most", *([more] if values else []), title=title)
     for name, times in spent.items():
         middle, least, most = speedup(base, times)
         median = statistics.median(times)
         shown = f"{median:.2f} s" if median >= 1 else f"{1000 * median:.1f} ms"
         row = [name, shown, f"{middle:.2f}", f"{least:.2f} to {most:.2f}"]
-        table.add_row(*row, *([more.get(name, "")] if more else []))
+        table.add_row(*row, *([values.get(name, "")] if values else []))
     Console().print(table)

@@ -30,6 +30,9 @@ def embed(
         typer.Option(help="Frames: uniform; those of the paper: reference (MSR-VTT), reference-5fps (MSVD, VATEX)."),
     ] = "uniform",
     device: Annotated[Optional[str], DEVICE] = None,
+    precision: Annotated[
+        str, typer.Option(help="auto, float32, bfloat16, int8. c2v bench prints how fast and how exact each is.")
+    ] = "auto",
     batch_size: Annotated[Optional[int], typer.Option(min=1, help="Videos encoded at once.")] = None,
     workers: Annotated[
         Optional[int], typer.Option(min=1, help="Decoding threads.", show_default="one per core")
@@ -43,6 +46,8 @@ def embed(
 
     [dim]c2v embed holiday/ clips/beach.mp4[/]
 
+    [dim]c2v embed holiday/ --precision int8[/]
+
     [dim]c2v embed /data/videos --index s3://bucket/index --strict --json[/]
     """
     from clip2video_plugin.embed import embed_videos
@@ -55,6 +60,7 @@ def embed(
             model=model,
             sampling=sampling,
             device=device,
+            precision=precision,
             batch_size=batch_size,
             workers=workers,
             progress=progress.report,

@@ -50,7 +50,7 @@ def info(
     """Show a checkpoint's architecture, size and SHA-256."""
     from clip2video_plugin.model.checkpoint import load_model
 
-    loaded = load_model(model, device="cpu")
+    loaded = load_model(model, device="cpu", precision="float32")
     facts = {
         "name": loaded.name,
         "sha256": loaded.sha256,

@@ -37,6 +37,10 @@ def print_speed(speed: Speed) -> None:
     for name, rate in (("decode", speed.decode), ("encode", speed.encode), ("embed", speed.embed)):
         table.add_row(name, f"{rate:.1f}")
     Console().print(table)
+    table = Table("encode in", "videos/s", "least cosine to float32", box=box.SIMPLE)
+    for name, precision in speed.precisions.items():
+        table.add_row(name, f"{precision.encode:.1f}", f"{precision.cosine:.5f}")
+    Console().print(table)
     share = f"{100 * speed.embed / speed.allowed:.0f} %"
     print(f"embed reaches {share} of decoding and encoding in turn; a warm query takes {speed.query_ms:.1f} ms")
 

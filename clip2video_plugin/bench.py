@@ -13,22 +13,31 @@ from itertools import islice
 from pathlib import Path
 
 from clip2video_plugin.embed import embed_videos, usual_batch
-from clip2video_plugin.errors import Clip2VideoError, VideoReadError
-from clip2video_plugin.model.checkpoint import Model, load_model
+from clip2video_plugin.errors import CheckpointError, Clip2VideoError, VideoReadError
+from clip2video_plugin.model.checkpoint import PRECISIONS, Model, load_model
 from clip2video_plugin.query import search
 from clip2video_plugin.shapes import caption, scenes, write_videos
 from clip2video_plugin.video import Frames
 from clip2video_plugin.video.files import find_videos
 from clip2video_plugin.video.frames import read_quietly
 
-GENERATED, MOST, QUERIES = 64, 200, 20
+GENERATED, MOST, QUERIES, PRECISION_VIDEOS = 64, 200, 20, 16
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Videos a second that the network encodes in a precision, and the least cosine of their vectors to float32's."""
+
+    encode: float
+    cosine: float
 
 
 @dataclass(frozen=True)
 class Speed:
     """Rates in videos a second, the median of warm queries in milliseconds, and what they were measured with.
 
-    ``allowed`` is what decoding and encoding in turn, measured alone, would allow ``embed``.
+    ``allowed`` is what decoding and encoding in turn, measured alone, would allow ``embed``; ``precisions`` were
+    measured on a few of the videos, where the model was named.
     """
 
     model: str
@@ -40,6 +49,7 @@ class Speed:
     embed: float
     allowed: float
     query_ms: float
+    precisions: dict[str, Precision]
 
 
 def bench(
@@ -87,6 +97,7 @@ def bench(
             raise Clip2VideoError(f"none of the {len(paths)} videos can be read; name others")
         say("encoding")
         encoding = _encode(frames, loaded)
+        precisions = {} if isinstance(model, Model) else _precisions(frames[:PRECISION_VIDEOS], model, device, say)
         say("embedding")
         report = embed_videos(paths, index=Path(folder) / "index", model=loaded)
         say("searching")
@@ -101,6 +112,7 @@ def bench(
             embed=report.embedded / report.seconds,
             allowed=len(frames) / (decoding + encoding),
             query_ms=1000 * _query(sentences, Path(folder) / "index", loaded),
+            precisions=precisions,
         )
 
 
@@ -112,6 +124,23 @@ def _encode(frames: Sequence[Frames], model: Model) -> float:
     for start in range(0, len(frames), size):
         model.encode_frames([f.pixels for f in frames[start : start + size]])
     return time.perf_counter() - began
+
+
+def _precisions(
+    frames: Sequence[Frames], model: str | Path | None, device: str | None, say: Callable[[str], None]
+) -> dict[str, Precision]:
+    """Every precision that the device can do, float32 first."""
+    out, whole = dict[str, Precision](), None
+    for precision in PRECISIONS[1:]:
+        say(f"encoding in {precision}")
+        try:
+            loaded = load_model(model, device=device, precision=precision)
+        except CheckpointError:
+            continue
+        vectors = loaded.encode_frames([f.pixels for f in frames]).vector
+        whole = vectors if whole is None else whole
+        out[precision] = Precision(len(frames) / _encode(frames, loaded), float((vectors * whole).sum(dim=1).min()))
+    return out
 
 
 def _query(sentences: Sequence[str], index: Path, model: Model) -> float:

@@ -102,6 +102,7 @@ def embed_videos(
     model: str | Path | Model | None = None,
     sampling: str = "uniform",
     device: str | None = None,
+    precision: str = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -116,6 +117,7 @@ def embed_videos(
         model: name or folder of a checkpoint, or a loaded one; the embedded one by default.
         sampling: which frames a vector is made of: "uniform", or those of the paper's pipeline, "reference" (thinned
             to 2.5 a second, as for MSR-VTT) or "reference-5fps" (MSVD, VATEX). An index has one sampling.
+        precision: of the image tower, see ``load_model``; a loaded model keeps its own.
         batch_size: videos encoded at once; by default 8 on a CPU and 64 elsewhere.
         workers: decoding threads; by default one per CPU core.
         progress: called with the report so far after every batch.
@@ -126,7 +128,7 @@ def embed_videos(
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     total = sum(1 for _ in find_videos(paths))  # counted, not kept: memory must not grow with a library
-    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    loaded = model if isinstance(model, Model) else load_model(model, device=device, precision=precision)
     target = VideoIndex.create(index, loaded.config.vector_dim, provenance(loaded, sampling))
     items = (Item(path, video_id(path)) for path in find_videos(paths))
     return embed_items(items, loaded, target, total=total, batch_size=batch_size, workers=workers, progress=progress)

@@ -3,9 +3,13 @@
 import atexit
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
+
+# Runs in the background start with Ctrl-C ignored, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # With the repository root on sys.path, the folder datasets/ would shadow Hugging Face's package.
 ROOT = Path(__file__).parent.parent

@@ -24,12 +24,14 @@ from torch.overrides import TorchFunctionMode
 
 from clip2video_plugin.errors import CheckpointError, QueryError, first_line
 from clip2video_plugin.model.config import ModelConfig
+from clip2video_plugin.model.frozen import freeze
 from clip2video_plugin.model.network import Clip2Video, TextEmbedding, VideoEmbedding
 from clip2video_plugin.model.reference import check_keys
 from clip2video_plugin.model.tokenizer import load_tokenizer, tokenize
 from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
 
 EMBEDDED = "shapes"
+PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 
 
@@ -123,14 +125,17 @@ def load_model(
 
     Args:
         device: "cpu", "cuda", "mps" ...; by default the best there is.
-        precision: of the image tower: "float32", "bfloat16", or "auto" for bfloat16 where it is measured about
-            twice as fast (benchmarks/encode.py; cosine to float32 .9999 or more). All else is float32.
+        precision: of the image tower: "float32"; "bfloat16"; "auto" for bfloat16 where it is measured more than
+            twice as fast (benchmarks/encode.py; cosine to float32 .9999 or more); or "int8" on a CPU, faster again
+            at a cost in accuracy that ``c2v bench`` and benchmarks/encode.py print. All else is float32. Only
+            the network of "float32" can be trained and saved.
 
     Raises:
-        CheckpointError: the checkpoint is missing, incomplete, or does not fit its configuration.
+        CheckpointError: the checkpoint is missing, incomplete, or does not fit its configuration, or the device
+            cannot do what is asked.
     """
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise CheckpointError(f"precision is {precision!r}; allowed are auto, float32 and bfloat16")
+    if precision not in PRECISIONS:
+        raise CheckpointError(f"precision is {precision!r}; allowed are {', '.join(PRECISIONS)}")
     name, folder = find_checkpoint(model)
     for file in (CONFIG, WEIGHTS, TOKENIZER):
         if not (folder / file).is_file():
@@ -153,8 +158,12 @@ def load_model(
     try:
         place = torch.device(device) if device is not None else best_device()
         network = network.to(place).eval()
-        if precision == "bfloat16" or (precision == "auto" and pays_in_bfloat16(place)):
-            network.image.to(torch.bfloat16)
+        if precision == "int8" and place.type != "cpu":
+            raise CheckpointError(f"precision int8 is for the CPU; on {place} use auto")
+        if precision == "auto":
+            precision = "bfloat16" if pays_in_bfloat16(place) else "float32"
+        if precision != "float32":
+            freeze(network.image, precision)
     except (RuntimeError, AssertionError) as error:
         raise CheckpointError(f"device {str(device)!r} cannot be used here: {first_line(error)}") from None
     return Model(name, hashlib.sha256(blob).hexdigest(), network, tokenizer, place)

@@ -1,18 +1,16 @@
 """Exact decoding with PyAV: find the wanted frames from the packets, decode no more than they need.
 
 A first pass reads packets without decoding and lists the presentation times. From these the
-sampling policy picks; a second pass decodes only groups of pictures that hold a pick and lets the
-decoder drop frames that nobody wants and nothing refers to. Should a pick not appear, the packets
+sampling policy picks; then each run of packets from a key frame to the last pick that needs it is decoded,
+and the decoder drops frames that nobody wants and nothing refers to. Should a pick not appear, the packets
 did not tell the truth (hidden frames, damage, missing times) and every frame is decoded instead.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +42,7 @@ SEEKABLE = {
 }
 # Codecs whose decoder drops unreferenced frames on request without harm to the others.
 DROPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"}
+KEPT_BYTES = 32 * 1024**2  # of a video's packets, kept from the first pass; of a larger video they are read again
 
 Picker = Callable[[list[float], float], list[int]]  # (times, duration) -> indices
 
@@ -55,6 +54,7 @@ class Presentation:
     pts: list[int]
     times: list[float]
     duration: float
+    packets: list[int] = field(default_factory=list)  # of each frame: number of its packet
     starts: list[int] = field(default_factory=list)  # of each frame: number of the packet to decode from
     plain: bool = True  # 8-bit 4:2:0, the first frame shown is a key frame, no hidden packet, no open GOP
     problems: list[str] = field(default_factory=list)
@@ -76,12 +76,16 @@ def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> D
     Raises:
         VideoReadError: nothing can be decoded.
     """
-    planned, _, _ = scan(path)
-    if planned is not None:
-        wanted = pick(planned.times, planned.duration)
-        found = _decode(path, planned, wanted, convert)
-        if len(found.pictures) == len(set(wanted)) and wanted:
-            return found
+    kept = list[Any]()
+    with open_video(path) as (container, stream):
+        plan = _scan(container, stream, kept)
+        wanted = pick(plan.times, plan.duration) if plan else []
+        found = _decode(stream, iter(kept), plan, wanted, convert) if plan and kept else None
+    if plan and wanted and not kept:
+        with open_video(path) as (container, stream):
+            found = _decode(stream, _packets(container, stream, plan.problems), plan, wanted, convert)
+    if found and wanted and len(found.pictures) == len(set(wanted)):
+        return found
     return _decode_all(path, pick, convert)
 
 
@@ -91,89 +95,89 @@ def scan(path: Path) -> tuple[Presentation | None, str, str]:
         return _scan(container, stream), stream.codec.canonical_name, container.format.name
 
 
-def _scan(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Presentation | None:
-    """None where times are missing or repeated, or the container is damaged."""
+def _scan(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream, kept: list[Any] | None = None
+) -> Presentation | None:
+    """None where times are missing or repeated, or the container is damaged.
+
+    ``kept`` receives the packets, all of them or, of a video with more than KEPT_BYTES, none.
+    """
     seekable, plain = stream.codec.canonical_name in SEEKABLE, True
-    shown: list[tuple[int, int]] = []  # (pts, start packet)
+    shown: list[tuple[int, int, int]] = []  # (pts, packet, start packet)
     keys: list[tuple[int, int]] = []  # (packet number, pts) of the key frames so far
-    last_length, problems = 0, list[str]()
+    last_length, problems, room = 0, list[str](), KEPT_BYTES
     for number, packet in enumerate(_packets(container, stream, problems)):
-        if packet.pts is None:
+        if kept is not None:
+            kept.append(packet)
+            room -= packet.size
+            if room < 0:
+                kept.clear()
+                kept = None
+        pts = packet.pts
+        if pts is None:
             return None
         if packet.is_keyframe or not keys:
-            keys.append((number, packet.pts))
+            keys.append((number, pts))
         if packet.is_discard:
             plain = False
             continue
-        plain &= packet.pts >= keys[-1][1]
+        plain &= pts >= keys[-1][1]
         start = 0
         if seekable:
             # A picture shown before its key frame may refer to the group before.
-            start = next((n for n, pts in reversed(keys) if pts <= packet.pts), 0)
-        shown.append((packet.pts, start))
+            start = next((n for n, key in reversed(keys) if key <= pts), 0)
+        shown.append((pts, number, start))
         last_length = packet.duration or last_length
     if not shown or problems:
         return None
     shown.sort()
-    pts = [p for p, _ in shown]
-    if len(set(pts)) != len(pts):
+    stamps, packets, starts = (list(column) for column in zip(*shown, strict=True))
+    if len(set(stamps)) != len(stamps):
         return None
-    timeline = _timeline(pts, last_length, container, stream, [start for _, start in shown])
-    timeline.plain = plain and pts[0] == keys[0][1] and stream.codec_context.pix_fmt == "yuv420p"
+    timeline = _timeline(stamps, last_length, container, stream)
+    timeline.packets, timeline.starts = packets, starts
+    timeline.plain = plain and stamps[0] == keys[0][1] and stream.codec_context.pix_fmt == "yuv420p"
     return timeline
 
 
-def _decode(path: Path, plan: Presentation, wanted: list[int], convert: Callable[[Image.Image], Any]) -> Decoded:
+def _decode(
+    stream: av.video.stream.VideoStream,
+    packets: Iterator[Any],
+    plan: Presentation,
+    wanted: list[int],
+    convert: Callable[[Image.Image], Any],
+) -> Decoded:
     """Decodes the wanted frames by the plan; what does not appear is missing from the result."""
-    index = {plan.pts[i]: i for i in wanted}
-    starts = sorted({plan.starts[i] for i in wanted})
-    last: dict[int, int] = {}  # of each start: the last pts wanted from there
-    for pts, i in index.items():
-        last[plan.starts[i]] = max(pts, last.get(plan.starts[i], pts))
+    context, index = stream.codec_context, {plan.pts[i]: i for i in wanted}
+    droppable, dropping = stream.codec.canonical_name in DROPPABLE, False
     out = Decoded({}, plan, 0, 0)
-    queue = deque(sorted(index))  # pts still wanted, ascending as frames leave the decoder
-    with open_video(path) as (container, stream):
-        context = stream.codec_context
-        droppable = stream.codec.canonical_name in DROPPABLE
-
-        def take(frames: list[Any]) -> None:
-            for frame in frames:
-                if frame.pts in index and index[frame.pts] not in out.pictures:
-                    _keep(out, index[frame.pts], frame, convert)
-                    while queue and index[queue[0]] in out.pictures:
-                        queue.popleft()
-
-        def missing(until: int) -> bool:
-            return bool(queue) and queue[0] <= until
-
-        pending = list(starts)
-        until: int | None = None  # while decoding: the last wanted pts of this run
-        for number, packet in enumerate(_packets(container, stream, out.presentation.problems)):
-            if pending and number == pending[0]:
-                start = pending.pop(0)
-                if until is None:
-                    until = last[start]
-                elif missing(until):
-                    until = max(until, last[start])  # the run before is not done: go on through it
-                else:
-                    context.flush_buffers()
-                    until = last[start]
-            if until is None:
-                continue
-            if droppable:
-                context.skip_frame = "DEFAULT" if packet.pts in index else "NONREF"
-            try:
-                take(context.decode(packet))
-            except av.error.FFmpegError:
-                return out
-            if not missing(until):
-                if not pending:
-                    return out
-                until = None
-                context.flush_buffers()
-        with contextlib.suppress(av.error.FFmpegError):
-            take(context.decode(None))
+    done = 0
+    for start, end in _runs(plan, wanted):
+        run, done = islice(packets, start - done, end - done), end
+        try:
+            # Told by the last that no more will come, the decoder gives what it holds back.
+            for packet in chain(run, [None]):
+                if droppable and dropping != (packet is not None and packet.pts not in index):
+                    dropping = not dropping
+                    context.skip_frame = "NONREF" if dropping else "DEFAULT"
+                for frame in context.decode(packet):
+                    if frame.pts in index and index[frame.pts] not in out.pictures:
+                        _keep(out, index[frame.pts], frame, convert)
+        except av.error.FFmpegError:
+            break
+        context.flush_buffers()
     return out
+
+
+def _runs(plan: Presentation, wanted: list[int]) -> list[tuple[int, int]]:
+    """Packets [start, end) to decode for the wanted frames, ascending and apart."""
+    runs = list[tuple[int, int]]()
+    for start, end in sorted((plan.starts[i], plan.packets[i] + 1) for i in wanted):
+        if runs and start < runs[-1][1]:
+            runs[-1] = runs[-1][0], max(end, runs[-1][1])
+        else:
+            runs.append((start, end))
+    return runs
 
 
 def _present_all(path: Path) -> Presentation:
@@ -185,7 +189,7 @@ def _present_all(path: Path) -> Presentation:
             length = frame.duration or length
         if not stamps:
             raise VideoReadError(path, problems[0] if problems else "none of its frames can be decoded")
-        plan = _timeline(stamps, length, container, stream, [0] * len(stamps))
+        plan = _timeline(stamps, length, container, stream)
     plan.problems += problems
     return plan
 
@@ -212,7 +216,6 @@ def _timeline(
     last_length: int,
     container: av.container.InputContainer,
     stream: av.video.stream.VideoStream,
-    starts: list[int],
 ) -> Presentation:
     base = float(stream.time_base or 1)
     first = min(pts)
@@ -226,7 +229,7 @@ def _timeline(
         promised = container.duration / 1_000_000
     if promised and duration < 0.9 * promised - 0.5:
         problems.append(f"it ends after {duration:.1f} of {promised:.1f} seconds")
-    return Presentation(pts, times, duration, starts, problems=problems)
+    return Presentation(pts, times, duration, problems=problems)
 
 
 def _packets(

@@ -18,10 +18,14 @@ def resize_and_crop(image: Image.Image | NDArray[np.uint8], size: int) -> NDArra
         wide, high = size, max(int(size * height / width), size)
     else:
         wide, high = max(int(size * width / height), size), size
-    if (wide, high) != (width, height):
-        image = image.resize((wide, high), Image.Resampling.BICUBIC)
     left, top = round((wide - size) / 2), round((high - size) / 2)
-    return np.asarray(image.crop((left, top, left + size, top + size)))
+    # As one resize would: columns first; those outside the square need no second pass.
+    if wide != width:
+        image = image.resize((wide, height), Image.Resampling.BICUBIC)
+    image = image.crop((left, 0, left + size, height))
+    if high != height:
+        image = image.resize((size, high), Image.Resampling.BICUBIC)
+    return np.asarray(image.crop((0, top, size, top + size)))
 
 
 def normalise(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

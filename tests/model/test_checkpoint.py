@@ -3,6 +3,7 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -92,12 +93,18 @@ def test_a_saved_checkpoint_loads_equal(tmp_path):
     assert loaded.config == network.config
 
 
-def test_bfloat16_is_close_to_float32():
-    import numpy as np
-
+@pytest.mark.parametrize(("precision", "cosine"), [("bfloat16", 0.999), ("int8", 0.99)])
+def test_fewer_bits_are_close_to_float32(precision, cosine):
     frames = [np.random.RandomState(0).randint(0, 256, (12, 48, 48, 3)).astype(np.uint8)]
-    a, b = (load_model(device="cpu", precision=p).encode_frames(frames).vector for p in ("float32", "bfloat16"))
-    assert (a * b).sum() > 0.999
+    a, b = (load_model(device="cpu", precision=p).encode_frames(frames).vector for p in ("float32", precision))
+    assert cosine < (a * b).sum() < 1
+
+
+def test_a_precision_that_is_not_there_is_named():
+    with pytest.raises(CheckpointError, match="precision is 'int4'; allowed are auto, float32, bfloat16, int8"):
+        load_model(precision="int4")
+    with pytest.raises(CheckpointError, match="precision int8 is for the CPU; on meta use auto"):
+        load_model(device="meta", precision="int8")
 
 
 def test_a_clip2video_file_is_converted(tmp_path):
