@@ -10,7 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FLUSH_ROWS, FLUSH_SECONDS = 1000, 30.0
 LOOKUP = 1000  # videos asked for in the index at once
+TURN, TURN_PER_WORKER = 64, 8  # videos decoded on a CPU before they are encoded
 
 
 @dataclass(frozen=True)
@@ -194,14 +195,20 @@ def encode_items(
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> Iterator[list[Embedded | Unreadable]]:
-    """Decodes ahead in threads and encodes in batches; gives each batch's items in order."""
+    """Decodes in threads and encodes in batches; gives each batch's items in order.
+
+    Beside a GPU the threads decode ahead. On a CPU decoding and encoding take turns, each with all cores: an encoder
+    beside decoders waits at each of its barriers for the thread that shares a core (benchmarks/pipeline.py).
+    """
     if batch_size is not None and batch_size < 1:
         raise Clip2VideoError(f"batch_size is {batch_size}; it must be at least 1")
     if workers is not None and workers < 1:
         raise Clip2VideoError(f"workers is {workers}; it must be at least 1")
     batch_size = batch_size or usual_batch(model)
     workers = workers or os.cpu_count() or 1
-    decoded = _decoded(iter(todo), model, sampling, workers, window=2 * batch_size + workers)
+    turns = model.device.type == "cpu"
+    window = max(TURN, TURN_PER_WORKER * workers) if turns else 2 * batch_size + workers
+    decoded = _decoded(iter(todo), model, sampling, workers, window, turns=turns)
     for batch in _batched(decoded, batch_size):
         readable = [frames.pixels for _, _, frames in batch if isinstance(frames, Frames)]
         vectors = iter(model.encode_frames(readable).vector.numpy() if readable else ())
@@ -250,9 +257,12 @@ def _unknown(
 
 
 def _decoded(
-    todo: Iterator[tuple[Item, Stamp]], model: Model, sampling: str, workers: int, window: int
+    todo: Iterator[tuple[Item, Stamp]], model: Model, sampling: str, workers: int, window: int, *, turns: bool
 ) -> Iterator[Decoded]:
-    """Decodes ahead in threads, at most ``window`` videos, and gives them in order."""
+    """Decodes ahead in threads, at most ``window`` videos, and gives them in order.
+
+    In ``turns`` nothing is decoded while those of a window are given.
+    """
     policy, fps = SAMPLINGS[sampling]
     count, size = model.config.max_frames, model.config.image_size
 
@@ -267,14 +277,16 @@ def _decoded(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     ahead: deque[tuple[Item, Stamp, Future[Frames | VideoReadError]]] = deque()
     try:
-        for item, stamp in todo:
-            ahead.append((item, stamp, pool.submit(read, item)))
-            if len(ahead) >= window:
-                first, its_stamp, future = ahead.popleft()
-                yield first, its_stamp, future.result()
-        while ahead:
-            first, its_stamp, future = ahead.popleft()
-            yield first, its_stamp, future.result()
+        more = True
+        while more or ahead:
+            for item, stamp in islice(todo, window - len(ahead)):
+                ahead.append((item, stamp, pool.submit(read, item)))
+            more = len(ahead) == window
+            if turns:
+                wait([future for _, _, future in ahead])
+            for _ in range(len(ahead) if turns else min(len(ahead), 1)):
+                item, stamp, future = ahead.popleft()
+                yield item, stamp, future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

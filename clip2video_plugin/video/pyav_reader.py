@@ -19,6 +19,7 @@ import av.container
 import av.error
 import av.video.stream
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -68,6 +69,7 @@ class Decoded:
     presentation: Presentation
     width: int
     height: int
+    colours: VideoReformatter = field(default_factory=VideoReformatter)  # one for all frames: it is dear to set up
 
 
 def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
@@ -271,13 +273,14 @@ def _stamp(frame: Any, number: int, stream: av.video.stream.VideoStream) -> int:
 
 
 def _keep(out: Decoded, index: int, frame: Any, convert: Callable[[Image.Image], Any]) -> None:
-    picture = upright(frame)
+    picture = upright(frame, out.colours)
     out.height, out.width = picture.shape[:2]
     out.pictures[index] = convert(Image.fromarray(picture))
 
 
-def upright(frame: Any) -> NDArray[np.uint8]:
+def upright(frame: Any, colours: VideoReformatter) -> NDArray[np.uint8]:
     """RGB pixels [height, width, 3] of a decoded frame, turned as its display matrix says."""
-    pixels = frame.to_ndarray(format="rgb24")
+    # One thread: with many videos at once, swscale's own would only wait for each other.
+    pixels = colours.reformat(frame, format="rgb24", threads=1).to_ndarray()
     quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
