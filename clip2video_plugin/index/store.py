@@ -25,9 +25,10 @@ VIDEOS = "videos"
 EXACT_ROWS = 10_000
 # Measured with benchmarks/index.py: recall@10 of .99 or more at 100,000 and 1,000,000 clustered vectors, at every w,
 # in distribution and across the modality gap.
-NPROBES = 200
+BITS = 4  # of each number in the vector index; with one, ten times as many whole vectors must be read to be right
+NPROBES = 100
 MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a view among them
-VIEW_CANDIDATES = 150  # in a large view, of which the best are taken by their exact products
+VIEW_CANDIDATES = 60  # in a large view, of which the best are taken by their exact products
 UNINDEXED_ROWS, COMMITS = 5_000, 50  # after so many, fold new rows into the indexes
 IN_LIST = 1_000  # ids in one filter
 
@@ -49,9 +50,9 @@ class Hit:
     sample_id: str | None = None
 
 
-def candidates(rows: int, k: int) -> int:
+def candidates(k: int) -> int:
     """How many to take by their compressed vectors, of which the k best by their whole ones are right."""
-    return max(10 * k, 300, int(0.8 * math.sqrt(rows)))
+    return max(8 * k, 80)
 
 
 def default_uri() -> str:
@@ -75,7 +76,7 @@ class VideoIndex:
         self.uri = uri
         self._connection = connection
         self._table = table
-        self._commits = 0
+        self._commits = self._added = 0  # since rows were last folded together
         self._last_view: View | None = None
         self.provenance = Provenance.from_metadata(table.schema.metadata)
 
@@ -144,13 +145,23 @@ class VideoIndex:
         """Adds rows, or replaces those of equal id, all at once."""
         if not rows:
             return
-        data = pa.Table.from_pylist(list(rows), schema=self._table.schema)
+        unique = {row["id"]: row for row in rows}
+        data = pa.Table.from_pylist(list(unique.values()), schema=self._table.schema)
         with plain_errors(self.uri), writer_lock(self.uri):
-            merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-            merge.execute(data)
-            self._commits += 1
-            if self._commits % COMMITS == 0:
+            if self._known(list(unique)):
+                merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                merge.execute(data)
+            else:  # as a merge would, in half the time and without its memory, which grows with the table
+                self._table.add(data)
+            self._commits, self._added = self._commits + 1, self._added + len(unique)
+            # Rewrites the table: at a quarter more rows, so that a million cost a few rewrites and not twenty.
+            grown = 4 * self._added >= self.count() or self._commits >= 10 * COMMITS
+            if self._commits >= COMMITS and grown:
                 self._table.optimize()
+                self._commits = self._added = 0
+            # Without it, each question for ids reads those of the whole table.
+            if not self._has_index("id") and self.count() > EXACT_ROWS:
+                self._table.create_index("id", config=BTree())
 
     def delete(self, ids: Sequence[str]) -> None:
         """Removes rows; unknown ids are passed over."""
@@ -166,22 +177,22 @@ class VideoIndex:
     def needs_indexing(self) -> bool:
         """Whether so many rows came that ``finish`` has something to do."""
         with plain_errors(self.uri):
-            if not self._has_vector_index():
+            if not self._has_index("vector"):
                 return self.count() > EXACT_ROWS
             return bool(self._table.index_stats("vector_idx").num_unindexed_rows > UNINDEXED_ROWS)
 
     def finish(self) -> None:
         """After an ingest: builds the indexes that pay, and folds new rows into those that exist.
 
-        Takes about half a minute and 0.5 GB for a million rows of 1,024 numbers (benchmarks/index.py).
+        Takes about 1.6 minutes and 1 GB for a million rows of 1,024 numbers (benchmarks/index.py).
         """
         with plain_errors(self.uri), writer_lock(self.uri):
             if not self.needs_indexing():
                 return
-            if self._has_vector_index():
+            if self._has_index("vector"):
                 self._table.optimize()
             else:
-                self._table.create_index("vector", config=IvfRq(distance_type="dot"))
+                self._table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=BITS))
                 self._table.create_index("id", config=BTree())
 
     # Failures
@@ -237,7 +248,7 @@ class VideoIndex:
                 rows = self._nearest(query, k, exact=furthest)
             elif len(ids) * self.dim * 4 <= VIEW_BYTES:
                 rows = self._view(frozenset(ids)).nearest(query, k)
-            elif furthest or not self._has_vector_index():
+            elif furthest or not self._has_index("vector"):
                 rows = self._nearest(query, k, ids, exact=True)
             else:
                 rows = self._nearest_in_view(query, k, ids)
@@ -266,7 +277,7 @@ class VideoIndex:
         if exact:
             found = found.bypass_vector_index()
         else:
-            found = found.nprobes(NPROBES).refine_factor(math.ceil(candidates(self.count(), k) / k))
+            found = found.nprobes(NPROBES).refine_factor(math.ceil(candidates(k) / k))
         return list(found.to_list())
 
     def _view(self, ids: frozenset[str]) -> View:
@@ -284,25 +295,35 @@ class VideoIndex:
         hide one of the best there, as in a view that is about other things than the query, the view is scanned.
         """
         inside = ids if isinstance(ids, Set) else frozenset(ids)
-        wanted = max(VIEW_CANDIDATES, 10 * k)
+        wanted = max(VIEW_CANDIDATES, 6 * k)
         fetched = wanted * self.count() // len(inside)
         if fetched <= MOST_FETCHED:
-            found = self._query(vector).select(["id", "_distance"]).limit(fetched).nprobes(NPROBES).to_arrow()
-            ids_found, distances = found["id"].to_pylist(), found["_distance"].to_numpy()
-            near = {i: float(distance) for i, distance in zip(ids_found, distances, strict=True) if i in inside}
-            if len(near) >= wanted // 2:
-                rows = sorted(self._nearest(vector, len(near), near, exact=True), key=lambda row: row["_distance"])
-                errors = np.array([near[row["id"]] - row["_distance"] for row in rows])
-                if distances[-1] - rows[k - 1]["_distance"] >= errors.mean() + 4 * errors.std():
-                    return rows[:k]
+            query = self._query(vector).select(["id", "_distance"]).with_row_id(True)
+            found = query.limit(fetched).nprobes(NPROBES).to_arrow()
+            distances = found["_distance"].to_numpy()
+            near = found.filter(pa.array([i in inside for i in found["id"].to_pylist()], pa.bool_()))
+            if len(near) >= max(wanted // 2, k):
+                rows = self._table.take_row_ids(near["_rowid"].to_pylist()).select([*SHOWN, "vector"]).to_arrow()
+                exact = View.of(0, frozenset(), rows).nearest(vector, len(rows))
+                close = dict(zip(near["id"].to_pylist(), near["_distance"].to_pylist(), strict=True))
+                # Another process may have moved or replaced rows in between.
+                if {row["id"] for row in exact} == close.keys():
+                    exact.sort(key=lambda row: row["_distance"])
+                    errors = np.array([close[row["id"]] - row["_distance"] for row in exact])
+                    if distances[-1] - exact[k - 1]["_distance"] >= errors.mean() + 4 * errors.std():
+                        return exact[:k]
         return self._nearest(vector, k, inside, exact=True)
 
     def _query(self, vector: NDArray[np.float32]) -> Any:
         found = self._table.search(np.asarray(vector, np.float32), vector_column_name="vector")
         return found.distance_type("dot")
 
-    def _has_vector_index(self) -> bool:
-        return any(index.columns == ["vector"] for index in self._table.list_indices())
+    def _known(self, ids: list[str]) -> bool:
+        """Whether any of these ids has a row."""
+        return any(self._table.count_rows(in_list("id", chunk)) for chunk in chunks(ids, IN_LIST))
+
+    def _has_index(self, column: str) -> bool:
+        return any(index.columns == [column] for index in self._table.list_indices())
 
     def _select(self, ids: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
         out = list[dict[str, Any]]()

@@ -178,8 +178,7 @@ def test_views_too_large_for_memory_are_searched_through_the_index(large, monkey
 
     monkeypatch.setattr(VideoIndex, "_nearest", counted)
     assert recall(large, np.sort(np.random.default_rng(5).choice(12_000, 4000, replace=False))) >= 0.99
-    assert max(scans) < 1000  # never all of the view
-    scans.clear()
+    assert not scans
     # what few queries are about is found by a scan of the view
     assert recall(large, np.flatnonzero(large[2] >= 40)) >= 0.99
     assert max(scans) > 3000
