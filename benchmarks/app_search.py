@@ -1,6 +1,6 @@
 """How long the App takes from Enter in the Video search panel to the grid redrawn, in Chromium.
 
-    python benchmarks/app_search.py [--videos 1000] [--searches 20]
+    python benchmarks/app_search.py [--videos 1000] [--searches 20] [--quick]
 
 Makes a dataset of generated videos in a database of its own, starts the App in a process of its own, and types
 sentences. A search counts from the key to the moment when the page has the new first page of samples and has
@@ -26,7 +26,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=1000)
     parser.add_argument("--searches", type=int, default=20)
+    parser.add_argument("--quick", action="store_true", help="100 videos, 8 searches")
     args = parser.parse_args()
+    if args.quick:
+        args.videos, args.searches = 100, 8
     from clip2video_plugin.app.mongod import use_own_database
 
     with tempfile.TemporaryDirectory() as folder:

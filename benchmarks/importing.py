@@ -29,7 +29,10 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--files", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="1,000 videos, 2 rounds")
     args = parser.parse_args()
+    if args.quick:
+        args.videos, args.rounds = 1_000, 2
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         use_own_database(folder / "fiftyone")

@@ -1,6 +1,6 @@
 """What the embedded model can do: retrieval and direction on 1,000 unseen videos of the shapes world.
 
-    python benchmarks/shapes_retrieval.py [--model NAME] [--count 1000] [--seed 0] [--json]
+    python benchmarks/shapes_retrieval.py [--model NAME] [--count 1000] [--seed 0] [--precision int8] [--json]
 
 Every video is written as H.264 and read back. Its (colour, shape) pairs were never seen together in
 training, no two captions mean the same, and each has at least three rivals of the same things that
@@ -75,8 +75,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16, int8")
+    parser.add_argument("--quick", action="store_true", help="100 videos")
     args = parser.parse_args()
-    model = load_model(args.model)
+    if args.quick:
+        args.count = 100
+    model = load_model(args.model, precision=args.precision)
     scenes = held_out_scenes(args.count, args.seed)
     texts = distinct_captions(scenes, args.seed)
     random = Random(args.seed)

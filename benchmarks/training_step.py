@@ -49,7 +49,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--recompute", action="store_true")
     parser.add_argument("--freeze-layers", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="one step")
     args = parser.parse_args()
+    if args.quick:
+        args.steps = 1
     device = torch.device(args.device)
     gpu = device.type == "cuda"
     batch = random_batch(args.batch or (128 if gpu else 4))

@@ -26,7 +26,7 @@ EXACT_ROWS = 10_000
 # Measured with benchmarks/index.py: recall@10 of .99 or more at 100,000 and 1,000,000 clustered vectors, at every w,
 # in distribution and across the modality gap.
 BITS = 4  # of each number in the vector index; with one, ten times as many whole vectors must be read to be right
-NPROBES = 100
+NPROBES = 150
 MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a view among them
 VIEW_CANDIDATES = 60  # in a large view, of which the best are taken by their exact products
 UNINDEXED_ROWS, COMMITS = 5_000, 50  # after so many, fold new rows into the indexes
