@@ -1,6 +1,7 @@
 """Memory that ``embed`` takes as the number of videos grows; reading and encoding are simulated, all else is real.
 
     python benchmarks/memory.py [--rows 10000 30000 100000] [--quick]
+    python benchmarks/memory.py --video     # one 4K video and one of ten minutes, read for real
 
 Every size is embedded by a process of its own, from a folder of that many links to one file.
 """
@@ -30,10 +31,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 30_000, 100_000])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--video", action="store_true")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one is not None:
         print(json.dumps(simulate(args.one)))
+        return
+    if args.video:
+        large_videos()
         return
     table = Table("videos", "peak memory, MB", "of it before the first video", "seconds")
     for rows in [1_000, 10_000] if args.quick else args.rows:
@@ -70,6 +75,27 @@ def simulate(rows: int) -> dict[str, float]:
         report = embed.embed_videos([videos], index=Path(folder) / "index")
     assert report.embedded == rows
     return {"peak": peak(), "before": before, "seconds": report.seconds}
+
+
+def large_videos() -> None:
+    """Peak memory of a process that reads 12 frames of a large video, beside that of one that reads a small one."""
+    table = Table("video", "MB on disk", "peak memory, MB")
+    sizes = {
+        "320x240, 4 s": (320, 240, 100),
+        "3840x2160, 4 s": (3840, 2160, 100),
+        "320x240, 10 min": (320, 240, 15_000),
+    }
+    read = "import sys, resource; from clip2video_plugin import read_frames; read_frames(sys.argv[1]); "
+    tell = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    with tempfile.TemporaryDirectory() as folder:
+        for title, (width, height, frames) in sizes.items():
+            path = Path(folder) / f"{width}-{frames}.mp4"
+            source = f"testsrc2=size={width}x{height}:rate=25"
+            command = ["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", source, "-frames:v", str(frames)]
+            subprocess.run([*command, "-pix_fmt", "yuv420p", "-preset", "ultrafast", str(path)], check=True)
+            done = subprocess.run([sys.executable, "-c", read + tell, path], check=True, capture_output=True, text=True)
+            table.add_row(title, f"{path.stat().st_size / 1024**2:.0f}", f"{float(done.stdout):.0f}")
+    Console().print(table)
 
 
 def peak() -> float:

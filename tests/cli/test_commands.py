@@ -115,7 +115,10 @@ def test_bench_measures_this_machine(c2v, videos, tmp_path):
     assert speed["model"] == "shapes"
     assert speed["videos"] >= 1
     assert all(speed[name] > 0 for name in ("decode", "encode", "embed", "allowed", "query_ms"))
+    assert {"float32", "bfloat16", "int8"} == speed["precisions"].keys()
+    assert all(one["encode"] > 0 and 0.99 < one["cosine"] <= 1.00001 for one in speed["precisions"].values())
     shown = c2v("bench", videos).stdout
+    assert "least cosine to float32" in shown
     assert "of decoding and encoding in turn; a warm query takes" in shown
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     refused = c2v("bench", tmp_path / "broken.mp4")

@@ -65,6 +65,28 @@ def test_writing_again_replaces(index):
     assert index.rows(["v3"])["v3"]["captions"] == ["new"]
 
 
+def test_new_and_known_ids_in_one_write_stand_there_once(index):
+    index.write([row(3, unit(1, 4)[0]), row(77, unit(1, 5)[0]), row(77, unit(1, 6)[0])])
+    assert index.count() == 51
+    np.testing.assert_allclose(index.vectors(["v77"])["v77"], unit(1, 6)[0], atol=1e-6)
+    index.write([row(78, unit(1, 5)[0]), row(78, unit(1, 6)[0])])
+    assert index.count() == 52
+
+
+def test_ids_are_indexed_while_a_large_table_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "EXACT_ROWS", 100)
+    monkeypatch.setattr(store, "COMMITS", 3)
+    index = VideoIndex.create(tmp_path, DIM, MADE)
+    indexed = []
+    for start in range(0, 400, 50):
+        index.write([row(start + i, v) for i, v in enumerate(unit(50, start))])
+        indexed.append(bool(index._table.list_indices()))
+    assert indexed == [False, False] + [True] * 6
+    assert index.count() == 400
+    fragments = index._table.stats()["fragment_stats"]["num_fragments"]
+    assert fragments < 8  # folded together on the way
+
+
 def test_equal_scores_have_a_fixed_order(tmp_path):
     index = VideoIndex.create(tmp_path, DIM, MADE)
     index.write([row(i, np.eye(DIM)[0].tolist()) for i in (5, 2, 9, 1)])
