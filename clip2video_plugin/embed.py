@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 FLUSH_ROWS, FLUSH_SECONDS = 1000, 30.0
 LOOKUP = 1000  # videos asked for in the index at once
-TURN, TURN_PER_WORKER = 64, 8  # videos decoded on a CPU before they are encoded
+TURN, TURN_PER_WORKER = 64, 8  # most videos that are decoded on a CPU before they are encoded
+TURN_SECONDS = 3.0  # and about how long that may take
 
 
 @dataclass(frozen=True)
@@ -276,6 +277,7 @@ def _decoded(
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     ahead: deque[tuple[Item, Stamp, Future[Frames | VideoReadError]]] = deque()
+    most, window = window, min(window, 8) if turns else window
     try:
         more = True
         while more or ahead:
@@ -283,7 +285,11 @@ def _decoded(
                 ahead.append((item, stamp, pool.submit(read, item)))
             more = len(ahead) == window
             if turns:
+                began = time.monotonic()
                 wait([future for _, _, future in ahead])
+                # Of long videos fewer at a time, so that progress shows and a run can be stopped.
+                seconds = max(time.monotonic() - began, 0.001)
+                window = max(workers, min(most, int(len(ahead) * TURN_SECONDS / seconds)))
             for _ in range(len(ahead) if turns else min(len(ahead), 1)):
                 item, stamp, future = ahead.popleft()
                 yield item, stamp, future.result()

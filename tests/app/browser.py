@@ -83,6 +83,7 @@ def app_page(address, dataset):
 def open_page(browser, address, dataset):
     """A fresh page that shows the dataset, and the orders in which its grid has shown the videos so far."""
     page = browser.new_page(viewport={"width": 2200, "height": 1000})
+    page.set_default_timeout(60_000)
     page.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
     page.route("**/fonts.googleapis.com/**", lambda route: route.abort())
     orders: list[list[str]] = []
