@@ -85,16 +85,19 @@ def large_videos() -> None:
         "3840x2160, 4 s": (3840, 2160, 100),
         "320x240, 10 min": (320, 240, 15_000),
     }
-    read = "import sys, resource; from clip2video_plugin import read_frames; read_frames(sys.argv[1]); "
-    tell = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    # Not ru_maxrss, which a child takes over from the process that started it.
+    code = (
+        "import sys; from pathlib import Path; from clip2video_plugin import read_frames; read_frames(sys.argv[1]); "
+        "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for title, (width, height, frames) in sizes.items():
             path = Path(folder) / f"{width}-{frames}.mp4"
             source = f"testsrc2=size={width}x{height}:rate=25"
             command = ["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", source, "-frames:v", str(frames)]
             subprocess.run([*command, "-pix_fmt", "yuv420p", "-preset", "ultrafast", str(path)], check=True)
-            done = subprocess.run([sys.executable, "-c", read + tell, path], check=True, capture_output=True, text=True)
-            table.add_row(title, f"{path.stat().st_size / 1024**2:.0f}", f"{float(done.stdout):.0f}")
+            done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True)
+            table.add_row(title, f"{path.stat().st_size / 1024**2:.0f}", f"{int(done.stdout) / 1024:.0f}")
     Console().print(table)
 
 
