@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from side_by_side import show, timed
 from torch import Tensor, nn
@@ -26,8 +27,8 @@ from clip2video_plugin.model import Clip2Video, ModelConfig
 from clip2video_plugin.model.checkpoint import load_model
 from clip2video_plugin.model.frozen import freeze
 from clip2video_plugin.model.layers import ResidualBlock
-from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
 from clip2video_plugin.shapes import scenes, write_videos
+from clip2video_plugin.video.transform import normalise
 
 VIT_B32 = ModelConfig(
     image_size=224,
@@ -112,8 +113,7 @@ def generated(count: int, config: ModelConfig) -> Tensor:
     with tempfile.TemporaryDirectory() as folder:
         videos = write_videos(Path(folder), list(islice(scenes(0), count)), paraphrases=1)
         read = [read_frames(path, count=config.max_frames, size=config.image_size).pixels for path, _ in videos]
-    pixels = torch.stack([torch.from_numpy(one) for one in read]).permute(0, 1, 4, 2, 3).float() / 255
-    return (pixels - torch.tensor(CLIP_MEAN)[:, None, None]) / torch.tensor(CLIP_STD)[:, None, None]
+    return torch.from_numpy(normalise(np.stack(read))).contiguous()
 
 
 if __name__ == "__main__":
