@@ -27,6 +27,7 @@ from side_by_side import show, timed
 from clip2video_plugin.index import Hit, VideoIndex
 
 K, QUERIES = 10, 100
+REST = 0.2  # seconds before every query
 FIFTYONE = 200_000  # rows up to which FiftyOne's backends take part
 console = Console()
 
@@ -125,6 +126,7 @@ def beside_exact(index: VideoIndex, rows: int, view: NDArray[np.int64], rounds: 
                 "this index, in a view of 10 %": lambda query=query: index.search(query(), K, ids=ids),
             },
             rounds,
+            rest=REST,
         )
         answers = {
             "this index": found([numbers(index.search(q, K)) for q in asked], best(asked, rows)),
@@ -191,13 +193,15 @@ def beside_fiftyone(index: VideoIndex, rows: int, view: NDArray[np.int64], round
                 "this index": lambda samples=samples: ask(samples, "ours"),
             },
             rounds,
+            rest=REST,
         )
         show(f"sort_by_similarity, warm, {title}", spent)
     few = frozenset(vectors.row_id(n) for n in view.tolist())
 
     def bare(backend: str, samples: Any) -> None:
         peers[backend].use_view(samples)
-        peers[backend]._kneighbors(query=asked[next(turn) % QUERIES], k=K)
+        # as sort_by_similarity asks; without aggregation the default backend would answer from another structure
+        peers[backend]._kneighbors(query=asked[next(turn) % QUERIES], k=K, aggregation="mean")
 
     for title, samples, only in ((f"{rows} rows", dataset, None), (f"a view of 10 % of {rows}", inside, few)):
         spent = timed(
@@ -207,6 +211,7 @@ def beside_fiftyone(index: VideoIndex, rows: int, view: NDArray[np.int64], round
                 "this index": lambda only=only: index.search(asked[next(turn) % QUERIES], K, ids=only),
             },
             rounds,
+            rest=REST,
         )
         show(f"the indexes alone, warm, {title}", spent)
     dataset.delete()

@@ -12,12 +12,20 @@ from rich.table import Table
 
 
 def timed(
-    variants: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], float] = time.perf_counter
+    variants: dict[str, Callable[[], Any]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    *,
+    rest: float = 0.0,
 ) -> dict[str, list[float]]:
-    """Seconds of each variant in each round; a round before them warms up."""
+    """Seconds of each variant in each round; a round before them warms up.
+
+    Before each is a ``rest`` of so many seconds, in which what the one before left to its threads comes to an end.
+    """
     spent: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds + 1):
         for name, run in variants.items():
+            time.sleep(rest)
             began = clock()
             run()
             if number:

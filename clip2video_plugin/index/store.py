@@ -28,7 +28,6 @@ EXACT_ROWS = 10_000
 BITS = 4  # of each number in the vector index; with one, ten times as many whole vectors must be read to be right
 NPROBES = 150
 MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a view among them
-VIEW_CANDIDATES = 60  # in a large view, of which the best are taken by their exact products
 UNINDEXED_ROWS, COMMITS = 5_000, 50  # after so many, fold new rows into the indexes
 IN_LIST = 1_000  # ids in one filter
 
@@ -52,7 +51,7 @@ class Hit:
 
 def candidates(k: int) -> int:
     """How many to take by their compressed vectors, of which the k best by their whole ones are right."""
-    return max(8 * k, 80)
+    return max(4 * k, 40)
 
 
 def default_uri() -> str:
@@ -192,6 +191,7 @@ class VideoIndex:
             if self._has_index("vector"):
                 self._table.optimize()
             else:
+                self._table.optimize()  # the rows lie in a part per portion written; in fewer, a query reads faster
                 self._table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=BITS))
                 self._table.create_index("id", config=BTree())
 
@@ -295,24 +295,30 @@ class VideoIndex:
         hide one of the best there, as in a view that is about other things than the query, the view is scanned.
         """
         inside = ids if isinstance(ids, Set) else frozenset(ids)
-        wanted = max(VIEW_CANDIDATES, 6 * k)
-        fetched = wanted * self.count() // len(inside)
-        if fetched <= MOST_FETCHED:
-            query = self._query(vector).select(["id", "_distance"]).with_row_id(True)
-            found = query.limit(fetched).nprobes(NPROBES).to_arrow()
-            distances = found["_distance"].to_numpy()
-            near = found.filter(pa.array([i in inside for i in found["id"].to_pylist()], pa.bool_()))
-            if len(near) >= max(wanted // 2, k):
-                rows = self._table.take_row_ids(near["_rowid"].to_pylist()).select([*SHOWN, "vector"]).to_arrow()
-                exact = View.of(0, frozenset(), rows).nearest(vector, len(rows))
-                close = dict(zip(near["id"].to_pylist(), near["_distance"].to_pylist(), strict=True))
-                # Another process may have moved or replaced rows in between.
-                if {row["id"] for row in exact} == close.keys():
-                    exact.sort(key=lambda row: row["_distance"])
-                    errors = np.array([close[row["id"]] - row["_distance"] for row in exact])
-                    if distances[-1] - exact[k - 1]["_distance"] >= errors.mean() + 4 * errors.std():
-                        return exact[:k]
+        for wanted in (candidates(k), 2 * candidates(k)):
+            if found := self._certain(vector, k, inside, wanted):
+                return found
         return self._nearest(vector, k, inside, exact=True)
+
+    def _certain(self, vector: NDArray[np.float32], k: int, inside: Set[str], wanted: int) -> list[dict[str, Any]]:
+        """The k best in a view, out of about ``wanted`` of its rows; empty when a better one could lie beyond them."""
+        fetched = wanted * self.count() // len(inside)
+        if fetched > MOST_FETCHED:
+            return []
+        query = self._query(vector).select(["id", "_distance"]).with_row_id(True)
+        found = query.limit(fetched).nprobes(NPROBES).to_arrow()
+        near = found.filter(pa.array([i in inside for i in found["id"].to_pylist()], pa.bool_()))
+        if len(near) < max(wanted // 2, k):
+            return []
+        rows = self._table.take_row_ids(near["_rowid"].to_pylist()).select([*SHOWN, "vector"]).to_arrow()
+        exact = View.of(0, frozenset(), rows).nearest(vector, len(rows))
+        close = dict(zip(near["id"].to_pylist(), near["_distance"].to_pylist(), strict=True))
+        if {row["id"] for row in exact} != close.keys():  # another process moved or replaced rows in between
+            return []
+        exact.sort(key=lambda row: row["_distance"])
+        errors = np.array([close[row["id"]] - row["_distance"] for row in exact])
+        beyond = found["_distance"][-1].as_py() - errors.mean() - 4 * errors.std()
+        return exact[:k] if beyond >= exact[k - 1]["_distance"] else []
 
     def _query(self, vector: NDArray[np.float32]) -> Any:
         found = self._table.search(np.asarray(vector, np.float32), vector_column_name="vector")
