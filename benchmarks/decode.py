@@ -4,7 +4,8 @@
 
 Without videos it makes three kinds of H.264: 320x240 with a key frame every 250 frames and every 12, and 720p. A pool
 of one thread per core reads them; decord opens each file with one thread, ``get_batch`` of the same 12 frames, resized
-as here. The paper's way is ``ffmpeg -r 5`` to JPEG files, of which 12 are read with PIL.
+as here. The paper's way is ``ffmpeg -r 5`` to JPEG files, of which 12 are read with PIL. torchcodec takes part where it
+is installed (its wheel for torch without CUDA, and FFmpeg's shared libraries).
 """
 
 from __future__ import annotations
@@ -47,14 +48,13 @@ def main() -> None:
                     list(pool.map(read, paths))
 
                 jpegs = Path(folder) / "jpegs"
-                spent = timed(
-                    {
-                        "decord get_batch": lambda each=each: each(with_decord),
-                        "ffmpeg -r 5, PIL": lambda each=each, jpegs=jpegs: each(lambda path: with_ffmpeg(path, jpegs)),
-                        "read_frames": lambda each=each: each(read_frames),
-                    },
-                    rounds,
-                )
+                readers = {
+                    "decord get_batch": with_decord,
+                    "ffmpeg -r 5, PIL": lambda path, jpegs=jpegs: with_ffmpeg(path, jpegs),
+                    **torchcodec(),
+                    "read_frames": read_frames,
+                }
+                spent = timed({name: lambda each=each, read=read: each(read) for name, read in readers.items()}, rounds)
             show(f"{title}, {len(paths)} videos, {os.cpu_count()} cores", spent)
 
 
@@ -74,6 +74,20 @@ def with_ffmpeg(path: Path, folder: Path) -> list[Any]:
         subprocess.run([*command, f"{out}/%08d.jpg"], check=True)
         files = sorted(Path(out).iterdir())
         return [resize_and_crop(Image.open(files[i]), SIZE) for i in uniform_indices(len(files), COUNT)]
+
+
+def torchcodec() -> dict[str, Callable[[Path], Any]]:
+    try:
+        from torchcodec.decoders import VideoDecoder
+    except (ImportError, OSError, RuntimeError):
+        return {}
+
+    def read(path: Path, mode: str) -> list[Any]:
+        decoder = VideoDecoder(path, seek_mode=mode, num_ffmpeg_threads=1, dimension_order="NHWC")
+        batch = decoder.get_frames_at(uniform_indices(len(decoder), COUNT)).data.numpy()
+        return [resize_and_crop(Image.fromarray(frame), SIZE) for frame in batch]
+
+    return {f"torchcodec, {mode}": lambda path, mode=mode: read(path, mode) for mode in ("exact", "approximate")}
 
 
 def made(folder: Path, copies: int) -> dict[str, list[Path]]:
