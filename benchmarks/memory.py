@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from clip2video_plugin import embed, load_model
+from clip2video_plugin import embed, encode, load_model
 from clip2video_plugin.video import Frames
 
 
@@ -57,13 +57,15 @@ def simulate(rows: int) -> dict[str, float]:
     def read(path: Any, **_: Any) -> Frames:
         return Frames(picture.copy(), np.arange(12.0), 48, 48, 12.0, "simulated")
 
-    def encode(pixels: list[Any]) -> Any:
-        return SimpleNamespace(vector=torch.full((len(pixels), dim), dim**-0.5))
+    def start_encoding(pixels: list[Any]) -> Any:
+        vectors = SimpleNamespace(vector=torch.full((len(pixels), dim), dim**-0.5))
+        vectors.cpu = lambda: vectors
+        return vectors
 
     model: Any = SimpleNamespace(
-        name=real.name, sha256=real.sha256, config=real.config, device=real.device, encode_frames=encode
+        name=real.name, sha256=real.sha256, config=real.config, device=real.device, start_encoding=start_encoding
     )
-    embed.read_quietly, embed.load_model = read, lambda *_, **__: model  # type: ignore[assignment]
+    encode.read_quietly, embed.load_model = read, lambda *_, **__: model  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
         videos = Path(folder) / "videos"
         videos.mkdir()

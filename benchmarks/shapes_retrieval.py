@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clip2video_plugin import load_model
-from clip2video_plugin.embed import Embedded, Item, encode_items
+from clip2video_plugin.encode import Embedded, Item, encode_items
 from clip2video_plugin.evaluation import retrieval_metrics
 from clip2video_plugin.shapes import Scene, caption, held_out_scenes, probes, write_videos
 from clip2video_plugin.shapes.scene import INVERSE

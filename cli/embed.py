@@ -37,6 +37,9 @@ def embed(
     workers: Annotated[
         Optional[int], typer.Option(min=1, help="Decoding threads.", show_default="one per core")
     ] = None,
+    shard: Annotated[
+        Optional[str], typer.Option(metavar="I/N", help="The I-th of N parts; a process each, one per GPU say, fills one local index.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> None:
@@ -47,6 +50,8 @@ def embed(
     [dim]c2v embed holiday/ clips/beach.mp4[/]
 
     [dim]c2v embed holiday/ --precision int8[/]
+
+    [dim]c2v embed /data/videos --shard 1/2 --device cuda:0  # beside it, 2/2 on cuda:1[/]
 
     [dim]c2v embed /data/videos --index s3://bucket/index --strict --json[/]
     """
@@ -63,6 +68,7 @@ def embed(
             precision=precision,
             batch_size=batch_size,
             workers=workers,
+            shard=shard,
             progress=progress.report,
         )
     for damaged in report.damaged:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from clip2video_plugin.embed import embed_videos, usual_batch
+from clip2video_plugin.embed import embed_videos
+from clip2video_plugin.encode import usual_batch
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError, VideoReadError
 from clip2video_plugin.model.checkpoint import PRECISIONS, Model, load_model
 from clip2video_plugin.query import search

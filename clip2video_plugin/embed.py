@@ -1,4 +1,4 @@
-"""The pipeline from paths to rows: decode in threads, encode in batches, write in portions.
+"""The pipeline from paths to rows: skip what is unchanged, decode and encode the rest, write in portions.
 
 Used unchanged by the command line, from Python and by the FiftyOne brain method.
 """
@@ -8,20 +8,17 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from clip2video_plugin.errors import Clip2VideoError, VideoReadError
+from clip2video_plugin.encode import Embedded, Item, Stamp, Unreadable, batched, encode_items
+from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.checkpoint import Model, load_model
-from clip2video_plugin.provenance import SAMPLINGS, provenance
+from clip2video_plugin.provenance import provenance
 from clip2video_plugin.video.files import file_stamp, find_videos
-from clip2video_plugin.video.frames import Frames, read_quietly
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,41 +26,6 @@ if TYPE_CHECKING:
 
 FLUSH_ROWS, FLUSH_SECONDS = 1000, 30.0
 LOOKUP = 1000  # videos asked for in the index at once
-TURN, TURN_PER_WORKER = 64, 8  # most videos that are decoded on a CPU before they are encoded
-TURN_SECONDS = 3.0  # and about how long that may take
-
-
-@dataclass(frozen=True)
-class Item:
-    """A video to embed, and the id that its row gets."""
-
-    path: Path
-    id: str
-    sample_id: str | None = None
-    captions: Sequence[str] = ()
-
-
-Stamp = tuple[int, float]  # size and time of change of the file
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """An item's vector, float32 [vector_dim], its duration in seconds, and what of it could not be read."""
-
-    item: Item
-    stamp: Stamp
-    duration: float
-    vector: NDArray[np.float32]
-    warning: str | None
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """An item that cannot be read, and why."""
-
-    item: Item
-    stamp: Stamp
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -93,7 +55,6 @@ class Report:
         return self.embedded + self.skipped + len(self.failed)
 
 
-T = TypeVar("T")
 Progress = Callable[[Report], None]
 
 
@@ -107,6 +68,7 @@ def embed_videos(
     precision: str = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
+    shard: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Embeds the videos in files and folders and writes them to an index.
@@ -122,23 +84,43 @@ def embed_videos(
         precision: of the image tower, see ``load_model``; a loaded model keeps its own.
         batch_size: videos encoded at once; by default 8 on a CPU and 64 elsewhere.
         workers: decoding threads; by default one per CPU core.
+        shard: "2/4" embeds the second of four parts. Processes with a part each, one per GPU say, may write to the
+            same local index at once.
         progress: called with the report so far after every batch.
 
     Raises:
         VideoReadError: a named path does not exist.
         VideoIndexError: the index was made with another model, or cannot be written.
+        Clip2VideoError: an option is not one of those allowed.
     """
+    part = None if shard is None else _part(shard)
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
-    total = sum(1 for _ in find_videos(paths))  # counted, not kept: memory must not grow with a library
+    total = sum(1 for _ in _items(paths, part))  # counted, not kept: memory must not grow with a library
     loaded = model if isinstance(model, Model) else load_model(model, device=device, precision=precision)
     target = VideoIndex.create(index, loaded.config.vector_dim, provenance(loaded, sampling))
-    items = (Item(path, video_id(path)) for path in find_videos(paths))
-    return embed_items(items, loaded, target, total=total, batch_size=batch_size, workers=workers, progress=progress)
+    return embed_items(
+        _items(paths, part), loaded, target, total=total, batch_size=batch_size, workers=workers, progress=progress
+    )
 
 
 def video_id(path: Path) -> str:
     """The id of a file's row in an index of paths: the same for the same absolute path."""
     return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:32]
+
+
+def _items(paths: list[str | Path], part: tuple[int, int] | None) -> Iterator[Item]:
+    for path in find_videos(paths):
+        item = Item(path, video_id(path))
+        if part is None or int(item.id, 16) % part[1] == part[0] - 1:
+            yield item
+
+
+def _part(shard: str) -> tuple[int, int]:
+    """(2, 4) of "2/4"."""
+    number, _, count = shard.partition("/")
+    if number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count):
+        return int(number), int(count)
+    raise Clip2VideoError(f"shard is {shard!r}; write it as 2/4, the second of four parts")
 
 
 def embed_items(
@@ -188,47 +170,6 @@ def embed_items(
     return report
 
 
-def encode_items(
-    todo: Iterable[tuple[Item, Stamp]],
-    model: Model,
-    *,
-    sampling: str = "uniform",
-    batch_size: int | None = None,
-    workers: int | None = None,
-) -> Iterator[list[Embedded | Unreadable]]:
-    """Decodes in threads and encodes in batches; gives each batch's items in order.
-
-    Beside a GPU the threads decode ahead. On a CPU decoding and encoding take turns, each with all cores: an encoder
-    beside decoders waits at each of its barriers for the thread that shares a core (benchmarks/pipeline.py).
-    """
-    if batch_size is not None and batch_size < 1:
-        raise Clip2VideoError(f"batch_size is {batch_size}; it must be at least 1")
-    if workers is not None and workers < 1:
-        raise Clip2VideoError(f"workers is {workers}; it must be at least 1")
-    batch_size = batch_size or usual_batch(model)
-    workers = workers or os.cpu_count() or 1
-    turns = model.device.type == "cpu"
-    window = max(TURN, TURN_PER_WORKER * workers) if turns else 2 * batch_size + workers
-    decoded = _decoded(iter(todo), model, sampling, workers, window, turns=turns)
-    for batch in _batched(decoded, batch_size):
-        readable = [frames.pixels for _, _, frames in batch if isinstance(frames, Frames)]
-        vectors = iter(model.encode_frames(readable).vector.numpy() if readable else ())
-        yield [
-            Embedded(item, stamp, frames.duration, next(vectors), frames.warning)
-            if isinstance(frames, Frames)
-            else Unreadable(item, stamp, frames.reason)
-            for item, stamp, frames in batch
-        ]
-
-
-def usual_batch(model: Model) -> int:
-    """Videos encoded at once when nobody says otherwise."""
-    return 8 if model.device.type == "cpu" else 64
-
-
-Decoded = tuple[Item, Stamp, Frames | VideoReadError]
-
-
 def _unknown(
     items: Iterable[Item],
     index: VideoIndex,
@@ -238,7 +179,7 @@ def _unknown(
     progress: Progress | None,
 ) -> Iterator[tuple[Item, Stamp]]:
     """Items to decode; those that are indexed unchanged are counted, or copied from ``known``."""
-    for chunk in _batched(items, LOOKUP):
+    for chunk in batched(items, LOOKUP):
         stamps = {item.id: file_stamp(item.path) for item in chunk}
         have = index.stamps([item.id for item in chunk])
         todo = [item for item in chunk if have.get(item.id) != stamps[item.id]]
@@ -255,52 +196,6 @@ def _unknown(
         for item in todo:
             if have.get(item.id) != stamps[item.id]:
                 yield item, stamps[item.id]
-
-
-def _decoded(
-    todo: Iterator[tuple[Item, Stamp]], model: Model, sampling: str, workers: int, window: int, *, turns: bool
-) -> Iterator[Decoded]:
-    """Decodes ahead in threads, at most ``window`` videos, and gives them in order.
-
-    In ``turns`` nothing is decoded while those of a window are given.
-    """
-    policy, fps = SAMPLINGS[sampling]
-    count, size = model.config.max_frames, model.config.image_size
-
-    def read(item: Item) -> Frames | VideoReadError:
-        try:
-            return read_quietly(item.path, policy=policy, fps=fps, count=count, size=size)
-        except VideoReadError as error:
-            return error
-        except Exception as error:  # one strange file must not end a run over a million
-            return VideoReadError(item.path, f"{type(error).__name__}: {error}")
-
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    ahead: deque[tuple[Item, Stamp, Future[Frames | VideoReadError]]] = deque()
-    most, window = window, min(window, 8) if turns else window
-    try:
-        more = True
-        while more or ahead:
-            for item, stamp in islice(todo, window - len(ahead)):
-                ahead.append((item, stamp, pool.submit(read, item)))
-            more = len(ahead) == window
-            if turns:
-                began = time.monotonic()
-                wait([future for _, _, future in ahead])
-                # Of long videos fewer at a time, so that progress shows and a run can be stopped.
-                seconds = max(time.monotonic() - began, 0.001)
-                window = max(workers, min(most, int(len(ahead) * TURN_SECONDS / seconds)))
-            for _ in range(len(ahead) if turns else min(len(ahead), 1)):
-                item, stamp, future = ahead.popleft()
-                yield item, stamp, future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(values)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def _row(item: Item, stamp: Stamp, duration: float | None, vector: NDArray[np.float32] | list[float]) -> dict[str, Any]:

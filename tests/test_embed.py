@@ -1,5 +1,6 @@
 """Embedding: complete, resumable, idempotent, and clear about what failed."""
 
+import json
 import os
 import resource
 import signal
@@ -239,6 +240,21 @@ def test_two_runs_at_once_lose_nothing(world, model, tmp_path):
         assert process.communicate(timeout=200)[1] == ""
         assert process.returncode == 0
     assert len(rows(tmp_path / "index")) == 24
+
+
+def test_two_shards_at_once_are_the_whole_with_nothing_done_twice(undisturbed, crowd, tmp_path):
+    command = [*C2V, "embed", str(crowd), "--index", str(tmp_path / "index"), "--json", "--shard"]
+    both = [subprocess.Popen([*command, part], stdout=subprocess.PIPE, text=True) for part in ("1/2", "2/2")]
+    counts = [json.loads(process.communicate(timeout=200)[0])["embedded"] for process in both]
+    assert sum(counts) == COPIES
+    assert min(counts) > COPIES / 3
+    assert_same_rows(rows(tmp_path / "index"), undisturbed)
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "1/", "a/b", "-1/2", "1/2/3", ""])
+def test_a_shard_is_one_of_so_many(world, model, tmp_path, shard):
+    with pytest.raises(Clip2VideoError, match=f"shard is '{shard}'"):
+        embed_videos([world[0]], index=tmp_path, model=model, shard=shard)
 
 
 def test_fiftyones_backend_could_open_the_table(world_index):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.app.model import Clip2VideoModel
 from clip2video_plugin.app.videos import items_of
-from clip2video_plugin.embed import Embedded, encode_items
+from clip2video_plugin.encode import Embedded, encode_items
 from clip2video_plugin.errors import QueryError, VideoIndexError
 from clip2video_plugin.index import Hit, VideoIndex
 from clip2video_plugin.index.frames import FrameIndex

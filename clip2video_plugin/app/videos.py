@@ -7,7 +7,7 @@ from pathlib import Path
 import fiftyone.core.collections as foc
 import fiftyone.core.media as fom
 
-from clip2video_plugin.embed import Item
+from clip2video_plugin.encode import Item
 
 FRAMES_FIELD = "frames_dir"
 

@@ -44,6 +44,11 @@ class VideoEmbedding:
             return self.global_vector
         return torch.cat([self.global_vector, self.aligned_vector], dim=-1) * math.sqrt(0.5)
 
+    def cpu(self) -> VideoEmbedding:
+        """The same on the CPU."""
+        aligned = None if self.aligned_vector is None else self.aligned_vector.cpu()
+        return VideoEmbedding(self.global_vector.cpu(), aligned, self.frame_vectors.cpu())
+
 
 @dataclass(frozen=True)
 class TextEmbedding:
@@ -109,7 +114,10 @@ class Clip2Video(nn.Module):
         return self._frame_vectors(features, frame_mask.float())
 
     def frame_features(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
-        """CLIP's feature of every frame, [B, F, D], not normalised; padding is encoded once, as a zero image."""
+        """CLIP's feature of every frame, [B, F, D], not normalised; padding is encoded once, as a zero image.
+
+        A ``frame_mask`` on the CPU spares a GPU's frames a wait: what is in it decides what is encoded.
+        """
         side = self.config.image_size
         if frames.ndim != 5 or tuple(frames.shape[2:]) != (3, side, side):
             raise Clip2VideoError(f"frames have shape {tuple(frames.shape)}; expected [B, F, 3, {side}, {side}]")

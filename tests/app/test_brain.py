@@ -137,7 +137,7 @@ def test_videos_that_the_index_holds_are_not_embedded_again(dataset, model, worl
     def refuse(*args):
         raise AssertionError("encoded again")
 
-    monkeypatch.setattr(type(model), "encode_frames", refuse)
+    monkeypatch.setattr(type(model), "start_encoding", refuse)
     results = compute_clip2video(dataset, model=model, brain_key=KEY, index=tmp_path, progress=False)
     assert results.total_index_size == 24
 

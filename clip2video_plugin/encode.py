@@ -1,0 +1,165 @@
+"""Decoding in threads and encoding in batches: from videos to their vectors."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from clip2video_plugin.errors import Clip2VideoError, VideoReadError
+from clip2video_plugin.model.checkpoint import Model
+from clip2video_plugin.provenance import SAMPLINGS
+from clip2video_plugin.video.frames import Frames, read_quietly
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from clip2video_plugin.model.network import VideoEmbedding
+
+TURN, TURN_PER_WORKER = 64, 8  # most videos that are decoded on a CPU before they are encoded
+TURN_SECONDS = 3.0  # and about how long that may take
+
+
+@dataclass(frozen=True)
+class Item:
+    """A video to embed, and the id that its row gets."""
+
+    path: Path
+    id: str
+    sample_id: str | None = None
+    captions: Sequence[str] = ()
+
+
+Stamp = tuple[int, float]  # size and time of change of the file
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """An item's vector, float32 [vector_dim], its duration in seconds, and what of it could not be read."""
+
+    item: Item
+    stamp: Stamp
+    duration: float
+    vector: NDArray[np.float32]
+    warning: str | None
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An item that cannot be read, and why."""
+
+    item: Item
+    stamp: Stamp
+    reason: str
+
+
+Decoded = tuple[Item, Stamp, Frames | VideoReadError]
+T = TypeVar("T")
+
+
+def encode_items(
+    todo: Iterable[tuple[Item, Stamp]],
+    model: Model,
+    *,
+    sampling: str = "uniform",
+    batch_size: int | None = None,
+    workers: int | None = None,
+) -> Iterator[list[Embedded | Unreadable]]:
+    """Decodes in threads and encodes in batches; gives each batch's items in order.
+
+    Beside a GPU the threads decode ahead, and a batch is put together while the one before is encoded. On a CPU
+    decoding and encoding take turns, each with all cores: an encoder beside decoders waits at each of its barriers
+    for the thread that shares a core (benchmarks/pipeline.py).
+    """
+    if batch_size is not None and batch_size < 1:
+        raise Clip2VideoError(f"batch_size is {batch_size}; it must be at least 1")
+    if workers is not None and workers < 1:
+        raise Clip2VideoError(f"workers is {workers}; it must be at least 1")
+    batch_size = batch_size or usual_batch(model)
+    workers = workers or os.cpu_count() or 1
+    turns = model.device.type == "cpu"
+    window = max(TURN, TURN_PER_WORKER * workers) if turns else 2 * batch_size + workers
+    decoded = _decoded(iter(todo), model, sampling, workers, window, turns=turns)
+    running = ((batch, _start(batch, model)) for batch in batched(decoded, batch_size))
+    for batch, embedding in _delayed(running, 0 if turns else 1):
+        vectors = iter(embedding.cpu().vector.numpy() if embedding else ())
+        yield [
+            Embedded(item, stamp, frames.duration, next(vectors), frames.warning)
+            if isinstance(frames, Frames)
+            else Unreadable(item, stamp, frames.reason)
+            for item, stamp, frames in batch
+        ]
+
+
+def _start(batch: Sequence[Decoded], model: Model) -> VideoEmbedding | None:
+    """Gives the device the batch's videos to encode, and does not wait for it."""
+    readable = [frames.pixels for _, _, frames in batch if isinstance(frames, Frames)]
+    return model.start_encoding(readable) if readable else None
+
+
+def _delayed(values: Iterator[T], by: int) -> Iterator[T]:
+    """The same values, each given when ``by`` more have been made."""
+    made = deque[T]()
+    for value in values:
+        made.append(value)
+        if len(made) > by:
+            yield made.popleft()
+    yield from made
+
+
+def usual_batch(model: Model) -> int:
+    """Videos encoded at once when nobody says otherwise."""
+    return 8 if model.device.type == "cpu" else 64
+
+
+def _decoded(
+    todo: Iterator[tuple[Item, Stamp]], model: Model, sampling: str, workers: int, window: int, *, turns: bool
+) -> Iterator[Decoded]:
+    """Decodes ahead in threads, at most ``window`` videos, and gives them in order.
+
+    In ``turns`` nothing is decoded while those of a window are given.
+    """
+    policy, fps = SAMPLINGS[sampling]
+    count, size = model.config.max_frames, model.config.image_size
+
+    def read(item: Item) -> Frames | VideoReadError:
+        try:
+            return read_quietly(item.path, policy=policy, fps=fps, count=count, size=size)
+        except VideoReadError as error:
+            return error
+        except Exception as error:  # one strange file must not end a run over a million
+            return VideoReadError(item.path, f"{type(error).__name__}: {error}")
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    ahead: deque[tuple[Item, Stamp, Future[Frames | VideoReadError]]] = deque()
+    most, window = window, min(window, 8) if turns else window
+    try:
+        more = True
+        while more or ahead:
+            for item, stamp in islice(todo, window - len(ahead)):
+                ahead.append((item, stamp, pool.submit(read, item)))
+            more = len(ahead) == window
+            if turns:
+                began = time.monotonic()
+                wait([future for _, _, future in ahead])
+                # Of long videos fewer at a time, so that progress shows and a run can be stopped.
+                seconds = max(time.monotonic() - began, 0.001)
+                window = max(workers, min(most, int(len(ahead) * TURN_SECONDS / seconds)))
+            for _ in range(len(ahead) if turns else min(len(ahead), 1)):
+                item, stamp, future = ahead.popleft()
+                yield item, stamp, future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(values)
+    while batch := list(islice(iterator, size)):
+        yield batch
