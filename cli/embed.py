@@ -38,7 +38,8 @@ def embed(
         Optional[int], typer.Option(min=1, help="Decoding threads.", show_default="one per core")
     ] = None,
     shard: Annotated[
-        Optional[str], typer.Option(metavar="I/N", help="The I-th of N parts; a process each, one per GPU say, fills one local index.")
+        Optional[str],
+        typer.Option(metavar="I/N", help="The I-th of N parts; a process each, one per GPU say, fills one local index."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
