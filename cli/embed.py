@@ -39,7 +39,7 @@ def embed(
     ] = None,
     shard: Annotated[
         Optional[str],
-        typer.Option(metavar="I/N", help="The I-th of N parts; a process each, one per GPU say, fills one local index."),
+        typer.Option(metavar="I/N", help="The I-th of N parts: a process each, one per GPU say, fills a local index."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
