@@ -186,10 +186,8 @@ class VideoIndex:
         with plain_errors(self.uri), writer_lock(self.uri):
             if not self.needs_indexing():
                 return
-            if self._has_index("vector"):
-                self._table.optimize()
-            else:
-                self._table.optimize()  # the rows lie in a part per portion written; in fewer, a query reads faster
+            self._table.optimize()  # few large parts are read faster than many small; indexes take new rows in
+            if not self._has_index("vector"):
                 self._table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=BITS))
                 self._table.create_index("id", config=BTree())
 

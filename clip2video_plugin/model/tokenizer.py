@@ -29,6 +29,8 @@ WORDS = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
 
 def clean(caption: str) -> str:
     """Mends encoding, unescapes HTML twice, collapses white space, lowers the case."""
+    if caption.isascii() and caption.isprintable() and "&" not in caption:  # most captions: nothing to mend
+        return " ".join(caption.split()).lower()
     text = html.unescape(html.unescape(ftfy.fix_text(caption))).strip()
     return re.sub(r"\s+", " ", text).strip().lower()
 
