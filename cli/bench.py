@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from clip2video_plugin.cli.embed import DEVICE, MODEL
+from clip2video_plugin.cli.loading import loading
 
 
 def bench(
@@ -28,7 +29,8 @@ def bench(
     """
     from rich.console import Console
 
-    from clip2video_plugin.bench import bench as measure
+    with loading():
+        from clip2video_plugin.bench import bench as measure
 
     with Console(stderr=True).status("starting") as status:
         speed = measure(videos or (), model=model, device=device, progress=status.update)

@@ -9,6 +9,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli.loading import loading
+
 datasets = typer.Typer(help="Benchmarks: audit their splits, fetch split lists.", no_args_is_help=True)
 
 
@@ -27,10 +29,11 @@ def audit(
 
     [dim]c2v datasets audit msrvtt MSRVTT/ --protocol 1k-a[/]
     """
-    from clip2video_plugin.cli.tables import print_audit
-    from clip2video_plugin.datasets.audit import audit as run
-    from clip2video_plugin.datasets.benchmark import read_splits
-    from clip2video_plugin.model.tokenizer import clip_tokenizer, count_longer
+    with loading():
+        from clip2video_plugin.cli.tables import print_audit
+        from clip2video_plugin.datasets.audit import audit as run
+        from clip2video_plugin.datasets.benchmark import read_splits
+        from clip2video_plugin.model.tokenizer import clip_tokenizer, count_longer
 
     result = run(
         read_splits(kind, folder, protocol=protocol, splits_path=splits),

@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli.loading import loading
+
 
 def demo(
     app: Annotated[bool, typer.Option("--app", help="Open the demo in the FiftyOne App afterwards.")] = False,
@@ -24,8 +26,9 @@ def demo(
     """
     from rich.console import Console
 
-    from clip2video_plugin.app.demo import default_folder, open_app, run_demo
-    from clip2video_plugin.cli.tables import print_ranking
+    with loading():
+        from clip2video_plugin.app.demo import default_folder, open_app, run_demo
+        from clip2video_plugin.cli.tables import print_ranking
 
     folder = folder or default_folder()
     for ranking in run_demo(folder):

@@ -10,6 +10,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli.loading import loading
+
 INDEX = typer.Option(
     "--index", "-i", help="Index folder or LanceDB URI.", envvar="C2V_INDEX", show_default="./c2v-index"
 )
@@ -56,8 +58,9 @@ def embed(
 
     [dim]c2v embed /data/videos --index s3://bucket/index --strict --json[/]
     """
-    from clip2video_plugin.embed import embed_videos
-    from clip2video_plugin.progress import bar
+    with loading():
+        from clip2video_plugin.embed import embed_videos
+        from clip2video_plugin.progress import bar
 
     with bar("Embedding") as progress:
         report = embed_videos(

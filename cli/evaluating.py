@@ -7,6 +7,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from clip2video_plugin.cli.loading import loading
+
 
 def eval_(
     dataset: Annotated[Optional[str], typer.Argument(help="A FiftyOne dataset with captions.")] = None,
@@ -41,10 +43,11 @@ def eval_(
 
     [dim]c2v eval holiday --compare clip2video tuned[/]
     """
-    from clip2video_plugin.app.compare import compare
-    from clip2video_plugin.app.evaluate import evaluate, find_dataset
-    from clip2video_plugin.cli.tables import print_comparison, print_evaluations
-    from clip2video_plugin.evaluation.report import markdown
+    with loading():
+        from clip2video_plugin.app.compare import compare
+        from clip2video_plugin.app.evaluate import evaluate, find_dataset
+        from clip2video_plugin.cli.tables import print_comparison, print_evaluations
+        from clip2video_plugin.evaluation.report import markdown
 
     options: dict[str, Any] = {
         "captions_field": captions,

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from clip2video_plugin.cli.loading import loading
+
 
 def import_(
     kind: Annotated[str, typer.Argument(help="msrvtt, msvd, vatex, or folder (videos with a table of captions).")],
@@ -30,8 +32,9 @@ def import_(
 
     [dim]c2v import vatex VATEX/ --name vatex --split train --split test --protocol vatex-hgr[/]
     """
-    from clip2video_plugin.cli.tables import print_import
-    from clip2video_plugin.datasets import import_dataset
+    with loading():
+        from clip2video_plugin.cli.tables import print_import
+        from clip2video_plugin.datasets import import_dataset
 
     options: dict[str, Any] = {"on_missing": on_missing}
     if kind == "folder":

@@ -8,6 +8,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli.loading import loading
+
 models = typer.Typer(help="Checkpoints: list, import, fetch.", no_args_is_help=True)
 
 
@@ -18,8 +20,9 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one 
     from rich.console import Console
     from rich.table import Table
 
-    from clip2video_plugin.model.checkpoint import installed_checkpoints, models_folder
-    from clip2video_plugin.model.fetch import DOWNLOADS, RELEASED, RELEASED_AT
+    with loading():
+        from clip2video_plugin.model.checkpoint import installed_checkpoints, models_folder
+        from clip2video_plugin.model.fetch import DOWNLOADS, RELEASED, RELEASED_AT
 
     installed = installed_checkpoints()
     if as_json:
@@ -48,7 +51,8 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show a checkpoint's architecture, size and SHA-256."""
-    from clip2video_plugin.model.checkpoint import load_model
+    with loading():
+        from clip2video_plugin.model.checkpoint import load_model
 
     loaded = load_model(model, device="cpu", precision="float32")
     facts = {
@@ -85,7 +89,8 @@ def import_model(
 
     [dim]c2v models import ViT-B-32.pt --init-from-clip --name clip[/]
     """
-    from clip2video_plugin.model.convert import import_checkpoint
+    with loading():
+        from clip2video_plugin.model.convert import import_checkpoint
 
     given = {
         "max_frames": max_frames,

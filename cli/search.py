@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from clip2video_plugin.cli.embed import DEVICE, INDEX, MODEL
+from clip2video_plugin.cli.loading import loading
 
 
 def search(
@@ -33,7 +34,8 @@ def search(
 
     [dim]c2v search "two people shake hands, then sit down" -k 3 --json[/]
     """
-    from clip2video_plugin.query import search as find
+    with loading():
+        from clip2video_plugin.query import search as find
 
     result = find(query, index=index, model=model, k=k, weight=weight, device=device)
     if as_json:

@@ -9,6 +9,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli.loading import loading
+
 SET = typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
 RESUME = typer.Option("--resume", help="Go on with an interrupted run.")
 JSON = typer.Option("--json", help="Print one JSON document.")
@@ -29,9 +31,10 @@ def train(
 
     [dim]torchrun --nproc-per-node 4 -m clip2video_plugin.cli train msvd --out runs/msvd --resume[/]
     """
-    from clip2video_plugin.app.train import train_by_config
-    from clip2video_plugin.cli.tables import print_training
-    from clip2video_plugin.training import load_config
+    with loading():
+        from clip2video_plugin.app.train import train_by_config
+        from clip2video_plugin.cli.tables import print_training
+        from clip2video_plugin.training import load_config
 
     result = train_by_config(load_config(config, changes or ()), out=out, resume=resume)
     if as_json:
@@ -67,9 +70,10 @@ def finetune(
 
     [dim]c2v eval holiday --compare clip2video tuned[/]
     """
-    from clip2video_plugin.app.train import finetune as run
-    from clip2video_plugin.cli.tables import print_training
-    from clip2video_plugin.training import load_config
+    with loading():
+        from clip2video_plugin.app.train import finetune as run
+        from clip2video_plugin.cli.tables import print_training
+        from clip2video_plugin.training import load_config
 
     done = run(
         dataset,
