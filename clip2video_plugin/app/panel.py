@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import fiftyone as fo
@@ -15,6 +16,7 @@ from clip2video_plugin.app.search import LENGTHS, brain_keys, find, load_run, na
 from clip2video_plugin.app.videos import holds_videos, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 
+Change = Callable[[], object]  # of the page, made once the panel is drawn
 STORE = "clip2video"
 HISTORY = 20  # queries that are remembered for each dataset
 COUNTS = (10, 25, 50, 100, 250)
@@ -51,10 +53,18 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             ctx.panel.state.set(name, None)
         self._refresh(ctx)
 
-    def execute(self, ctx: foo.ExecutionContext) -> Any:
-        """Every new view is told as a selection of nothing; drawing the panel for that would delay the grid."""
+    def execute(self, ctx: foo.ExecutionContext) -> None:
+        """Runs an event's method, draws the panel, and then changes the page as the method's answer does.
+
+        Every new view is told as a selection of nothing; drawing the panel for that would delay the grid.
+        """
         nothing = ctx.params.get("__method__") == "on_change_selected" and not ctx.selected
-        return None if nothing and not ctx.panel.state.get("sample") else super().execute(ctx)
+        if nothing and not ctx.panel.state.get("sample"):
+            return
+        change = super().execute(ctx)
+        # Last, as what comes to the panel behind a new view or a reload can be lost.
+        if change is not None:
+            change()
 
     def on_change_selected(self, ctx: foo.ExecutionContext) -> None:
         for name in ("timeline", "needs_frames", "frame"):
@@ -83,48 +93,53 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         except Clip2VideoError as error:
             ctx.panel.state.set("error", str(error))
 
-    def on_mark(self, ctx: foo.ExecutionContext) -> None:
+    def on_mark(self, ctx: foo.ExecutionContext) -> Change | None:
         state = ctx.panel.state
         query, threshold = (state.get("query") or "").strip(), state.get("threshold")
         if not ctx.selected or not query or not isinstance(threshold, int | float):
             state.set("error", "select a video, search, and give the score from which a moment counts")
-            return
+            return None
         try:
             run = load_run(ctx.dataset, state.get("options.brain_key"))
             clips = mark_moments(videos_of(ctx.dataset), run, selected_video(ctx), query, float(threshold))
         except Clip2VideoError as error:
             state.set("error", str(error))
-            return
+            return None
         self._say(ctx, f"{len(clips)} moments are written to {run.key}_moments and shown as clips")
-        ctx.ops.reload_dataset()
-        ctx.ops.clear_selected_samples()
-        ctx.ops.set_view(clips)
 
-    def on_query(self, ctx: foo.ExecutionContext) -> None:
+        def change() -> None:
+            ctx.ops.reload_dataset()
+            ctx.ops.clear_selected_samples()
+            ctx.ops.set_view(clips)
+
+        return change
+
+    def on_query(self, ctx: foo.ExecutionContext) -> Change | None:
         ctx.panel.state.set("query", ctx.params.get("value"))
-        self._search(ctx)
+        return self._search(ctx)
 
-    def on_option(self, ctx: foo.ExecutionContext) -> None:
+    def on_option(self, ctx: foo.ExecutionContext) -> Change | None:
         """A changed brain key, number or weight asks the same question again."""
         ctx.panel.state.set(ctx.params["path"], ctx.params.get("value"))
         if ctx.params["path"] == "options.brain_key":
             ctx.panel.state.set("weight", self._own_weight(ctx))
-        if (ctx.panel.state.get("query") or "").strip() and ctx.panel.state.get("shown") is not None:
-            self._search(ctx)
+        asked = (ctx.panel.state.get("query") or "").strip() and ctx.panel.state.get("shown") is not None
+        return self._search(ctx) if asked else None
 
-    def on_back(self, ctx: foo.ExecutionContext) -> None:
-        ctx.ops.set_view(self._base(ctx))
+    def on_back(self, ctx: foo.ExecutionContext) -> Change:
+        base = self._base(ctx)
         for name in ("base", "shown", "message", "error", "histogram"):
             ctx.panel.state.set(name, None)
+        return lambda: ctx.ops.set_view(base)
 
-    def on_tag(self, ctx: foo.ExecutionContext) -> None:
+    def on_tag(self, ctx: foo.ExecutionContext) -> Change | None:
         tag, shown = (ctx.panel.state.get("keep.tag") or "").strip(), ctx.panel.state.get("shown") or []
         if not tag or not shown:
             ctx.panel.state.set("error", "name a tag, and search first")
-            return
+            return None
         videos_of(self._base(ctx)).select(shown).tag_samples(tag)
-        ctx.ops.reload_samples()
         self._say(ctx, f"{len(shown)} videos are tagged {tag}")
+        return ctx.ops.reload_samples  # type: ignore[no-any-return]
 
     def on_save(self, ctx: foo.ExecutionContext) -> None:
         name, shown = (ctx.panel.state.get("save.view_name") or "").strip(), ctx.panel.state.get("shown") or []
@@ -165,8 +180,8 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         stages = ctx.panel.state.get("base")
         return fo.DatasetView._build(ctx.dataset, stages) if stages is not None else ctx.view
 
-    def _search(self, ctx: foo.ExecutionContext) -> None:
-        """Shows the answer: in the grid the hits, in the state a message, the scores and the ids, or an error."""
+    def _search(self, ctx: foo.ExecutionContext) -> Change | None:
+        """Puts a message, scores and ids, or an error, in the state; gives the change that shows the hits."""
         state = ctx.panel.state
         query = (state.get("query") or "").strip()
         state.set("error", None)
@@ -185,15 +200,11 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         except Clip2VideoError as error:
             state.set("error", str(error))
             state.set("message", None)
-            return
+            return None
         # An empty grid would be a dead end, and its view comes back from the App in another form.
         shown_now = found.view if found.ids else self._base(ctx)
-        ctx.ops.set_view(shown_now)
-        if found.new_field:
-            ctx.ops.reload_dataset()
-        if state.get("scored") != found.score_field:
-            ctx.ops.set_active_fields([found.score_field])
-            state.set("scored", found.score_field)
+        scored, now = state.get("scored"), found.score_field
+        state.set("scored", now)
         state.set("shown", found.ids)
         state.set("shown_view", shown_now._serialize(include_uuids=False))
         state.set("message", describe(query, found))
@@ -204,6 +215,15 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             )
         state.set("histogram", histogram(found.scores))
         self._remember(ctx, query)
+
+        def change() -> None:
+            ctx.ops.set_view(shown_now)
+            if found.new_field:
+                ctx.ops.reload_dataset()
+            if scored != now:
+                ctx.ops.set_active_fields([now])
+
+        return change
 
     def _say(self, ctx: foo.ExecutionContext, message: str) -> None:
         ctx.panel.state.set("error", None)
