@@ -156,9 +156,7 @@ class VideoIndex:
             if self._commits >= COMMITS and grown:
                 self._table.optimize()
                 self._commits = self._added = 0
-            # Without it, each question for ids reads those of the whole table.
-            if not self._has_index("id") and self.count() > EXACT_ROWS:
-                self._table.create_index("id", config=BTree())
+            self._index_ids()
 
     def delete(self, ids: Sequence[str]) -> None:
         """Removes rows; unknown ids are passed over."""
@@ -189,7 +187,7 @@ class VideoIndex:
             self._table.optimize()  # few large parts are read faster than many small; indexes take new rows in
             if not self._has_index("vector"):
                 self._table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=BITS))
-                self._table.create_index("id", config=BTree())
+            self._index_ids()
 
     # Failures
 
@@ -322,6 +320,11 @@ class VideoIndex:
     def _known(self, ids: list[str]) -> bool:
         """Whether any of these ids has a row."""
         return any(self._table.count_rows(in_list("id", chunk)) for chunk in chunks(ids, IN_LIST))
+
+    def _index_ids(self) -> None:
+        """Without it, each question for ids reads those of the whole table."""
+        if not self._has_index("id") and self.count() > EXACT_ROWS:
+            self._table.create_index("id", config=BTree())
 
     def _has_index(self, column: str) -> bool:
         return any(index.columns == [column] for index in self._table.list_indices())
