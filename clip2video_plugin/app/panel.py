@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
 from typing import Any
 
 import fiftyone as fo
@@ -11,15 +11,16 @@ from fiftyone.operators import types
 
 from clip2video_plugin.app.moments import compute_frames, mark_moments, timeline
 from clip2video_plugin.app.operators.forms import PANEL, URI
+from clip2video_plugin.app.panel_memory import Shown, forget, shown_in
 from clip2video_plugin.app.panel_parts import about, curve, describe, histogram, picture
 from clip2video_plugin.app.search import LENGTHS, brain_keys, find, load_run, narrowed
 from clip2video_plugin.app.videos import holds_videos, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 
-Change = Callable[[], object]  # of the page, made once the panel is drawn
 STORE = "clip2video"
 HISTORY = 20  # queries that are remembered for each dataset
 COUNTS = (10, 25, 50, 100, 250)
+DEFAULT_K = 25
 ANY = "any"
 PLACEHOLDER = "type, and press Enter"
 LAYOUT = types.GridView(gap=1, padding=1)
@@ -31,7 +32,12 @@ PLOT: dict[str, Any] = {
 
 
 class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
-    """State: query, options, weight, keep.tag, save.view_name, and what the last search found (``_search``)."""
+    """The page's state holds query, options, weight, threshold, keep.tag, save.view_name, and the data of plots.
+
+    All else that is shown is in ``panel_memory``.
+    """
+
+    _drawing = threading.Lock()  # so that of two events the later answer has what both found
 
     @property
     def config(self) -> foo.PanelConfig:
@@ -45,31 +51,31 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
 
     # Events
 
+    def execute(self, ctx: foo.ExecutionContext) -> None:
+        """Runs an event's method and draws the panel, unless the event says nothing new.
+
+        Every new view is told as a selection of nothing, and every menu that is drawn as a choice of its value.
+        """
+        event = ctx.params.get("__method__")
+        if event == "on_change_selected" and not ctx.selected and not _shown(ctx).sample:
+            return
+        if event == "on_option" and ctx.params["path"] != "options.brain_key" and not self._asks_anew(ctx):
+            return
+        super().execute(ctx)
+
     def on_load(self, ctx: foo.ExecutionContext) -> None:
         self._refresh(ctx)
 
+    def on_unload(self, ctx: foo.ExecutionContext) -> None:
+        forget(ctx.panel.id)
+
     def on_change_dataset(self, ctx: foo.ExecutionContext) -> None:
-        for name in ("base", "shown", "message", "error", "histogram", "sample", "scored"):
-            ctx.panel.state.set(name, None)
         self._refresh(ctx)
 
-    def execute(self, ctx: foo.ExecutionContext) -> None:
-        """Runs an event's method, draws the panel, and then changes the page as the method's answer does.
-
-        Every new view is told as a selection of nothing; drawing the panel for that would delay the grid.
-        """
-        nothing = ctx.params.get("__method__") == "on_change_selected" and not ctx.selected
-        if nothing and not ctx.panel.state.get("sample"):
-            return
-        change = super().execute(ctx)
-        # Last, as what comes to the panel behind a new view or a reload can be lost.
-        if change is not None:
-            change()
-
     def on_change_selected(self, ctx: foo.ExecutionContext) -> None:
-        for name in ("timeline", "needs_frames", "frame"):
-            ctx.panel.state.set(name, None)
-        ctx.panel.state.set("sample", self._about(ctx) if ctx.selected else None)
+        shown = _shown(ctx)
+        shown.forget_selection()
+        shown.sample = self._about(ctx) if ctx.selected else None
         self._timeline(ctx)
 
     def on_embed_frames(self, ctx: foo.ExecutionContext) -> None:
@@ -79,7 +85,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             run = load_run(ctx.dataset, ctx.panel.state.get("options.brain_key"))
             compute_frames(run, videos_of(ctx.dataset).select(selected_video(ctx)))
         except Clip2VideoError as error:
-            ctx.panel.state.set("error", str(error))
+            _shown(ctx).error = str(error)
             return
         self._timeline(ctx)
 
@@ -87,69 +93,66 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         """A click on the curve shows the frame of that time."""
         if not ctx.selected or ctx.params.get("x") is None:
             return
+        shown = _shown(ctx)
         try:
             path = videos_of(ctx.dataset)[selected_video(ctx)].filepath
             ctx.panel.state.set("frame", picture(path, float(ctx.params["x"])))
+            shown.frame = True
         except Clip2VideoError as error:
-            ctx.panel.state.set("error", str(error))
+            shown.error = str(error)
 
-    def on_mark(self, ctx: foo.ExecutionContext) -> Change | None:
-        state = ctx.panel.state
-        query, threshold = (state.get("query") or "").strip(), state.get("threshold")
-        if not ctx.selected or not query or not isinstance(threshold, int | float):
-            state.set("error", "select a video, search, and give the score from which a moment counts")
-            return None
+    def on_mark(self, ctx: foo.ExecutionContext) -> None:
+        shown, state = _shown(ctx), ctx.panel.state
+        threshold = state.get("threshold")
+        if not ctx.selected or not shown.query or not isinstance(threshold, int | float):
+            shown.error = "select a video, search, and give the score from which a moment counts"
+            return
         try:
             run = load_run(ctx.dataset, state.get("options.brain_key"))
-            clips = mark_moments(videos_of(ctx.dataset), run, selected_video(ctx), query, float(threshold))
+            clips = mark_moments(videos_of(ctx.dataset), run, selected_video(ctx), shown.query, float(threshold))
         except Clip2VideoError as error:
-            state.set("error", str(error))
-            return None
-        self._say(ctx, f"{len(clips)} moments are written to {run.key}_moments and shown as clips")
+            shown.error = str(error)
+            return
+        shown.say(f"{len(clips)} moments are written to {run.key}_moments and shown as clips")
+        ctx.ops.reload_dataset()
+        ctx.ops.clear_selected_samples()
+        ctx.ops.set_view(clips)
 
-        def change() -> None:
-            ctx.ops.reload_dataset()
-            ctx.ops.clear_selected_samples()
-            ctx.ops.set_view(clips)
+    def on_query(self, ctx: foo.ExecutionContext) -> None:
+        query = (ctx.params.get("value") or "").strip()
+        ctx.panel.state.set("query", query)
+        self._search(ctx, query)
 
-        return change
-
-    def on_query(self, ctx: foo.ExecutionContext) -> Change | None:
-        ctx.panel.state.set("query", ctx.params.get("value"))
-        return self._search(ctx)
-
-    def on_option(self, ctx: foo.ExecutionContext) -> Change | None:
+    def on_option(self, ctx: foo.ExecutionContext) -> None:
         """A changed brain key, number or weight asks the same question again."""
         ctx.panel.state.set(ctx.params["path"], ctx.params.get("value"))
         if ctx.params["path"] == "options.brain_key":
             ctx.panel.state.set("weight", self._own_weight(ctx))
-        asked = (ctx.panel.state.get("query") or "").strip() and ctx.panel.state.get("shown") is not None
-        return self._search(ctx) if asked else None
+        if self._asks_anew(ctx):
+            self._search(ctx, _shown(ctx).query)
 
-    def on_back(self, ctx: foo.ExecutionContext) -> Change:
-        base = self._base(ctx)
-        for name in ("base", "shown", "message", "error", "histogram"):
-            ctx.panel.state.set(name, None)
-        return lambda: ctx.ops.set_view(base)
+    def on_back(self, ctx: foo.ExecutionContext) -> None:
+        ctx.ops.set_view(self._base(ctx))
+        _shown(ctx).forget_search()
 
-    def on_tag(self, ctx: foo.ExecutionContext) -> Change | None:
-        tag, shown = (ctx.panel.state.get("keep.tag") or "").strip(), ctx.panel.state.get("shown") or []
-        if not tag or not shown:
-            ctx.panel.state.set("error", "name a tag, and search first")
-            return None
-        videos_of(self._base(ctx)).select(shown).tag_samples(tag)
-        self._say(ctx, f"{len(shown)} videos are tagged {tag}")
-        return ctx.ops.reload_samples  # type: ignore[no-any-return]
+    def on_tag(self, ctx: foo.ExecutionContext) -> None:
+        shown, tag = _shown(ctx), (ctx.panel.state.get("keep.tag") or "").strip()
+        if not tag or not shown.ids:
+            shown.error = "name a tag, and search first"
+            return
+        videos_of(self._base(ctx)).select(shown.ids).tag_samples(tag)
+        shown.say(f"{len(shown.ids)} videos are tagged {tag}")
+        ctx.ops.reload_samples()
 
     def on_save(self, ctx: foo.ExecutionContext) -> None:
-        name, shown = (ctx.panel.state.get("save.view_name") or "").strip(), ctx.panel.state.get("shown") or []
-        if not name or not shown:
-            ctx.panel.state.set("error", "name the view, and search first")
+        shown, name = _shown(ctx), (ctx.panel.state.get("save.view_name") or "").strip()
+        if not name or not shown.ids:
+            shown.error = "name the view, and search first"
         elif ctx.dataset.has_saved_view(name):
-            ctx.panel.state.set("error", f"there is a saved view {name!r} already; choose another name")
+            shown.error = f"there is a saved view {name!r} already; choose another name"
         else:
-            ctx.dataset.save_view(name, videos_of(self._base(ctx)).select(shown, ordered=True))
-            self._say(ctx, f"saved as the view {name}")
+            ctx.dataset.save_view(name, videos_of(self._base(ctx)).select(shown.ids, ordered=True))
+            shown.say(f"saved as the view {name}")
 
     def on_compute(self, ctx: foo.ExecutionContext) -> None:
         ctx.prompt(f"{URI}/compute_embeddings", on_success=self.on_computed)
@@ -177,57 +180,45 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
 
     def _base(self, ctx: foo.ExecutionContext) -> Any:
         """What is searched: the view that was there before the first search."""
-        stages = ctx.panel.state.get("base")
+        stages = _shown(ctx).base
         return fo.DatasetView._build(ctx.dataset, stages) if stages is not None else ctx.view
 
-    def _search(self, ctx: foo.ExecutionContext) -> Change | None:
-        """Puts a message, scores and ids, or an error, in the state; gives the change that shows the hits."""
-        state = ctx.panel.state
-        query = (state.get("query") or "").strip()
-        state.set("error", None)
+    def _asks_anew(self, ctx: foo.ExecutionContext) -> bool:
+        """Whether the page's options are not those of the last search."""
+        shown = _shown(ctx)
+        return shown.asked not in (None, _options(ctx))
+
+    def _search(self, ctx: foo.ExecutionContext, query: str) -> None:
+        shown = _shown(ctx)
+        shown.query, shown.asked = query, _options(ctx)
+        key, k, tag, length, weight = shown.asked
         # Results of the last search are not what the next one searches, unless the view was changed since.
-        shown = state.get("shown_view")
-        if shown is None or ctx.view._serialize(include_uuids=False) != shown:
-            state.set("base", ctx.view._serialize(include_uuids=False))
+        stages = ctx.view._serialize(include_uuids=False)
+        if shown.view is None or stages != shown.view:
+            shown.base = stages
         try:
-            found = find(
-                narrowed(self._base(ctx), tag=state.get("options.only_tag"), length=state.get("options.length")),
-                query,
-                brain_key=state.get("options.brain_key"),
-                k=int(state.get("options.k") or 25),
-                weight=state.get("weight"),
-            )
+            found = find(narrowed(self._base(ctx), tag=tag, length=length), query, brain_key=key, k=k, weight=weight)
         except Clip2VideoError as error:
-            state.set("error", str(error))
-            state.set("message", None)
-            return None
+            shown.say(None, error=str(error))
+            return
         # An empty grid would be a dead end, and its view comes back from the App in another form.
-        shown_now = found.view if found.ids else self._base(ctx)
-        scored, now = state.get("scored"), found.score_field
-        state.set("scored", now)
-        state.set("shown", found.ids)
-        state.set("shown_view", shown_now._serialize(include_uuids=False))
-        state.set("message", describe(query, found))
+        view = found.view if found.ids else self._base(ctx)
+        shown.ids, shown.view = found.ids, view._serialize(include_uuids=False)
+        missing = None
         if found.missing:
-            state.set(
-                "error",
-                f"{len(found.missing)} of these videos are not where the dataset says, the first is {found.missing[0]}",
+            missing = (
+                f"{len(found.missing)} of these videos are not where the dataset says, the first is {found.missing[0]}"
             )
-        state.set("histogram", histogram(found.scores))
+        shown.say(describe(found), error=missing)
+        shown.histogram = bool(found.ids)
+        ctx.panel.state.set("histogram", histogram(found.scores))
         self._remember(ctx, query)
-
-        def change() -> None:
-            ctx.ops.set_view(shown_now)
-            if found.new_field:
-                ctx.ops.reload_dataset()
-            if scored != now:
-                ctx.ops.set_active_fields([now])
-
-        return change
-
-    def _say(self, ctx: foo.ExecutionContext, message: str) -> None:
-        ctx.panel.state.set("error", None)
-        ctx.panel.state.set("message", message)
+        ctx.ops.set_view(view)
+        if found.new_field:
+            ctx.ops.reload_dataset()
+        if shown.score_field != found.score_field:
+            shown.score_field = found.score_field
+            ctx.ops.set_active_fields([found.score_field])
 
     def _remember(self, ctx: foo.ExecutionContext, query: str) -> None:
         key = f"history {ctx.dataset.name}"
@@ -246,17 +237,16 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
 
     def _timeline(self, ctx: foo.ExecutionContext) -> None:
         """Where in the selected video the query fits, or that its frames are needed for that."""
-        state = ctx.panel.state
-        query = (state.get("query") or "").strip()
-        if not query or len(ctx.selected or ()) != 1:
+        shown, state = _shown(ctx), ctx.panel.state
+        if not shown.query or len(ctx.selected or ()) != 1:
             return
         try:
             run = load_run(ctx.dataset, state.get("options.brain_key"))
-            found = timeline(run, videos_of(ctx.dataset)[selected_video(ctx)], query)
+            found = timeline(run, videos_of(ctx.dataset)[selected_video(ctx)], shown.query)
         except Clip2VideoError as error:
-            state.set("error", str(error))
+            shown.error = str(error)
             return
-        state.set("needs_frames", found is None)
+        shown.needs_frames, shown.timeline = found is None, found is not None
         if found is not None:
             state.set("timeline", curve(found))
             state.set("threshold", round(found.threshold(), 3))
@@ -264,7 +254,11 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
     # What it looks like
 
     def render(self, ctx: foo.ExecutionContext) -> types.Property:
-        panel, state = types.Object(), ctx.panel.state
+        with self._drawing:
+            return self._draw(ctx)
+
+    def _draw(self, ctx: foo.ExecutionContext) -> types.Property:
+        panel, state, shown = types.Object(), ctx.panel.state, _shown(ctx)
         if ctx.dataset is None or not holds_videos(videos_of(ctx.dataset)):
             panel.view("refusal", types.Warning(label="This is no dataset of videos"))
             return types.Property(panel, view=LAYOUT)
@@ -284,12 +278,12 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             on_query=self.method_to_uri("on_query"),
         )
         panel.str("query", view=box)
-        if state.get("error"):
-            panel.view("error_shown", types.Error(label=state.get("error")))
-        if state.get("message"):
-            panel.md(state.get("message"), "message_shown")
-        self._options(ctx, panel, state, keys)
-        if state.get("shown"):
+        if shown.error:
+            panel.view("error_shown", types.Error(label=shown.error))
+        if shown.message:
+            panel.md(shown.message, "message_shown")
+        self._draw_options(ctx, panel, state, keys)
+        if shown.ids:
             panel.btn("back", label="Back to all videos", icon="undo", on_click=self.on_back, variant="outlined")
             row = panel.h_stack("keep", gap=1)
             row.str("tag", label="Tag these results", view=types.TextFieldView(placeholder="a tag"))
@@ -297,30 +291,30 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             row = panel.h_stack("save", gap=1)
             row.str("view_name", label="Save as view", view=types.TextFieldView(placeholder="a name"))
             row.btn("save_it", label="Save", on_click=self.on_save, variant="outlined")
-        if state.get("sample"):
-            panel.md(state.get("sample"), "sample_shown")
-        if state.get("needs_frames"):
+        if shown.sample:
+            panel.md(shown.sample, "sample_shown")
+        if shown.needs_frames:
             panel.btn(
                 "embed_frames", label="Show where in the video", on_click=self.on_embed_frames, variant="outlined"
             )
-        if state.get("timeline"):
+        if shown.timeline:
             row = panel.h_stack("marks", gap=1)
             row.btn("mark", label="Mark moments", on_click=self.on_mark, variant="outlined")
             panel.float("threshold", label="that score at least", view=types.FieldView())
-            if state.get("frame"):
+            if shown.frame:
                 panel.str("frame", view=types.ImageView(height="160px", alt="the frame at that time"))
         # A plot comes last, as it takes all the room that is left.
-        if state.get("timeline"):
+        if shown.timeline:
             panel.plot("timeline", label="Score over time, seconds", on_click=self.on_time, **PLOT)
-        elif state.get("histogram"):
+        elif shown.histogram:
             panel.plot("histogram", label="Scores", **PLOT)
         return types.Property(panel, view=LAYOUT)
 
-    def _options(self, ctx: foo.ExecutionContext, panel: types.Object, state: Any, keys: list[str]) -> None:
+    def _draw_options(self, ctx: foo.ExecutionContext, panel: types.Object, state: Any, keys: list[str]) -> None:
         row = panel.h_stack("options", gap=1)
         for name, label, choices, default in (
             ("brain_key", "Brain key", {key: key for key in keys}, keys[0]),
-            ("k", "Results", {count: str(count) for count in COUNTS}, 25),
+            ("k", "Results", {count: str(count) for count in COUNTS}, DEFAULT_K),
             ("only_tag", "Tagged", {ANY: "all", **{tag: tag for tag in ctx.dataset.distinct("tags")}}, ANY),
             ("length", "Length", {ANY: "all", **{length: length for length in LENGTHS}}, ANY),
         ):
@@ -338,6 +332,17 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
                 view=types.SliderView(),
                 on_change=self.on_option,
             )
+
+
+def _shown(ctx: foo.ExecutionContext) -> Shown:
+    return shown_in(ctx.panel.id, ctx.dataset.name if ctx.dataset is not None else None)
+
+
+def _options(ctx: foo.ExecutionContext) -> tuple[str | None, int, str | None, str | None, float | None]:
+    """Brain key, number, tag, length and weight of the page."""
+    get = ctx.panel.state.get
+    k = int(get("options.k") or DEFAULT_K)
+    return get("options.brain_key"), k, get("options.only_tag") or ANY, get("options.length") or ANY, get("weight")
 
 
 def selected_video(ctx: foo.ExecutionContext) -> str:

@@ -18,7 +18,7 @@ from clip2video_plugin.video import read_frames
 CAPTIONS = 3  # best-matching captions shown
 
 
-def describe(query: str, found: Found) -> str:
+def describe(found: Found) -> str:
     """One line on what was found."""
     if not found.ids:
         return f"No indexed video of this view fits the filters; {found.searched} are indexed."

@@ -1,0 +1,69 @@
+"""What each open panel shows, kept by the server.
+
+The page sends the panel's state with every event, as it was when the event happened. Events overlap: a new view
+tells of its empty selection before the answer to the query has arrived. A panel drawn of what the page
+sent would lose what was found meanwhile, so what the panel finds out for itself is kept here, and the page's state
+holds only what the user typed or chose, and the data of plots.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+PANELS = 256  # most panels remembered; the one that was longest not used is forgotten
+
+
+@dataclass
+class Shown:
+    """What one panel shows of one dataset."""
+
+    dataset: str | None
+    query: str = ""
+    asked: tuple[Any, ...] | None = None  # options of the last search
+    ids: list[str] = field(default_factory=list)  # found by it, the best first
+    base: Any = None  # stages of the view that was searched
+    view: Any = None  # stages of the view it was answered with
+    score_field: str | None = None
+    message: str | None = None
+    error: str | None = None
+    histogram: bool = False
+    sample: str | None = None  # about the selected sample
+    timeline: bool = False
+    needs_frames: bool = False
+    frame: bool = False
+
+    def say(self, message: str | None, *, error: str | None = None) -> None:
+        self.message, self.error = message, error
+
+    def forget_search(self) -> None:
+        """The base view is shown again."""
+        self.asked = self.base = self.view = self.message = self.error = None
+        self.ids, self.histogram = [], False
+
+    def forget_selection(self) -> None:
+        self.sample, self.timeline, self.needs_frames, self.frame = None, False, False, False
+
+
+_panels: OrderedDict[str, Shown] = OrderedDict()
+_lock = threading.Lock()
+
+
+def shown_in(panel_id: str, dataset: str | None) -> Shown:
+    """What a panel shows; nothing yet when it is new or showed another dataset."""
+    with _lock:
+        known = _panels.get(panel_id)
+        if known is None or known.dataset != dataset:
+            known = _panels[panel_id] = Shown(dataset)
+        _panels.move_to_end(panel_id)
+        while len(_panels) > PANELS:
+            _panels.popitem(last=False)
+        return known
+
+
+def forget(panel_id: str) -> None:
+    """Called when a panel is closed."""
+    with _lock:
+        _panels.pop(panel_id, None)
