@@ -13,6 +13,7 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.index import BTree, IvfRq
+from lancedb.query import LanceVectorQueryBuilder
 from numpy.typing import NDArray
 
 from clip2video_plugin.errors import VideoIndexError
@@ -26,7 +27,7 @@ EXACT_ROWS = 10_000
 # Measured with benchmarks/index.py: recall@10 of .99 or more at 100,000 and 1,000,000 clustered vectors, at every w,
 # in distribution and across the modality gap.
 BITS = 4  # of each number in the vector index; with one, ten times as many whole vectors must be read to be right
-NPROBES = 150
+NPROBES = 175
 MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a view among them
 UNINDEXED_ROWS, COMMITS = 5_000, 50  # after so many, fold new rows into the indexes
 IN_LIST = 1_000  # ids in one filter
@@ -51,7 +52,7 @@ class Hit:
 
 def candidates(k: int) -> int:
     """How many to take by their compressed vectors, of which the k best by their whole ones are right."""
-    return max(4 * k, 40)
+    return max(3 * k, 30)
 
 
 def default_uri() -> str:
@@ -314,8 +315,8 @@ class VideoIndex:
         return exact[:k] if beyond >= exact[k - 1]["_distance"] else []
 
     def _query(self, vector: NDArray[np.float32]) -> Any:
-        found = self._table.search(np.asarray(vector, np.float32), vector_column_name="vector")
-        return found.distance_type("dot")
+        # What ``Table.search`` makes, without asking the table for its schema each time.
+        return LanceVectorQueryBuilder(self._table, np.asarray(vector, np.float32), "vector").distance_type("dot")
 
     def _known(self, ids: list[str]) -> bool:
         """Whether any of these ids has a row."""
