@@ -59,8 +59,11 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         event = ctx.params.get("__method__")
         if event == "on_change_selected" and not ctx.selected and not _shown(ctx).sample:
             return
-        if event == "on_option" and ctx.params["path"] != "options.brain_key" and not self._asks_anew(ctx):
-            return
+        if event == "on_option":
+            path = ctx.params["path"]
+            ctx.panel.state.set(path, ctx.params.get("value"))  # the page may tell it before its own state has it
+            if path != "options.brain_key" and not self._asks_anew(ctx):
+                return
         super().execute(ctx)
 
     def on_load(self, ctx: foo.ExecutionContext) -> None:
@@ -124,8 +127,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         self._search(ctx, query)
 
     def on_option(self, ctx: foo.ExecutionContext) -> None:
-        """A changed brain key, number or weight asks the same question again."""
-        ctx.panel.state.set(ctx.params["path"], ctx.params.get("value"))
+        """A changed brain key, number or weight asks the same question again; ``execute`` has set it."""
         if ctx.params["path"] == "options.brain_key":
             ctx.panel.state.set("weight", self._own_weight(ctx))
         if self._asks_anew(ctx):
