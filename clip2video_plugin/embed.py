@@ -17,6 +17,7 @@ from clip2video_plugin.encode import Embedded, Item, Stamp, Unreadable, batched,
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.checkpoint import Model, load_model
+from clip2video_plugin.paths import printable, stored
 from clip2video_plugin.provenance import provenance
 from clip2video_plugin.video.files import file_stamp, find_videos
 
@@ -39,7 +40,8 @@ class Report:
     """What an embedding run did: counts, the videos that could not be read, and seconds taken.
 
     ``damaged`` lists videos that were embedded from the part of them that can be read; ``total`` is the number
-    of videos asked for, where it is known; ``indexing`` says that all are embedded and the vector index is being made.
+    of videos asked for, where it is known; ``indexing`` says that all are embedded and the vector index is being made;
+    ``warning`` is the model's (``Model.warning``).
     """
 
     embedded: int = 0
@@ -49,6 +51,7 @@ class Report:
     damaged: list[Failure] = field(default_factory=list)
     total: int | None = None
     indexing: bool = False
+    warning: str | None = None
 
     @property
     def done(self) -> int:
@@ -140,7 +143,8 @@ def embed_items(
         total: the number of items, where they have no length.
         known: an index of paths by the same model, whose unchanged rows are copied instead of embedded.
     """
-    began, report = time.monotonic(), Report(total=len(items) if isinstance(items, Sized) else total)
+    began = time.monotonic()
+    report = Report(total=len(items) if isinstance(items, Sized) else total, warning=model.warning)
     writer = _Writer(index)
     try:
         todo = _unknown(items, index, known, writer, report, progress)
@@ -202,7 +206,7 @@ def _row(item: Item, stamp: Stamp, duration: float | None, vector: NDArray[np.fl
     return {
         "id": item.id,
         "sample_id": item.sample_id,
-        "path": str(item.path),
+        "path": stored(item.path),
         "start": 0.0,
         "end": duration,
         "duration": duration,
@@ -230,9 +234,8 @@ class _Writer:
 
     def add_failure(self, failure: Unreadable) -> None:
         item, (size, mtime) = failure.item, failure.stamp
-        self.failures.append(
-            {"id": item.id, "path": str(item.path), "size": size, "mtime": mtime, "reason": failure.reason}
-        )
+        reason = printable(failure.reason)  # which may name a file
+        self.failures.append({"id": item.id, "path": stored(item.path), "size": size, "mtime": mtime, "reason": reason})
 
     def flush_when_due(self) -> None:
         waiting = len(self.rows) + len(self.failures)

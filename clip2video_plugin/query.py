@@ -13,12 +13,16 @@ from clip2video_plugin.provenance import provenance
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The hits of one query, best first. ``searched`` is the number of videos in the index."""
+    """The hits of one query, best first. ``searched`` is the number of videos in the index.
+
+    ``warning`` is the model's (``Model.warning``).
+    """
 
     query: str
     model: str
     searched: int
     hits: list[Hit]
+    warning: str | None = None
 
 
 def search(
@@ -52,7 +56,7 @@ def search(
     loaded = model if isinstance(model, Model) else load_for(opened, model, device)
     text = loaded.encode_captions([query])
     vector = (text.vector if weight is None else text.at_weight(weight))[0].numpy()
-    return SearchResult(query, loaded.name, opened.count(), opened.search(vector, k))
+    return SearchResult(query, loaded.name, opened.count(), opened.search(vector, k), loaded.warning)
 
 
 def load_for(index: VideoIndex, model: str | Path | None = None, device: str | None = None) -> Model:

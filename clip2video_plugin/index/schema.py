@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from clip2video_plugin.errors import VideoIndexError
+from clip2video_plugin.paths import as_path, stored
 
 FAILURES = pa.schema(
     [
@@ -33,7 +34,7 @@ class Provenance:
     version: str
 
     def to_metadata(self) -> dict[str, str]:
-        return {f"clip2video.{key}": str(value) for key, value in asdict(self).items()}
+        return {f"clip2video.{key}": stored(str(value)) for key, value in asdict(self).items()}
 
     @classmethod
     def from_metadata(cls, metadata: dict[bytes, bytes] | None) -> Provenance:
@@ -42,7 +43,9 @@ class Provenance:
             fields = {name: values[f"clip2video.{name}"] for name in ("model", "sha256", "policy", "count", "version")}
         except KeyError:
             raise VideoIndexError("the table does not say which model made it; it is no index of c2v embed") from None
-        return cls(fields["model"], fields["sha256"], fields["policy"], int(fields["count"]), fields["version"])
+        return cls(
+            as_path(fields["model"]), fields["sha256"], fields["policy"], int(fields["count"]), fields["version"]
+        )
 
     def __str__(self) -> str:
         return f"model {self.model!r} ({self.sha256[:12]}), {self.count} {self.policy} frames"

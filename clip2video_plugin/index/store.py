@@ -20,6 +20,7 @@ from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index.connection import chunks, connect, exists, in_list, plain_errors, writer_lock
 from clip2video_plugin.index.schema import FAILURES, Provenance, videos_schema
 from clip2video_plugin.index.view import VIEW_BYTES, View
+from clip2video_plugin.paths import as_path
 
 VIDEOS = "videos"
 # An exact scan takes about 40 ms at 10,000 rows; above, a vector index answers in about 10 ms.
@@ -38,7 +39,7 @@ SHOWN = ["id", "sample_id", "path", "start", "end", "duration"]
 
 @dataclass(frozen=True)
 class Hit:
-    """A video found. ``score`` is the model's fused cosine, about -1 to 1; times in seconds."""
+    """A video found. ``score`` is the fused cosine, about -1 to 1; times in seconds; ``path`` is what open() takes."""
 
     rank: int
     id: str
@@ -210,7 +211,8 @@ class VideoIndex:
         """The videos that could not be read, by path."""
         if not exists(self._connection, "failures"):
             return []
-        return sorted(self._failures().search().limit(None).to_list(), key=lambda row: str(row["path"]))
+        rows = self._failures().search().limit(None).to_list()
+        return sorted(({**row, "path": as_path(row["path"])} for row in rows), key=lambda row: str(row["path"]))
 
     def _failures(self) -> Any:
         return self._connection.create_table("failures", schema=FAILURES, exist_ok=True)
@@ -253,7 +255,7 @@ class VideoIndex:
             Hit(
                 rank=rank,
                 id=row["id"],
-                path=row["path"],
+                path=as_path(row["path"]),
                 score=(row["_distance"] - 1) if furthest else (1 - row["_distance"]),
                 start=row["start"],
                 end=row["end"],

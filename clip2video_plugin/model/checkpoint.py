@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,16 @@ class Model:
     def config(self) -> ModelConfig:
         return self.network.config
 
+    @property
+    def warning(self) -> str | None:
+        """What to know before its ranking is trusted, in one line: the embedded weights have seen no real video."""
+        if self.sha256 != _embedded_sha256():
+            return None
+        return (
+            f"model {self.name} knows generated shapes only; for real videos: c2v models fetch clip-vit-b32 "
+            "(c2v models list names trained ones)"
+        )
+
     def encode_frames(self, videos: Sequence[NDArray[np.uint8]]) -> VideoEmbedding:
         """Embeds videos given as uint8 frames [n, R, R, 3], 1 <= n <= F each; float32 on the CPU."""
         return self.start_encoding(videos).cpu()
@@ -84,6 +95,15 @@ class Model:
         return TextEmbedding(out.global_vector.cpu(), aligned, out.weight)
 
 
+def _embedded_folder() -> Path:
+    return Path(str(files("clip2video_plugin.model").joinpath("embedded")))
+
+
+@lru_cache(maxsize=1)
+def _embedded_sha256() -> str:
+    return hashlib.sha256((_embedded_folder() / WEIGHTS).read_bytes()).hexdigest()
+
+
 def models_folder() -> Path:
     """Where imported checkpoints live: $C2V_MODELS, else ~/.cache/clip2video/models."""
     return Path(os.environ.get("C2V_MODELS") or Path.home() / ".cache" / "clip2video" / "models").expanduser()
@@ -110,7 +130,7 @@ def find_checkpoint(model: str | Path | None = None) -> tuple[str, Path]:
 
 def installed_checkpoints() -> dict[str, Path]:
     """Name -> folder of the embedded checkpoint and of the imported ones."""
-    found = {EMBEDDED: Path(str(files("clip2video_plugin.model").joinpath("embedded")))}
+    found = {EMBEDDED: _embedded_folder()}
     folder = models_folder()
     if folder.is_dir():
         found |= {path.name: path for path in sorted(folder.iterdir()) if (path / CONFIG).is_file()}
