@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.app.search import brain_keys
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
+from clip2video_plugin.app.videos import videos_of
 from clip2video_plugin.errors import Clip2VideoError, NotComparableError
 from clip2video_plugin.evaluation.report import Evaluation, Published, bootstrap
 from clip2video_plugin.evaluation.retrieval import BLOCK, check_ties, rank_blocks
@@ -51,7 +52,7 @@ def evaluate(
         NotComparableError: videos of the imported protocol are missing from the gallery.
     """
     check_ties(ties)
-    dataset = samples._root_dataset
+    dataset, samples = samples._root_dataset, videos_of(samples)
     if not dataset.has_brain_run(brain_key):
         keys = ", ".join(dataset.list_brain_runs()) or "none"
         raise Clip2VideoError(f"dataset {dataset.name} has no brain key {brain_key!r}; there are: {keys}")
@@ -107,7 +108,7 @@ def evaluate(
 
 def worst_failures(samples: foc.SampleCollection, brain_key: str, count: int = 50) -> fo.DatasetView:
     """The samples whose captions find them last, worst first; ``evaluate`` must have written its fields."""
-    field = f"{brain_key}_worst_rank"
+    samples, field = videos_of(samples), f"{brain_key}_worst_rank"
     if not samples.has_field(field):
         raise Clip2VideoError(
             f"{samples._root_dataset.name} has no field {field}; evaluate brain key {brain_key!r} first"

@@ -14,6 +14,7 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.core.collections as foc
 
+from clip2video_plugin.app.videos import all_samples
 from clip2video_plugin.video.facts import video_facts
 
 FEW = 500  # videos below which starting a process does not pay
@@ -61,7 +62,7 @@ def compute_video_metadata(samples: foc.SampleCollection) -> None:
     """Fills in ``metadata`` where samples have none; clips stand for their videos."""
     dataset = samples._root_dataset
     if samples._is_clips:
-        samples = dataset.select(samples.distinct("sample_id"))
+        samples = all_samples(dataset).select(samples.distinct("sample_id"))
     ids, paths = samples.match({"metadata": None}).values(["id", "filepath"])
     found = dict(zip(ids, metadata_of(paths), strict=True))
     found = {sample: metadata for sample, metadata in found.items() if metadata is not None}

@@ -13,11 +13,12 @@ from typing import Any
 
 import fiftyone.brain.similarity as fbs
 import fiftyone.core.collections as foc
+import fiftyone.core.media as fom
 import numpy as np
 from numpy.typing import NDArray
 
 from clip2video_plugin.app.model import Clip2VideoModel
-from clip2video_plugin.app.videos import items_of
+from clip2video_plugin.app.videos import all_samples, items_of
 from clip2video_plugin.encode import Embedded, encode_items
 from clip2video_plugin.errors import QueryError, VideoIndexError
 from clip2video_plugin.index import Hit, VideoIndex
@@ -182,8 +183,10 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
             if warn_existing:
                 logger.warning("%d ids are in the index already and were passed over", len(existing))
             vectors = {i: v for i, v in vectors.items() if i not in existing}
-        rows = []
-        for item in items_of(self._samples._root_dataset.select(list(vectors))):
+        rows, items = [], items_of(all_samples(self._samples).select(list(vectors)))
+        if unknown := vectors.keys() - {item.id for item in items}:
+            raise VideoIndexError(f"{len(unknown)} ids are of no sample of the dataset, the first is {min(unknown)}")
+        for item in items:
             size, mtime = file_stamp(item.path)
             rows.append(
                 {
@@ -282,7 +285,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
         return np.stack([found[i] for i in ids]), isinstance(query, str)
 
     def _search(self, vector: NDArray[np.float32], k: int | None, reverse: bool) -> list[tuple[str, float]]:
-        return self.ranked(self.view if self.has_view else self._samples, vector, k, reverse)
+        return self.ranked(self.view, vector, k, reverse)
 
     def ranked(
         self, samples: foc.SampleCollection, vector: NDArray[np.float32], k: int | None = None, reverse: bool = False
@@ -308,13 +311,14 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
             raise QueryError(
                 "this view shows frames or patches; CLIP2Video ranks whole videos: search the dataset instead"
             )
-        ids = set(samples.values("id")) if samples.view() != samples._root_dataset.view() else None
+        whole = samples.view() == samples._root_dataset.view() and samples.media_type != fom.GROUP
+        ids = None if whole else set(samples.values("id"))
         hits = self.table.search(vector, k, ids=ids, furthest=reverse)
         return [(hit.id, hit.score) for hit in self._alive(hits)]
 
     def _alive(self, hits: list[Hit]) -> list[Hit]:
         """Without videos whose samples were deleted from the dataset after indexing."""
-        alive = set(self._samples._root_dataset.select([hit.id for hit in hits]).values("id"))
+        alive = set(all_samples(self._samples).select([hit.id for hit in hits]).values("id"))
         return [hit for hit in hits if hit.id in alive]
 
     def _check_missing(self, missing: set[str], allow: bool, warn: bool) -> None:

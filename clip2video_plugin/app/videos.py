@@ -35,6 +35,12 @@ def videos_of(samples: foc.SampleCollection) -> foc.SampleCollection:
     return samples.select_group_slices(media_type=fom.VIDEO, _allow_mixed=True)
 
 
+def all_samples(samples: foc.SampleCollection) -> foc.SampleCollection:
+    """Every sample of the dataset that a collection is of, one by one: those of all group slices, active or not."""
+    dataset = samples._root_dataset
+    return dataset.select_group_slices(_allow_mixed=True) if dataset.media_type == fom.GROUP else dataset
+
+
 def holds_videos(samples: foc.SampleCollection) -> bool:
     """Whether the samples are video files, clips of them, or folders of frames."""
     if samples._is_frames:

@@ -143,7 +143,7 @@ class EvaluateRetrieval(foo.Operator):  # type: ignore[misc]
         if not params.get("brain_key"):
             raise Clip2VideoError("name the brain key to evaluate")
         result = evaluate(
-            videos_of(ctx.view),
+            ctx.view,
             brain_key=params["brain_key"],
             captions_field=params.get("captions"),
             ties=params.get("ties", "strict"),
@@ -152,7 +152,7 @@ class EvaluateRetrieval(foo.Operator):  # type: ignore[misc]
         )
         if params.get("worst") and not ctx.delegated:
             ctx.ops.reload_dataset()
-            ctx.ops.set_view(worst_failures(videos_of(ctx.view), params["brain_key"]))
+            ctx.ops.set_view(worst_failures(ctx.view, params["brain_key"]))
         rows = {f"{way} {metric}": getattr(result, way)[metric] for way in ("t2v", "v2t") for metric in METRICS}
         return {**{name.replace("@", "_at_").replace(" ", "_"): value for name, value in rows.items()},
                 "note": result.not_comparable or ""}  # fmt: skip

@@ -12,6 +12,7 @@ from clip2video_plugin.app.brain import compute_clip2video
 from clip2video_plugin.app.operators.forms import ask_key, ask_model, refused
 from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.search import brain_keys, load_run, score_field
+from clip2video_plugin.app.videos import videos_of
 from clip2video_plugin.embed import Report
 
 BRAIN_KEY = "clip2video"
@@ -193,7 +194,7 @@ class IndexInfo(foo.Operator):  # type: ignore[misc]
         made = run.table.provenance
         return {
             "brain_key": run.key,
-            "videos": f"{run.total_index_size} of {len(ctx.dataset)}",
+            "videos": f"{run.total_index_size} of {len(videos_of(ctx.dataset))}",
             "model": made.model,
             "weights": made.sha256,
             "frames": f"{made.count}, {made.policy}",
