@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from clip2video_plugin.bounds import checked_k, checked_weight
 from clip2video_plugin.errors import CheckpointError, QueryError, VideoIndexError
 from clip2video_plugin.index import Hit, VideoIndex, open_index
 from clip2video_plugin.model.checkpoint import Model, find_checkpoint, load_model
@@ -41,17 +42,16 @@ def search(
         index: URI of an index or an open one; $C2V_INDEX or ./c2v-index by default.
         model: name or folder of the checkpoint that made the index, or a loaded one; by default the one that
             the index names.
-        k: most hits to give.
+        k: most hits to give, up to 10,000.
         weight: share in [0, 1] of the global vector against the aligned one; the model's own by default.
 
     Raises:
-        QueryError: the query is empty, or k is below 1.
+        QueryError: the query is empty, or k or weight is out of range.
         VideoIndexError: there is no index, or it was made with other weights.
     """
     if not isinstance(query, str) or not query.strip():
         raise QueryError(f"the query {query!r} is empty; describe what happens in the video")
-    if k < 1:
-        raise QueryError(f"k is {k}; it must be at least 1")
+    k, weight = checked_k(k), checked_weight(weight)
     opened = index if isinstance(index, VideoIndex) else open_index(index)
     loaded = model if isinstance(model, Model) else load_for(opened, model, device)
     text = loaded.encode_captions([query])

@@ -7,7 +7,7 @@ import pytest
 
 import clip2video_plugin
 from clip2video_plugin import open_index, search
-from clip2video_plugin.errors import Clip2VideoError, QueryError, VideoIndexError
+from clip2video_plugin.errors import QueryError, VideoIndexError
 from clip2video_plugin.shapes import caption
 
 
@@ -93,10 +93,15 @@ def test_a_model_that_is_gone_is_named(world, model, tmp_path):
         search("a red square", index=tmp_path)
 
 
-@pytest.mark.parametrize(("options", "message"), [({"k": 0}, "k is 0"), ({"weight": 1.5}, "weight is 1.5")])
-def test_options_out_of_range_are_named(world_index, options, message):
-    with pytest.raises(Clip2VideoError, match=message):
-        search("a red square", index=world_index, **options)
+@pytest.mark.parametrize("name", ["k", "weight"])
+@pytest.mark.parametrize("value", [-1, 2.7, "0.5", True, float("nan"), float("inf"), 10**10, [1]])
+def test_options_out_of_range_are_named(world_index, name, value):
+    with pytest.raises(QueryError, match=rf"^{name} is .*; it must be a .*number that lies [^\n]*$"):
+        search("a red square", index=world_index, **{name: value})
+
+
+def test_more_hits_than_there_are_videos_may_be_asked_for(world_index):
+    assert len(search("a red square", index=world_index, k=10_000, weight=np.float32(0.5)).hits) == 24
 
 
 def test_the_exported_search_is_the_function():

@@ -13,9 +13,9 @@ import numpy as np
 
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import videos_of
+from clip2video_plugin.bounds import checked_k, checked_weight
 from clip2video_plugin.errors import Clip2VideoError, QueryError, VideoIndexError
 
-MOST = 1000  # hits that are shown at once
 LENGTHS = {  # seconds, at least and less than
     "under 10 s": (0.0, 10.0),
     "10 s to 1 min": (10.0, 60.0),
@@ -106,10 +106,7 @@ def find(
         QueryError: there is no query, k is out of range, or a sample of ``like`` is not indexed.
         Clip2VideoError: there is no such index, or its vectors are gone.
     """
-    if not 1 <= k <= MOST:
-        raise QueryError(f"the number of results is {k}; it must lie between 1 and {MOST}")
-    if weight is not None and not 0 <= weight <= 1:
-        raise QueryError(f"weight is {weight}; it must lie in [0, 1]")
+    k, weight = checked_k(k), checked_weight(weight)
     samples = videos_of(samples)
     run = load_run(samples, brain_key)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import uuid
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
@@ -59,7 +61,21 @@ class Provenance:
             )
 
 
-def videos_schema(dim: int, provenance: Provenance) -> pa.Schema:
+IDENTITY, DATABASE = "clip2video.identity", "clip2video.database"
+
+
+def new_marks(database: str = "") -> dict[str, str]:
+    """What a table carries from the moment it is made: an identity, and the FiftyOne database whose run it serves."""
+    return {IDENTITY: uuid.uuid4().hex} | ({DATABASE: database} if database else {})
+
+
+def identity_of(metadata: dict[bytes, bytes] | None) -> str:
+    """The identity of a table; of one made before tables had one, what it was made with."""
+    values = {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+    return values.get(IDENTITY) or hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
+
+
+def videos_schema(dim: int, provenance: Provenance, database: str = "") -> pa.Schema:
     """One row per video; ``start`` and ``end`` in seconds; ``vector`` has unit norm."""
     return pa.schema(
         [
@@ -74,5 +90,5 @@ def videos_schema(dim: int, provenance: Provenance) -> pa.Schema:
             pa.field("size", pa.int64()),
             pa.field("mtime", pa.float64()),
         ],
-        metadata=provenance.to_metadata(),
+        metadata=provenance.to_metadata() | new_marks(database),
     )

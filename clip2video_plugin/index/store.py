@@ -16,9 +16,10 @@ from lancedb.index import BTree, IvfRq
 from lancedb.query import LanceVectorQueryBuilder
 from numpy.typing import NDArray
 
+from clip2video_plugin.bounds import checked_k
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index.connection import chunks, connect, exists, in_list, plain_errors, writer_lock
-from clip2video_plugin.index.schema import FAILURES, Provenance, videos_schema
+from clip2video_plugin.index.schema import FAILURES, Provenance, identity_of, videos_schema
 from clip2video_plugin.index.view import VIEW_BYTES, View
 from clip2video_plugin.paths import as_path
 
@@ -79,9 +80,30 @@ class VideoIndex:
         self._table = table
         self._commits = self._added = 0  # since rows were last folded together
         self._last_view: View | None = None
-        schema = table.schema
-        self.provenance = Provenance.from_metadata(schema.metadata)
-        self.dim = int(schema.field("vector").type.list_size)
+        self.provenance  # noqa: B018  # raises for a table that is none of this package's
+
+    @property
+    def provenance(self) -> Provenance:
+        """What made the vectors that are in the table now: another process may have made the table anew."""
+        with plain_errors(self.uri):
+            return Provenance.from_metadata(self._table.schema.metadata)
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a vector."""
+        with plain_errors(self.uri):
+            return int(self._table.schema.field("vector").type.list_size)
+
+    @property
+    def state(self) -> tuple[str, int]:
+        """Identity of the table, which is drawn when it is made, and its version: another state may have other rows."""
+        with plain_errors(self.uri):
+            return identity_of(self._table.schema.metadata), int(self._table.version)
+
+    @property
+    def identity(self) -> str:
+        """Tells the table from another that was made in its place."""
+        return self.state[0]
 
     @classmethod
     def open(cls, uri: str | Path | None = None, *, table: str = VIDEOS) -> VideoIndex:
@@ -95,8 +117,13 @@ class VideoIndex:
             return cls(where, connection, connection.open_table(table))
 
     @classmethod
-    def create(cls, uri: str | Path | None, dim: int, provenance: Provenance, *, table: str = VIDEOS) -> VideoIndex:
+    def create(
+        cls, uri: str | Path | None, dim: int, provenance: Provenance, *, table: str = VIDEOS, database: str = ""
+    ) -> VideoIndex:
         """Opens the index, or makes an empty one for vectors of ``dim`` numbers.
+
+        Args:
+            database: identity of the FiftyOne database whose run the table serves; none for an index of paths.
 
         Raises:
             VideoIndexError: it exists with another provenance, or cannot be written.
@@ -107,7 +134,7 @@ class VideoIndex:
             if exists(connection, table):
                 opened = connection.open_table(table)
             else:
-                opened = connection.create_table(table, schema=videos_schema(dim, provenance), exist_ok=True)
+                opened = connection.create_table(table, schema=videos_schema(dim, provenance, database), exist_ok=True)
             index = cls(where, connection, opened)
         index.provenance.check(provenance, f"index {where}")
         return index
@@ -232,18 +259,21 @@ class VideoIndex:
         Args:
             ids: search only among these; a set saves making one of them.
             furthest: give the smallest products instead, worst first.
+
+        Raises:
+            QueryError: k is no whole number from 1 to 10,000.
+            VideoIndexError: the vector is of another length.
         """
-        if vector.shape != (self.dim,):
-            raise VideoIndexError(
-                f"the query vector has shape {vector.shape}; this index holds vectors of {self.dim} numbers"
-            )
+        k, dim = checked_k(k), self.dim
+        if vector.shape != (dim,):
+            raise VideoIndexError(f"the query vector has shape {vector.shape}; this index holds vectors of {dim} each")
         if ids is not None and len(ids) == 0:
             return []
         query = np.asarray(-vector if furthest else vector, np.float32)
         with plain_errors(self.uri):
             if ids is None:
                 rows = self._nearest(query, k, exact=furthest)
-            elif len(ids) * self.dim * 4 <= VIEW_BYTES:
+            elif len(ids) * dim * 4 <= VIEW_BYTES:
                 rows = self._view(frozenset(ids)).nearest(query, k)
             elif furthest or not self._has_index("vector"):
                 rows = self._nearest(query, k, ids, exact=True)
@@ -279,10 +309,10 @@ class VideoIndex:
 
     def _view(self, ids: frozenset[str]) -> View:
         """The rows of these ids, read once as long as nothing is written and no other view is searched."""
-        version, view = self._table.version, self._last_view
-        if view is None or view.version != version or view.ids != ids:
+        state, view = self.state, self._last_view
+        if view is None or view.state != state or view.ids != ids:
             found = self._table.search().where(in_list("id", ids)).select([*SHOWN, "vector"]).limit(len(ids))
-            self._last_view = view = View.of(version, ids, found.to_arrow())
+            self._last_view = view = View.of(state, ids, found.to_arrow())
         return view
 
     def _nearest_in_view(self, vector: NDArray[np.float32], k: int, ids: Collection[str]) -> list[dict[str, Any]]:
@@ -307,7 +337,7 @@ class VideoIndex:
         if len(near) < max(wanted // 2, k):
             return []
         rows = self._table.take_row_ids(near["_rowid"].to_pylist()).select([*SHOWN, "vector"]).to_arrow()
-        exact = View.of(0, frozenset(), rows).nearest(vector, len(rows))
+        exact = View.of(("", 0), frozenset(), rows).nearest(vector, len(rows))
         close = dict(zip(near["id"].to_pylist(), near["_distance"].to_pylist(), strict=True))
         if {row["id"] for row in exact} != close.keys():  # another process moved or replaced rows in between
             return []

@@ -14,18 +14,18 @@ VIEW_BYTES = 256 * 1024**2  # of vectors that are kept in memory: 65,536 of 1,02
 
 @dataclass(frozen=True)
 class View:
-    """Rows of some ids of one version of a table; ``vectors`` [n, D] in their order."""
+    """Rows of some ids of one state of a table; ``vectors`` [n, D] in their order."""
 
-    version: int
+    state: tuple[str, int]
     ids: frozenset[str]
     rows: pa.Table
     vectors: NDArray[np.float32]
 
     @classmethod
-    def of(cls, version: int, ids: frozenset[str], table: pa.Table) -> View:
+    def of(cls, state: tuple[str, int], ids: frozenset[str], table: pa.Table) -> View:
         column = table["vector"].combine_chunks()
         vectors = column.flatten().to_numpy().reshape(len(table), column.type.list_size)
-        return cls(version, ids, table.drop_columns(["vector"]), vectors)
+        return cls(state, ids, table.drop_columns(["vector"]), vectors)
 
     def nearest(self, vector: NDArray[np.float32], k: int) -> list[dict[str, Any]]:
         """The k rows with the largest products, with LanceDB's ``_distance``, in no order."""
@@ -38,5 +38,5 @@ class View:
             best += sorted(tied, key=lambda i: str(self.rows["id"][i]))[: k - len(best)]
         else:
             best = list(range(len(products)))
-        rows = self.rows.take(best).to_pylist()
+        rows = self.rows.take(pa.array(best, pa.int64())).to_pylist()
         return [{**row, "_distance": 1 - float(products[i])} for i, row in zip(best, rows, strict=True)]

@@ -100,7 +100,7 @@ def test_search_videos(on, datasets, world):
         refuses(page, "Required property")
         field(page, "What happens in the video").fill(sentence)
         field(page, "Number of results").fill("0")
-        refuses(page, "k is 0; it must lie between 1 and 1000")
+        refuses(page, "k is 0; it must lie between 1 and 10000")
         field(page, "Number of results").fill("7")
         shoot(page, "operator-search")
         assert execute(page) == "Videos shown, the best first: 7 Videos in the index: 24 Close"

@@ -120,8 +120,8 @@ def test_index_info_and_delete_index(indexed, tmp_path):
     ("arguments", "message"),
     [
         ({"query": " "}, "type what happens in the video"),
-        ({"query": "x", "k": 0}, "the number of results is 0; it must lie between 1 and 1000"),
-        ({"query": "x", "weight": 2}, r"weight is 2; it must lie in \[0, 1\]"),
+        ({"query": "x", "k": 0}, "k is 0; it must be a whole number that lies between 1 and 10000"),
+        ({"query": "x", "weight": 2}, r"weight is 2; it must be a number that lies in \[0, 1\]"),
         ({"query": "x", "brain_key": "nope"}, "no brain key 'nope'; there are: c2v"),
         ({"like": ["0" * 24]}, "not in the index|1 ids are not"),
     ],

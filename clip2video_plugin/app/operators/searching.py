@@ -10,7 +10,8 @@ from fiftyone.operators import types
 
 from clip2video_plugin.app.operators.forms import PANEL, ask_key, ask_number, refuse, refused
 from clip2video_plugin.app.operators.indexing import call
-from clip2video_plugin.app.search import MOST, Found, find
+from clip2video_plugin.app.search import Found, find
+from clip2video_plugin.bounds import MAX_K
 
 
 class SearchVideos(foo.Operator):  # type: ignore[misc]
@@ -34,7 +35,7 @@ class SearchVideos(foo.Operator):  # type: ignore[misc]
             return types.Property(inputs)
         inputs.str("query", required=True, label="What happens in the video", description="a dog runs on the beach")
         ask_key(inputs, ctx)
-        ask_number(inputs, ctx, "k", default=25, least=1, most=MOST, label="Number of results")
+        ask_number(inputs, ctx, "k", default=25, least=1, most=MAX_K, label="Number of results")
         return types.Property(inputs, view=types.View(label="Search videos by a sentence"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
@@ -43,7 +44,7 @@ class SearchVideos(foo.Operator):  # type: ignore[misc]
             ctx.view,
             params.get("query"),
             brain_key=params.get("brain_key"),
-            k=int(params.get("k", 25)),
+            k=params.get("k", 25),
             weight=params.get("weight"),
         )
         return show(ctx, found)
@@ -79,7 +80,7 @@ class FindSimilarVideos(foo.Operator):  # type: ignore[misc]
             refuse(inputs, "Select one or more videos first")
             return types.Property(inputs)
         ask_key(inputs, ctx)
-        ask_number(inputs, ctx, "k", default=25, least=1, most=MOST, label="Number of results")
+        ask_number(inputs, ctx, "k", default=25, least=1, most=MAX_K, label="Number of results")
         return types.Property(inputs, view=types.View(label="Find videos like the selected ones"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
@@ -87,7 +88,7 @@ class FindSimilarVideos(foo.Operator):  # type: ignore[misc]
             ctx.view,
             like=ctx.params.get("samples") or ctx.selected or (),
             brain_key=ctx.params.get("brain_key"),
-            k=int(ctx.params.get("k", 25)),
+            k=ctx.params.get("k", 25),
         )
         return show(ctx, found)
 

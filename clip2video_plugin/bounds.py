@@ -1,0 +1,39 @@
+"""What a search may ask for: one check for every way to ask, before anything is read."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+from clip2video_plugin.errors import QueryError
+
+MAX_K = 10_000  # hits of one search; FiftyOne selects them in one MongoDB pipeline, which has a size limit
+
+
+def checked_k(k: object) -> int:
+    """A number of hits, 1 to ``MAX_K``; it may exceed what there is.
+
+    Raises:
+        QueryError: it is something else.
+    """
+    if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= int(k) <= MAX_K:
+        raise QueryError(f"k is {_shown(k)}; it must be a whole number that lies between 1 and {MAX_K}")
+    return int(k)
+
+
+def checked_weight(weight: object) -> float | None:
+    """A share of the global vector in [0, 1], or None for the model's own.
+
+    Raises:
+        QueryError: it is something else.
+    """
+    if weight is None:
+        return None
+    # NaN lies nowhere
+    if not isinstance(weight, Real) or isinstance(weight, bool) or not 0 <= float(weight) <= 1:
+        raise QueryError(f"weight is {_shown(weight)}; it must be a number that lies in [0, 1]")
+    return float(weight)
+
+
+def _shown(value: object) -> str:
+    text = str(value) if isinstance(value, Real) else repr(value)
+    return " ".join(text.split())[:80]
