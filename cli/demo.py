@@ -15,7 +15,7 @@ def demo(
     folder: Annotated[
         Optional[Path], typer.Option("--dir", help="Where to keep it.", show_default="~/.cache/clip2video/demo")
     ] = None,
-    port: Annotated[int, typer.Option(help="Port of the App.")] = 5151,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the App.")] = 5151,
     address: Annotated[str, typer.Option(help="Address of the App.")] = "127.0.0.1",
 ) -> None:
     """Generate some videos, import them into FiftyOne, index them and search three sentences.
@@ -27,9 +27,11 @@ def demo(
     from rich.console import Console
 
     with loading():
-        from clip2video_plugin.app.demo import default_folder, open_app, run_demo
+        from clip2video_plugin.app.demo import default_folder, listen, open_app, run_demo
         from clip2video_plugin.cli.tables import print_ranking
 
+    if app:
+        listen(address, port).close()  # said before the work, not after it
     folder = folder or default_folder()
     for ranking in run_demo(folder):
         print_ranking(ranking)
@@ -37,6 +39,11 @@ def demo(
     if not app:
         console.print("See the videos and search them in the FiftyOne App:  [bold]c2v demo --app[/]")
         return
-    place = f"[bold]http://{address}:{port}[/]"
-    console.print(f"The App is at {place}  Press the magnifier and type a sentence. Ctrl-C ends it.", soft_wrap=True)
-    open_app(folder, port=port, address=address)
+
+    def say(url: str) -> None:
+        console.print(f"The App is at [bold]{url}[/]", soft_wrap=True)
+        console.print(
+            "Press the Video search button above the grid and type a sentence. Ctrl-C ends it.", soft_wrap=True
+        )
+
+    open_app(folder, port=port, address=address, ready=say)
