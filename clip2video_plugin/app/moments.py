@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,20 @@ from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.collections as foc
+import fiftyone.core.media as fom
 import numpy as np
 from numpy.typing import NDArray
 
-from clip2video_plugin.app.metadata import compute_video_metadata
+from clip2video_plugin.app.metadata import video_metadata
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
-from clip2video_plugin.app.videos import items_of
+from clip2video_plugin.app.videos import items_of, path_of, video_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index.frames import FrameIndex
+from clip2video_plugin.video.files import file_stamp
 from clip2video_plugin.video.frames import read_quietly
+from clip2video_plugin.video.image_folder import frame_rate
+
+logger = logging.getLogger(__name__)
 
 WINDOW = 8.0  # seconds that are encoded at once, so that a long video has frames enough
 
@@ -51,19 +57,29 @@ class Timeline:
 
 
 def compute_frames(run: Clip2VideoSimilarityIndex, samples: foc.SampleCollection) -> int:
-    """Embeds single frames of the videos, of long ones in windows of 8 seconds; returns the number of frames.
+    """Embeds single frames of videos, of long ones in windows of 8 seconds; returns the number of frames.
+
+    Videos that cannot be read are left out with a warning.
 
     Raises:
-        VideoReadError: a video cannot be read.
+        VideoReadError: none of them can be read.
     """
     model = run.get_model().model
-    made = run.table.provenance
-    index = FrameIndex.create(run.config.uri, model.config.embed_dim, made, run.frames_table)
-    count = 0
-    for item in items_of(samples):
-        times, vectors = _frames(item.path, model)
-        index.write(item.id, times, vectors)
+    index = FrameIndex.create(run.config.uri, model.config.embed_dim, run.table.provenance, run.frames_table)
+    count, unread = 0, list[Clip2VideoError]()
+    for item in items_of(videos_of(samples)):
+        stamp = file_stamp(item.path)
+        try:
+            times, vectors = _frames(item.path, model)
+        except Clip2VideoError as error:
+            unread.append(error)
+            continue
+        index.write(item.id, times, vectors, stamp)
         count += len(times)
+    if unread and not count:
+        raise unread[0]
+    for reason in unread:
+        logger.warning("%s", reason)
     return count
 
 
@@ -89,18 +105,28 @@ def _frames(path: Path, model: Any) -> tuple[list[float], NDArray[np.float32]]:
 
 
 def timeline(run: Clip2VideoSimilarityIndex, sample: fo.Sample, query: str) -> Timeline | None:
-    """Scores of a sample's frames for a sentence; None when its frames have not been embedded.
+    """Scores of a sample's frames for a sentence; None when its frames, as the file is now, have not been embedded.
 
     A frame's score is its cosine with the sentence, whose mean over the frames is, up to a factor, the global part
     of the video's score.
     """
     index = FrameIndex.open(run.config.uri, run.frames_table)
-    times, vectors = index.read(str(sample.id)) if index else (np.zeros(0), np.zeros((0, 0), np.float32))
+    if index is None or not index.made_by(run.table.provenance):
+        return None
+    stamp = file_stamp(path_of(sample))
+    times, vectors = index.read(str(sample.id), stamp)
     if not len(times):
         return None
     sentence = run.get_model().model.encode_captions([query]).global_vector[0].numpy()
-    duration = sample.metadata.duration if sample.metadata else None
-    return Timeline(times, vectors @ sentence, float(duration or times[-1]))
+    return Timeline(times, vectors @ sentence, _duration(sample, stamp[0], times))
+
+
+def _duration(sample: fo.Sample, size: int, times: NDArray[np.float64]) -> float:
+    """Of the sample's metadata where they are of this very file, else by the distance of the last two frames."""
+    known = sample.metadata
+    if isinstance(known, fo.VideoMetadata) and known.size_bytes == size and known.duration:
+        return float(max(known.duration, times[-1]))
+    return float(times[-1] + (times[-1] - times[-2]) / 2 if len(times) > 1 else times[-1])
 
 
 def mark_moments(
@@ -108,19 +134,22 @@ def mark_moments(
 ) -> fo.DatasetView:
     """Writes the moments above a threshold to ``<brain_key>_moments`` as TemporalDetections; returns them as clips.
 
+    Those of a folder of frames count its images, and are returned as the sample itself, which has no clips.
+
     Raises:
-        Clip2VideoError: the frames have not been embedded, or none scores that much.
+        Clip2VideoError: there is no such video, its frames have not been embedded, or none scores that much.
     """
-    dataset = samples._root_dataset
-    compute_video_metadata(dataset.select(sample_id))
-    sample = dataset[sample_id]
+    sample = video_of(samples, sample_id)
+    _bring_up_to_date(sample)
     found = timeline(run, sample, query)
     if found is None:
-        raise Clip2VideoError("the frames of this video have not been embedded; compute them first")
+        raise Clip2VideoError(
+            "the frames of this video, as its file is now, have not been embedded; compute them first"
+        )
     moments = found.moments(threshold)
     if not moments:
         raise Clip2VideoError(f"no frame scores {threshold:.3f} or more; the best has {found.scores.max():.3f}")
-    rate, last = sample.metadata.frame_rate, sample.metadata.total_frame_count
+    rate, last = _rate(sample, found)
     field = f"{run.key}_moments"
     sample[field] = fo.TemporalDetections(
         detections=[
@@ -136,4 +165,22 @@ def mark_moments(
         ]
     )
     sample.save()
-    return dataset.select(sample_id).to_clips(field)
+    shown = videos_of(samples._root_dataset).select(sample_id)
+    return shown.to_clips(field) if shown.media_type == fom.VIDEO else shown
+
+
+def _bring_up_to_date(sample: fo.Sample) -> None:
+    """Gives a sample the metadata of its file, where it has none or those of what the file was before."""
+    path, known = path_of(sample), sample.metadata
+    if path.is_file() and (known is None or known.size_bytes != path.stat().st_size):
+        sample.metadata = video_metadata(path) or known
+
+
+def _rate(sample: fo.Sample, found: Timeline) -> tuple[float, int]:
+    """Frames a second, and how many there are, of a video file or a folder of frames."""
+    path, known = path_of(sample), sample.metadata
+    if path.is_dir():
+        return frame_rate(path)
+    if not isinstance(known, fo.VideoMetadata) or not known.frame_rate:
+        raise Clip2VideoError(f"{path} does not say its frames per second, in which moments are counted")
+    return known.frame_rate, known.total_frame_count or max(round(found.duration * known.frame_rate), 1)

@@ -14,7 +14,7 @@ from clip2video_plugin.app.operators.forms import PANEL, URI
 from clip2video_plugin.app.panel_memory import Shown, forget, shown_in
 from clip2video_plugin.app.panel_parts import about, curve, describe, histogram, picture
 from clip2video_plugin.app.search import LENGTHS, brain_keys, find, load_run, narrowed
-from clip2video_plugin.app.videos import holds_videos, videos_of
+from clip2video_plugin.app.videos import holds_videos, path_of, video_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 
 STORE = "clip2video"
@@ -98,7 +98,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             return
         shown = _shown(ctx)
         try:
-            path = videos_of(ctx.dataset)[selected_video(ctx)].filepath
+            path = path_of(video_of(ctx.dataset, selected_video(ctx)))
             ctx.panel.state.set("frame", picture(path, float(ctx.params["x"])))
             shown.frame = True
         except Clip2VideoError as error:
@@ -112,7 +112,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             return
         try:
             run = load_run(ctx.dataset, state.get("options.brain_key"))
-            clips = mark_moments(videos_of(ctx.dataset), run, selected_video(ctx), shown.query, float(threshold))
+            clips = mark_moments(ctx.dataset, run, selected_video(ctx), shown.query, float(threshold))
         except Clip2VideoError as error:
             shown.error = str(error)
             return
@@ -244,7 +244,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             return
         try:
             run = load_run(ctx.dataset, state.get("options.brain_key"))
-            found = timeline(run, videos_of(ctx.dataset)[selected_video(ctx)], shown.query)
+            found = timeline(run, video_of(ctx.dataset, selected_video(ctx)), shown.query)
         except Clip2VideoError as error:
             shown.error = str(error)
             return

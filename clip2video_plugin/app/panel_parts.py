@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -40,7 +41,7 @@ def curve(found: Timeline) -> list[dict[str, Any]]:
     return [{"type": "scatter", "mode": "lines+markers", "x": x, "y": y, "line": {"color": "#ff6d04"}}]
 
 
-def picture(path: str, time: float) -> str:
+def picture(path: str | Path, time: float) -> str:
     """The frame that is on show at a time, as a JPEG data URL; raises VideoReadError."""
     frame = read_frames(path, count=1, start=max(time, 0.0) or None, end=time + 1e-3, size=320).pixels[0]
     buffer = io.BytesIO()

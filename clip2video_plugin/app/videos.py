@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fiftyone as fo
 import fiftyone.core.collections as foc
 import fiftyone.core.media as fom
 
 from clip2video_plugin.encode import Item
+from clip2video_plugin.errors import Clip2VideoError
 
 FRAMES_FIELD = "frames_dir"
 
@@ -26,6 +28,20 @@ def items_of(samples: foc.SampleCollection) -> list[Item]:
         )
     )
     return [Item(Path(path), sample, sample_id=sample) for sample, path in videos.items()]
+
+
+def path_of(sample: fo.Sample) -> Path:
+    """The file of a video sample, or its folder of frames."""
+    folder = sample[FRAMES_FIELD] if sample.has_field(FRAMES_FIELD) else None
+    return Path(folder or sample.filepath)
+
+
+def video_of(samples: foc.SampleCollection, sample_id: str) -> fo.Sample:
+    """The video of an id, of whichever slice; raises Clip2VideoError when the dataset has no such video."""
+    dataset = samples._root_dataset
+    if not len(videos_of(dataset).select(sample_id)):
+        raise Clip2VideoError(f"sample {sample_id} is no video of dataset {dataset.name}; select another")
+    return dataset[sample_id]
 
 
 def videos_of(samples: foc.SampleCollection) -> foc.SampleCollection:

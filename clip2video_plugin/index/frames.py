@@ -8,19 +8,28 @@ from typing import Any
 import lancedb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index.connection import connect, exists, in_list, plain_errors, writer_lock
 from clip2video_plugin.index.schema import Provenance
 
+STAMP = {"size": "CAST(NULL AS BIGINT)", "mtime": "CAST(NULL AS DOUBLE)"}  # which older tables do not have
+
 
 def frames_schema(dim: int, provenance: Provenance) -> pa.Schema:
-    """A row per frame; ``timestamp`` in seconds from the first frame; ``vector`` has unit norm."""
+    """A row per frame; ``timestamp`` in seconds from the first frame; ``vector`` has unit norm.
+
+    ``size`` and ``mtime`` are those of the file that was read.
+    """
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
             pa.field("timestamp", pa.float64(), nullable=False),
             pa.field("vector", pa.list_(pa.float16(), dim), nullable=False),
+            pa.field("size", pa.int64()),
+            pa.field("mtime", pa.float64()),
         ],
         metadata=provenance.to_metadata(),
     )
@@ -43,39 +52,63 @@ class FrameIndex:
 
     @classmethod
     def create(cls, uri: str, dim: int, provenance: Provenance, table: str) -> FrameIndex:
-        """Opens the table, or makes an empty one; raises VideoIndexError when it is another model's."""
+        """Opens the table, or makes an empty one; one of another model, of no use to this one, is replaced."""
         connection = connect(uri)
         with plain_errors(uri), writer_lock(uri):
-            if not exists(connection, table):
-                connection.create_table(table, schema=frames_schema(dim, provenance), exist_ok=True)
-            index = cls(uri, connection, connection.open_table(table))
-        index.provenance.check(provenance, f"the frames in {uri}")
-        return index
+            if known := exists(connection, table):
+                index = cls(uri, connection, connection.open_table(table))
+                if index.made_by(provenance):
+                    if not STAMP.keys() <= set(index._table.schema.names):
+                        index._table.add_columns(STAMP)
+                    return index
+            how: dict[str, Any] = {"mode": "overwrite"} if known else {"exist_ok": True}
+            made = connection.create_table(table, schema=frames_schema(dim, provenance), **how)
+            return cls(uri, connection, made)
 
-    def write(self, video: str, timestamps: Sequence[float], vectors: NDArray[np.float32]) -> None:
-        """Replaces the frames of a video: vectors [n, D] at n times."""
-        dim = self._table.schema.field("vector").type.list_size
+    def made_by(self, provenance: Provenance) -> bool:
+        """Whether these vectors compare with those of a model."""
+        try:
+            self.provenance.check(provenance, self.uri)
+        except VideoIndexError:
+            return False
+        return True
+
+    def write(
+        self, video: str, timestamps: Sequence[float], vectors: NDArray[np.float32], stamp: tuple[int, float]
+    ) -> None:
+        """Replaces the frames of a video, all at once: vectors [n, D] at n times, of a file of this size and mtime."""
+        schema, n = self._table.schema, len(timestamps)
         flat = pa.array(np.ascontiguousarray(vectors, np.float16).reshape(-1))
-        data = pa.table(
-            {
-                "id": [video] * len(timestamps),
-                "timestamp": pa.array(timestamps, pa.float64()),
-                "vector": pa.FixedSizeListArray.from_arrays(flat, dim),
-            },
-            schema=self._table.schema,
-        )
+        columns = {
+            "id": pa.array([video] * n, pa.string()),
+            "timestamp": pa.array(timestamps, pa.float64()),
+            "vector": pa.FixedSizeListArray.from_arrays(flat, schema.field("vector").type.list_size),
+            "size": pa.array([stamp[0]] * n, pa.int64()),
+            "mtime": pa.array([stamp[1]] * n, pa.float64()),
+        }
         with plain_errors(self.uri), writer_lock(self.uri):
-            self._table.delete(in_list("id", [video]))
-            self._table.add(data)
+            merge = self._table.merge_insert(["id", "timestamp"]).when_matched_update_all()
+            merge = merge.when_not_matched_insert_all().when_not_matched_by_source_delete(in_list("id", [video]))
+            merge.execute(pa.table(columns, schema=schema))
 
-    def read(self, video: str) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Times [n] and vectors [n, D] of a video's frames in order; none when it has none."""
+    def read(
+        self, video: str, stamp: tuple[int, float] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Times [n] and vectors [n, D] of a video's frames in order; none when it has none.
+
+        Args:
+            stamp: size and mtime of the file now; frames that were read of it before it changed are none then.
+        """
         with plain_errors(self.uri):
-            rows = self._table.search().where(in_list("id", [video])).limit(1_000_000).to_arrow()
-        times = rows.column("timestamp").to_numpy()
-        vectors = np.asarray(rows.column("vector").to_pylist(), np.float32).reshape(len(times), -1)
-        order = np.argsort(times, kind="stable")
-        return times[order], vectors[order]
+            rows = self._table.search().where(in_list("id", [video])).limit(None).to_arrow()
+        if stamp is not None and STAMP.keys() <= set(rows.column_names):
+            rows = rows.filter((pc.field("size") == stamp[0]) & (pc.field("mtime") == stamp[1]))
+        elif stamp is not None:
+            rows = rows.slice(0, 0)
+        rows = rows.sort_by("timestamp").combine_chunks()
+        column = rows.column("vector").combine_chunks()
+        vectors = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+        return rows.column("timestamp").to_numpy(), vectors.reshape(len(rows), column.type.list_size)
 
     def drop(self) -> None:
         """Removes the table."""

@@ -58,6 +58,14 @@ def decode(folder: Path, pick: Picker, convert: Callable[[Image.Image], Any]) ->
     raise VideoReadError(folder, "none of its images can be read")
 
 
+def frame_rate(folder: Path) -> tuple[float, int]:
+    """Images a second, on average, and how many there are."""
+    images = images_in(folder)
+    times = _times(folder, images)
+    spread = times[-1] - times[0] if times else 0.0
+    return (len(times) - 1) / spread if spread > 0 else float(EXTRACTION_RATE), len(images)
+
+
 def _times(folder: Path, images: list[Path]) -> list[float]:
     """Seconds of each image: as noted at extraction, else at the paper's 5 per second."""
     try:

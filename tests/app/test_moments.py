@@ -1,5 +1,12 @@
 """Where in a video a sentence fits: the frames' scores, and moments as temporal detections."""
 
+import os
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
 import fiftyone as fo
 import numpy as np
 import pytest
@@ -7,25 +14,32 @@ import pytest
 from clip2video_plugin import compute_clip2video
 from clip2video_plugin.app.moments import Timeline, compute_frames, mark_moments, timeline
 from clip2video_plugin.app.panel_parts import picture
-from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index.frames import FrameIndex
+from clip2video_plugin.video.extract import extract_frames
+from clip2video_plugin.video.files import file_stamp
 
 from ..video import clips
 
+QUERY = "a red square moves left"
+
 
 @pytest.fixture
-def indexed(world, model, tmp_path):
-    dataset = fo.Dataset.from_dir(dataset_dir=str(world[0]), dataset_type=CaptionedVideoFolder)
+def three(world, model, tmp_path):
+    """Three videos in a folder of their own."""
+    (tmp_path / "three").mkdir()
+    for path in sorted(world[0].glob("*.mp4"))[:3]:
+        shutil.copy(path, tmp_path / "three")
+    dataset = fo.Dataset.from_videos_dir(str(tmp_path / "three"))
     run = compute_clip2video(dataset, model=model, brain_key="c2v", index=tmp_path / "index", progress=False)
     yield dataset, run
     dataset.delete()
 
 
-def test_the_frames_scores_add_up_to_the_videos(indexed, model):
-    dataset, run = indexed
+def test_the_frames_scores_add_up_to_the_videos(three, model):
+    dataset, run = three
     sample = dataset.first()
-    query = sample.captions[0]
+    query = QUERY
     assert timeline(run, sample, query) is None
     assert compute_frames(run, dataset.limit(2)) == 24
     found = timeline(run, sample, query)
@@ -59,8 +73,8 @@ def test_moments_are_the_stretches_above_the_threshold():
     assert found.moments(1.0) == []
 
 
-def test_moments_become_temporal_detections_and_clips(indexed):
-    dataset, run = indexed
+def test_moments_become_temporal_detections_and_clips(three):
+    dataset, run = three
     sample = dataset.first()
     with pytest.raises(Clip2VideoError, match="have not been embedded; compute them first"):
         mark_moments(dataset, run, sample.id, "a red square", 0.0)
@@ -73,8 +87,142 @@ def test_moments_become_temporal_detections_and_clips(indexed):
         mark_moments(dataset, run, sample.id, "a red square", 2.0)
 
 
-def test_deleting_the_run_drops_its_frames(indexed):
-    dataset, run = indexed
+def frames_of(run):
+    return FrameIndex.open(run.config.uri, run.frames_table)
+
+
+def test_frames_of_one_video_leave_those_of_the_others_to_be_computed(three):
+    dataset, run = three
+    first, second, _ = dataset
+    compute_frames(run, dataset.limit(1))
+    assert timeline(run, second, QUERY) is None
+    with pytest.raises(Clip2VideoError, match="have not been embedded; compute them first"):
+        mark_moments(dataset, run, second.id, QUERY, -1.0)
+    compute_frames(run, dataset.select(second.id))
+    assert [len(timeline(run, sample, QUERY).times) for sample in (first, second)] == [12, 12]
+    assert len(mark_moments(dataset, run, second.id, QUERY, -1.0)) == 1
+
+
+def test_a_reader_sees_the_old_frames_or_the_new_and_never_none(three):
+    dataset, run = three
+    video = dataset.first().id
+    compute_frames(run, dataset)
+    times, vectors = frames_of(run).read(video)
+    seen, done = [], threading.Event()
+
+    def look():
+        while not done.is_set():
+            seen.append(len(frames_of(run).read(video)[0]))
+
+    with ThreadPoolExecutor() as pool:
+        looking = pool.submit(look)
+        for n in range(20):
+            frames_of(run).write(video, times[: 12 - n % 2], vectors[: 12 - n % 2], (1, 1.0))
+        done.set()
+        looking.result()
+    assert set(seen) <= {11, 12}
+    assert len(seen) > 5
+
+
+def test_a_changed_file_has_no_curve_until_its_frames_are_computed_anew(three):
+    dataset, run = three
+    first, second, _ = dataset
+    compute_frames(run, dataset)
+    assert timeline(run, first, QUERY) is not None
+    shutil.copy(second.filepath, first.filepath)
+    assert timeline(run, first, QUERY) is None
+    compute_frames(run, dataset.limit(1))
+    assert timeline(run, first, QUERY).scores.tolist() == timeline(run, second, QUERY).scores.tolist()
+    clips.write(first.filepath, count=50, rate=10)  # of a longer one the metadata are another's, too
+    compute_frames(run, dataset.limit(1))
+    assert timeline(run, first, QUERY).duration == pytest.approx(5.0, abs=0.3)
+    assert mark_moments(dataset, run, first.id, QUERY, -1.0).values("support") == [[1, 50]]
+    assert dataset[first.id].metadata.duration == pytest.approx(5.0)
+
+
+def test_a_table_of_before_the_stamp_is_taken_for_old_and_can_be_written_to(three):
+    dataset, run = three
+    sample = dataset.first()
+    compute_frames(run, dataset.limit(1))
+    frames_of(run)._table.drop_columns(["size", "mtime"])
+    assert timeline(run, sample, QUERY) is None
+    compute_frames(run, dataset.limit(1))
+    assert len(timeline(run, sample, QUERY).times) == 12
+
+
+def test_frames_by_another_model_are_none_and_are_replaced(three):
+    dataset, run = three
+    other = replace(run.table.provenance, sha256="0" * 64)
+    sample = dataset.first()
+    old = FrameIndex.create(run.config.uri, 8, other, run.frames_table)
+    old.write(sample.id, [0.0], np.zeros((1, 8), np.float32), file_stamp(Path(sample.filepath)))
+    assert timeline(run, sample, QUERY) is None
+    compute_frames(run, dataset.limit(1))
+    assert len(timeline(run, sample, QUERY).times) == 12
+
+
+def test_a_video_that_cannot_be_read_does_not_keep_the_others_from_theirs(three, caplog):
+    dataset, run = three
+    bad = dataset.first()
+    with open(bad.filepath, "wb") as file:
+        file.write(b"no video")
+    assert compute_frames(run, dataset) == 24
+    assert f"cannot read {bad.filepath}" in caplog.text
+    with pytest.raises(Clip2VideoError, match="cannot read"):
+        compute_frames(run, dataset.limit(1))
+
+
+def test_two_at_once_leave_the_frames_once(three):
+    dataset, run = three
+    with ThreadPoolExecutor() as pool:
+        counts = list(pool.map(lambda _: compute_frames(run, dataset), range(3)))
+    assert counts == [36, 36, 36]
+    assert frames_of(run)._table.count_rows() == 36
+
+
+def test_a_sample_without_metadata_has_a_curve_and_moments(three):
+    dataset, run = three
+    dataset.set_values("metadata", [None] * 3)
+    compute_frames(run, dataset)
+    sample = dataset.first()
+    assert timeline(run, sample, QUERY).duration == pytest.approx(3.0, abs=0.13)
+    assert mark_moments(dataset, run, sample.id, QUERY, -1.0).values("support") == [[1, 24]]
+    dataset.reload()
+    assert dataset.first().metadata.total_frame_count == 24
+
+
+def test_a_deleted_sample_has_no_moments(three):
+    dataset, run = three
+    compute_frames(run, dataset)
+    gone = dataset.first().id
+    dataset.delete_samples(gone)
+    with pytest.raises(Clip2VideoError, match=f"sample {gone} is no video of dataset .*; select another"):
+        mark_moments(dataset, run, gone, QUERY, -1.0)
+
+
+def test_moments_of_a_folder_of_frames_count_its_images(three, model, tmp_path):
+    videos, _ = three
+    extract_frames([Path(path) for path in videos.values("filepath")], tmp_path / "frames", fps=4)
+    folders = sorted(path for path in (tmp_path / "frames").iterdir() if path.is_dir())
+    dataset = fo.Dataset()
+    dataset.add_samples(
+        [fo.Sample(filepath=str(next(f.glob("*.jpg"))), frames_dir=str(f), captions=["x"]) for f in folders]
+    )
+    run = compute_clip2video(dataset, model=model, brain_key="c2v", index=tmp_path / "folders", progress=False)
+    compute_frames(run, dataset)
+    sample = dataset.first()
+    assert len(timeline(run, sample, QUERY).times) == 12
+    found = mark_moments(dataset, run, sample.id, QUERY, -1.0)
+    assert found.values("id") == [sample.id]
+    images = len(list(folders[0].glob("*.jpg")))
+    assert found.first()["c2v_moments"].detections[0].support == [1, images]
+    os.remove(next(folders[0].glob("*.jpg")))
+    assert timeline(run, sample, QUERY) is None
+    dataset.delete()
+
+
+def test_deleting_the_run_drops_its_frames(three):
+    dataset, run = three
     compute_frames(run, dataset.limit(1))
     uri, table = run.config.uri, run.frames_table
     dataset.delete_brain_run("c2v")
