@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
@@ -168,8 +167,8 @@ def load_model(
     blob = (folder / WEIGHTS).read_bytes()
     try:
         weights = safetensors.torch.load(blob)
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{folder / WEIGHTS} is damaged: {error}") from None
+    except Exception as error:  # a header that no writer made can fail in any way
+        raise CheckpointError(f"{folder / WEIGHTS} is damaged: {first_line(error)}") from None
     with torch.device("meta"), _Uninitialised():
         network = Clip2Video(config)
     check_keys(weights, {key: tuple(value.shape) for key, value in network.state_dict().items()})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from clip2video_plugin.model.config import ModelConfig
 from clip2video_plugin.model.network import Clip2Video
 from clip2video_plugin.model.reference import check_keys, clip_sizes, from_reference, reference_key
 from clip2video_plugin.model.tokenizer import clip_tokenizer
+from clip2video_plugin.model.torchscript import is_torchscript, read_torchscript
 
 CLIP_EXTRAS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI stores beside the weights
 TEMPORAL_LAYERS = 4  # of the paper; the reference's cross_num_hidden_layers
@@ -80,27 +80,24 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"no file {path}")
     try:
-        if _is_torchscript(path):
-            # The archive is read by the TorchScript loader, which builds tensors and no Python objects.
-            state: Any = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+        if is_torchscript(path):
+            state: Any = read_torchscript(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError:
         raise CheckpointError(f"{path} is refused: it holds more than tensors, and loading it could run code") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a file that no writer made can fail in any way
         raise CheckpointError(f"{path} is no weight file, or damaged: {first_line(error)}") from None
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds no state dict of tensors")
+    for key, value in state.items():
+        if not value.is_floating_point() and key not in CLIP_EXTRAS:
+            raise CheckpointError(f"{path}: {key} holds {value.dtype}; weights are floating numbers")
     return {str(key): value for key, value in state.items()}
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def reference_options(state: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Checkpoints are whole or refused; foreign weights convert strictly; no code in them runs."""
 
 import json
+import os
 import pickle
 
 import numpy as np
@@ -68,7 +69,7 @@ class Archive(nn.Module):
 
 class Hostile:
     def __reduce__(self):
-        return print, ("code was run",)
+        return os.system, ("echo code was run",)
 
 
 @pytest.fixture(autouse=True)
@@ -166,14 +167,50 @@ def test_a_missing_key_is_listed(tmp_path, key):
 
 
 @pytest.mark.parametrize("wrap", [lambda h: h, lambda h: {"clip.visual.proj": torch.zeros(2), "x": h}])
-def test_a_hostile_pickle_is_refused_and_not_run(tmp_path, capsys, wrap):
+def test_a_hostile_pickle_is_refused_and_not_run(tmp_path, capfd, wrap):
     torch.save(wrap(Hostile()), tmp_path / "new.bin")
     torch.save(wrap(Hostile()), tmp_path / "old.bin", _use_new_zipfile_serialization=False)
     (tmp_path / "plain.bin").write_bytes(pickle.dumps(wrap(Hostile()) if wrap(1) == 1 else Hostile()))
     for name in ("new.bin", "old.bin", "plain.bin"):
         with pytest.raises(CheckpointError, match="refused"):
             import_checkpoint(tmp_path / name)
-    assert "code was run" not in capsys.readouterr().out
+    assert "code was run" not in capfd.readouterr().out
+
+
+def test_weights_that_are_whole_numbers_are_refused(tmp_path):
+    state = reference_state()[1]
+    torch.save(state | {"clip.visual.proj": state["clip.visual.proj"].long()}, tmp_path / "model.bin")
+    with pytest.raises(CheckpointError, match=r"clip\.visual\.proj holds torch\.int64; weights are floating numbers"):
+        import_checkpoint(tmp_path / "model.bin")
+
+
+def header(**tensors):
+    text = json.dumps(tensors).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        (2**63).to_bytes(8, "little") + b"{}",
+        (2**40).to_bytes(8, "little") + b"{}",
+        header(w={"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 16]}) + bytes(16),
+        header(w={"dtype": "F32", "shape": [4], "data_offsets": [0, 2**50]}) + bytes(16),
+        header(w={"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}) + bytes(16),
+        header(w={"dtype": "F8_E8M0", "shape": [16], "data_offsets": [0, 16]}) + bytes(16),
+        header(w={"dtype": "Q7", "shape": [4], "data_offsets": [0, 16]}) + bytes(16),
+        header(w={"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}) + bytes(16),
+        header(w=7) + bytes(16),
+        header(),
+    ],
+)
+def test_a_hostile_safetensors_header_is_one_line(tmp_path, content):
+    model = load_model(device="cpu")
+    save_checkpoint(tmp_path / "mine", model.network, model.tokenizer)
+    (tmp_path / "mine" / "model.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError) as error:
+        load_model(tmp_path / "mine", device="cpu")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04broken"])
