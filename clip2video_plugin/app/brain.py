@@ -15,7 +15,7 @@ from clip2video_plugin.app.similarity import Clip2VideoSimilarityConfig, Clip2Vi
 from clip2video_plugin.app.videos import holds_videos, items_of, videos_of
 from clip2video_plugin.embed import Progress, embed_items
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
-from clip2video_plugin.index import Provenance, VideoIndex, default_uri
+from clip2video_plugin.index import Provenance, VideoIndex, uri_of
 from clip2video_plugin.model.checkpoint import Model, find_checkpoint, load_model
 from clip2video_plugin.progress import bar
 from clip2video_plugin.provenance import provenance
@@ -30,7 +30,7 @@ def compute_clip2video(
     brain_key: str,
     sampling: str | None = None,
     batch_size: int | None = None,
-    index: str | Path | None = None,
+    index: str | Path | VideoIndex | None = None,
     workers: int | None = None,
     device: str | None = None,
     progress: bool | Progress = True,
@@ -50,7 +50,7 @@ def compute_clip2video(
         sampling: "uniform" frames, or those of the paper's pipeline, "reference" (MSR-VTT) or "reference-5fps" (MSVD,
             VATEX), which published numbers need; "uniform" by default, for an existing run its own.
         batch_size: videos encoded at once; by default 8 on a CPU and 64 elsewhere.
-        index: LanceDB URI to keep the vectors in; $C2V_INDEX or ./c2v-index by default.
+        index: LanceDB URI to keep the vectors in, or an open index for its URI; $C2V_INDEX or ./c2v-index by default.
         workers: decoding threads; by default one per CPU core.
         device: "cpu", "cuda", "mps" ...; by default the best there is.
         progress: whether to show a progress bar, or what to call with the report so far instead.
@@ -92,7 +92,7 @@ def _results(
     brain_key: str,
     model: Model,
     asked: object,
-    index: str | Path | None,
+    index: str | Path | VideoIndex | None,
     sampling: str | None,
 ) -> Clip2VideoSimilarityIndex:
     """The run of a key, registered when it is new."""
@@ -101,14 +101,14 @@ def _results(
         if not isinstance(existing, Clip2VideoSimilarityIndex):
             raise Clip2VideoError(f"brain key {brain_key!r} is taken by another kind of run; choose another key")
         uri = existing.config.uri
-        if index is not None and _absolute(index) != uri:
+        if index is not None and uri_of(index) != uri:
             raise VideoIndexError(
                 f"brain key {brain_key!r} keeps its vectors in {uri}; delete_brain_run() it to move them"
             )
         made = existing.table.provenance
         made.check(provenance(model, sampling or made.policy), f"brain key {brain_key!r}")
         return existing
-    uri = _absolute(index if index is not None else default_uri())
+    uri = uri_of(index)
     table = f"brain_{dataset._doc.id}_{brain_key}"
     VideoIndex.create(uri, model.config.vector_dim, provenance(model, sampling or "uniform"), table=table)
     config = Clip2VideoSimilarityConfig(uri=uri, table_name=table, checkpoint=_checkpoint(model, asked))
@@ -135,7 +135,3 @@ def _known(uri: str, made: Provenance) -> VideoIndex | None:
     except VideoIndexError:
         return None
     return known
-
-
-def _absolute(uri: str | Path) -> str:
-    return str(uri) if "://" in str(uri) else os.path.abspath(Path(uri).expanduser())

@@ -13,6 +13,7 @@ from clip2video_plugin.video.image_folder import IMAGES, NOTE, images_in
 EXTENSIONS = frozenset(
     [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".wmv", ".flv", ".gif", ".3gp"]
 )
+NO_STAMP = (0, 0.0)  # of what cannot be looked at
 FRAME_NAME = re.compile(r"\d+\.\w+")
 
 
@@ -73,4 +74,4 @@ def file_stamp(path: Path) -> tuple[int, float]:
         stats = [image.stat() for image in images_in(path)]
         return sum(s.st_size for s in stats), max((s.st_mtime for s in stats), default=0.0)
     except (OSError, ValueError, VideoReadError):
-        return 0, 0.0
+        return NO_STAMP
