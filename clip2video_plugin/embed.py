@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.encode import Embedded, Item, Stamp, Unreadable, batched, encode_items
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index import Entry, VideoIndex, gone
@@ -102,6 +103,7 @@ def embed_videos(
         VideoIndexError: the index was made with another model, or cannot be written.
         Clip2VideoError: an option is not one of those allowed.
     """
+    batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
     part = None if shard is None else _part(shard)
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     total = sum(1 for _ in _items(paths, part))  # counted, not kept: memory must not grow with a library
