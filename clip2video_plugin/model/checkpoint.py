@@ -39,8 +39,7 @@ CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json
 class Model:
     """A checkpoint in memory, ready to embed: network, tokenizer, and what tells it from others.
 
-    ``sha256`` is that of model.safetensors: vectors of two models compare only when it is equal. ``folder`` is where
-    it was loaded from, absolute; None of a network that was never saved.
+    ``sha256`` is that of model.safetensors: vectors of two models compare only when it is equal.
     """
 
     name: str
@@ -48,7 +47,6 @@ class Model:
     network: Clip2Video
     tokenizer: Tokenizer
     device: torch.device
-    folder: Path | None = None
 
     @property
     def config(self) -> ModelConfig:
@@ -191,7 +189,7 @@ def load_model(
             freeze(network.image, precision)
     except (RuntimeError, AssertionError) as error:
         raise CheckpointError(f"device {str(device)!r} cannot be used here: {first_line(error)}") from None
-    return Model(name, hashlib.sha256(blob).hexdigest(), network, tokenizer, place, folder.absolute())
+    return Model(name, hashlib.sha256(blob).hexdigest(), network, tokenizer, place)
 
 
 def save_checkpoint(folder: Path, network: Clip2Video, tokenizer: Tokenizer, *, half: bool = False) -> None:

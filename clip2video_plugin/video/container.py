@@ -49,7 +49,7 @@ def check_readable(path: Path) -> None:
 def open_video(
     path: Path, threads: int = 1
 ) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
-    """The container and its first real video stream.
+    """The container and its video stream: the one flagged as default, else the first; no cover picture.
 
     ``threads`` decode it, 0 for FFmpeg's choice. Many videos at once are faster with one thread
     each; a damaged video decodes as PyAV does by default only with its choice.
@@ -63,12 +63,15 @@ def open_video(
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise VideoReadError(path, _plain(error)) from None
     with container:
-        streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+        pictures = container.streams.video
+        streams = [s for s in pictures if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams:
-            raise VideoReadError(path, "it has no video stream" + (" (audio only)" if container.streams.audio else ""))
-        stream = streams[0]
-        if stream.codec_context is None:
+            instead = " (only a cover picture)" if pictures else " (audio only)" if container.streams.audio else ""
+            raise VideoReadError(path, "it has no video stream" + instead)
+        known = [s for s in streams if s.codec_context is not None]
+        if not known:
             raise VideoReadError(path, "its video codec is not supported by this build of FFmpeg")
+        stream = max(known, key=lambda s: bool(s.disposition & av.stream.Disposition.default))
         if threads == 1:
             stream.thread_type = "NONE"
         stream.codec_context.thread_count = threads

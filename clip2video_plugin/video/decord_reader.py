@@ -9,26 +9,29 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av.error
 import numpy as np
 from PIL import Image
 
 from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.video.container import open_video
 from clip2video_plugin.video.pyav_reader import Decoded, Picker, scan
 
 
 def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded | None:
     """As the PyAV reader's ``decode``; None for files where decord is not proved exact.
 
-    Proved is 8-bit 4:2:0 H.264 in the mp4 and Matroska families, without hidden packets or
-    open groups of pictures.
+    Proved is 8-bit 4:2:0 H.264 in the mp4 and Matroska families, one stream of it, without hidden packets,
+    open groups of pictures or a display matrix.
     """
     plan, codec, family = scan(path)
     if plan is None or codec != "h264" or not family.startswith(("mov", "matroska")):
         return None
-    if not plan.plain:
+    if not plan.plain or _has_matrix(path):
         return None
     check_installation()
     import decord
@@ -38,7 +41,8 @@ def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> D
     except (decord.DECORDError, RuntimeError):
         return None
     try:
-        wanted = pick(plan.times, plan.duration)
+        picks = pick(plan)
+        wanted = list(dict.fromkeys(picks))
         if len(reader) != len(plan.times) or not wanted:
             return None
         stamps = reader.get_frame_timestamp(wanted)[:, 0]
@@ -51,7 +55,15 @@ def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> D
     finally:
         del reader  # else it goes on decoding in the background
     pictures = {i: convert(Image.fromarray(frame)) for i, frame in zip(wanted, batch, strict=True)}
-    return Decoded(pictures, plan, batch.shape[2], batch.shape[1])
+    return Decoded(pictures, picks, plan, round(batch.shape[2] * plan.aspect), batch.shape[1])
+
+
+def _has_matrix(path: Path) -> bool:
+    with open_video(path) as (container, stream):
+        try:
+            return any("DISPLAYMATRIX" in frame.side_data for frame in islice(container.decode(stream), 1))
+        except av.error.FFmpegError:  # damaged: not for decord either
+            return True
 
 
 def check_installation() -> None:

@@ -18,7 +18,7 @@ from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.video.files import file_stamp
 from clip2video_plugin.video.frames import decode, picker
 from clip2video_plugin.video.image_folder import NOTE
-from clip2video_plugin.video.sampling import EXTRACTION_RATE, constant_rate
+from clip2video_plugin.video.sampling import EXTRACTION_RATE
 
 QUALITY = 95
 
@@ -59,7 +59,7 @@ def extract_frames(
     """
     if policy in ("extract", "fps"):
         fps = fps or EXTRACTION_RATE
-    picker("fps" if policy == "extract" else policy, count=count, fps=fps, start=None, end=None)
+    picker(output, policy, count=count, fps=fps, start=None, end=None)  # refuses what is out of range
     options = {"policy": policy, "fps": fps, "count": count if policy in ("uniform", "reference") else None}
     report = Extraction()
     try:
@@ -115,8 +115,7 @@ def _extract(video: Path, folder: Path, options: dict[str, Any]) -> bool:
     partial = Path(tempfile.mkdtemp(prefix=".c2v-", dir=folder.parent))
     try:
         partial.chmod(0o755)
-        times = _write(video, partial, options)
-        (partial / NOTE).write_text(json.dumps({**wanted, "timestamps": times}), encoding="utf-8")
+        (partial / NOTE).write_text(json.dumps({**wanted, **_write(video, partial, options)}), encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
@@ -125,17 +124,10 @@ def _extract(video: Path, folder: Path, options: dict[str, Any]) -> bool:
     return True
 
 
-def _write(video: Path, folder: Path, options: dict[str, Any]) -> list[float]:
-    """Decodes to JPEG files; returns the time of each in seconds."""
-    files = list[int]()
+def _write(video: Path, folder: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Decodes to JPEG files; returns what the note says of them: seconds of each, and of the whole video."""
     policy, fps = options["policy"], options["fps"]
-
-    def pick(times: list[float], duration: float) -> list[int]:
-        files[:] = constant_rate(times, fps, duration)
-        return list(dict.fromkeys(files))
-
-    if policy != "extract":
-        pick = picker(policy, count=options["count"] or 1, fps=fps, start=None, end=None)  # type: ignore[assignment]
+    pick = picker(video, policy, count=options["count"] or 1, fps=fps, start=None, end=None)
     stored = dict[int, Path]()
 
     def store(image: Image.Image) -> Path:
@@ -145,7 +137,7 @@ def _write(video: Path, folder: Path, options: dict[str, Any]) -> list[float]:
         return path
 
     decoded, _ = decode(video, pick, store)
-    order = [i for i in files if i in decoded.pictures] or sorted(decoded.pictures)
+    order = [i for i in decoded.picks if i in decoded.pictures]
     if not order:
         raise VideoReadError(video, "none of its frames can be decoded")
     seen = set[int]()
@@ -159,7 +151,8 @@ def _write(video: Path, folder: Path, options: dict[str, Any]) -> list[float]:
             seen.add(i)
     for leftover in folder.glob(".[0-9]*"):  # of a first attempt at a damaged video
         leftover.unlink()
-    return [decoded.presentation.times[i] for i in order]
+    shown = decoded.presentation
+    return {"timestamps": [shown.times[i] for i in order], "duration": shown.duration}
 
 
 def _read_note(folder: Path) -> dict[str, Any]:

@@ -10,10 +10,13 @@ from pathlib import Path
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.video.image_folder import IMAGES, NOTE, images_in
 
-EXTENSIONS = frozenset(
-    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".wmv", ".flv", ".gif", ".3gp"]
-)
-NO_STAMP = (0, 0.0)  # of what cannot be looked at
+# Endings that the containers of `container.FORMATS` are found under.
+EXTENSIONS = frozenset([
+    ".264", ".265", ".3g2", ".3gp", ".3gpp", ".amv", ".asf", ".avc", ".avi", ".dif", ".divx", ".dv", ".f4v", ".flv",
+    ".gif", ".h264", ".h265", ".hevc", ".insv", ".ivf", ".lrv", ".m1v", ".m2t", ".m2ts", ".m2v", ".m4v", ".mj2",
+    ".mk3d", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts", ".mxf", ".nut", ".obu", ".ogm", ".ogv",
+    ".qt", ".rm", ".rmvb", ".trp", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+])  # fmt: skip
 FRAME_NAME = re.compile(r"\d+\.\w+")
 
 
@@ -74,4 +77,4 @@ def file_stamp(path: Path) -> tuple[int, float]:
         stats = [image.stat() for image in images_in(path)]
         return sum(s.st_size for s in stats), max((s.st_mtime for s in stats), default=0.0)
     except (OSError, ValueError, VideoReadError):
-        return NO_STAMP
+        return 0, 0.0

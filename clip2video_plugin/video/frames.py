@@ -15,6 +15,7 @@ from PIL import Image
 
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.video import decord_reader, image_folder, pyav_reader
+from clip2video_plugin.video.pyav_reader import Presentation
 from clip2video_plugin.video.sampling import (
     EXTRACTION_RATE,
     REFERENCE_FPS,
@@ -23,6 +24,7 @@ from clip2video_plugin.video.sampling import (
     reference_indices,
     uniform_indices,
 )
+from clip2video_plugin.video.structure import is_cut_off
 from clip2video_plugin.video.transform import resize_and_crop
 
 POLICIES = ("uniform", "reference", "fps")
@@ -39,8 +41,10 @@ class Frames:
 
     Attributes:
         pixels: uint8 [n, size, size, 3], RGB, valid frames only, in the order of ``timestamps``.
-        timestamps: float64 [n], seconds from the first frame that a player shows.
-        width, height: of the source as shown, in pixels (after rotation).
+        timestamps: float64 [n], seconds from the first frame that a player shows; ascending, and of a frame
+            that the policy ``reference`` repeats, more than once.
+        width, height: of the source as a player shows it: turned as its display matrix says, its width stretched
+            by its sample aspect ratio. ``pixels`` are not stretched, as they are not in the paper's pipeline.
         duration: seconds from the first frame to the end of the last.
         reader: "pyav", "decord" or "images": what decoded it.
         warning: what of the video could not be read, or None.
@@ -78,9 +82,9 @@ def read_frames(
     Args:
         policy: ``uniform`` gives min(count, decodable frames) distinct frames, the middle of each
             of ``count`` equal parts; ``reference`` the frames of the paper's pipeline (section 8.2:
-            extraction at 5 a second, thinned to ``fps``, then ``count`` of them); ``fps`` the frame
-            on show at every 1/fps seconds, whatever ``count``.
-        fps: for ``reference`` 2.5 as for MSR-VTT by default, 5 for MSVD and VATEX.
+            extraction at 5 a second, which repeats frames of a slower video, thinned to ``fps``, then ``count``
+            of them); ``fps`` the frame on show at every 1/fps seconds, whatever ``count``.
+        fps: for ``reference`` 5 divided by a whole number: 2.5 as for MSR-VTT by default, 5 for MSVD and VATEX.
         start, end: seconds from the first frame; frames with start <= time < end are considered,
             or the one on show at ``start`` when there is none between.
         size: side of the square output: shorter side resized (bicubic, antialiased), centre crop.
@@ -88,7 +92,7 @@ def read_frames(
             (benchmarks/decode.py); ``decord`` decodes with decord where that is proved exact.
 
     Raises:
-        VideoReadError: the file cannot be read at all; the message names it and the reason.
+        VideoReadError: the file cannot be read at all, or ends before ``start``; the message names it and the reason.
         Clip2VideoError: an argument is out of range.
 
     Warns:
@@ -116,11 +120,11 @@ def read_quietly(
 
     ``jitter`` varies the picks of ``uniform`` and ``reference``, as for training (reference section 8.2).
     """
-    pick = picker(policy, count=count, fps=fps, start=start, end=end, jitter=jitter)
+    pick = picker(path, policy, count=count, fps=fps, start=start, end=end, jitter=jitter)
     if size < 1:
         raise Clip2VideoError(f"size is {size}; it must be at least 1 pixel")
     decoded, used = decode(Path(path), pick, lambda image: resize_and_crop(image, size), reader)
-    indices = sorted(decoded.pictures)
+    indices = sorted(i for i in decoded.picks if i in decoded.pictures)
     if not indices:
         raise VideoReadError(path, "none of its frames can be decoded")
     times = decoded.presentation.times
@@ -143,14 +147,16 @@ def decode(
         raise Clip2VideoError(f"reader is {reader!r}; allowed are {', '.join(READERS)}")
     if path.is_dir():
         return image_folder.decode(path, pick, convert), "images"
-    if reader == "decord":
-        exact = decord_reader.decode(path, pick, convert)
-        if exact is not None:
-            return exact, "decord"
-    return pyav_reader.decode(path, pick, convert), "pyav"
+    decoded, used = decord_reader.decode(path, pick, convert) if reader == "decord" else None, "decord"
+    if decoded is None:
+        decoded, used = pyav_reader.decode(path, pick, convert), "pyav"
+    if not decoded.presentation.problems and is_cut_off(path):
+        decoded.presentation.problems.append("it was cut off: the file is shorter than it says")
+    return decoded, used
 
 
 def picker(
+    path: str | Path,
     policy: str,
     *,
     count: int,
@@ -159,13 +165,13 @@ def picker(
     end: float | None,
     jitter: np.random.RandomState | None = None,
 ) -> pyav_reader.Picker:
-    """The function from a video's frame times and duration to the indices that the policy takes."""
-    if policy not in POLICIES:
+    """The function from a video's presentation to the frames that the policy takes; ``extract`` is ``ffmpeg -r``."""
+    if policy not in (*POLICIES, "extract"):
         raise Clip2VideoError(f"policy is {policy!r}; allowed are {', '.join(POLICIES)}")
     if count < 1:
         raise Clip2VideoError(f"count is {count}; it must be at least 1")
-    if policy == "fps" and fps is None:
-        raise Clip2VideoError("policy 'fps' needs fps, the frames per second to take")
+    if policy in ("fps", "extract") and fps is None:
+        raise Clip2VideoError(f"policy {policy!r} needs fps, the frames per second to take")
     if fps is not None and not 0 < fps <= 1000:
         raise Clip2VideoError(f"fps is {fps}; it must lie in (0, 1000]")
     if start is not None and not 0 <= start < float("inf"):
@@ -173,11 +179,19 @@ def picker(
     if end is not None and not (start or 0) < end:
         raise Clip2VideoError(f"end is {end}; it must be later than start, {start or 0}")
 
-    def pick(times: list[float], duration: float) -> list[int]:
+    step = EXTRACTION_RATE / (fps or REFERENCE_FPS)
+    if policy == "reference" and abs(step - max(round(step), 1)) > 0.01:
+        raise Clip2VideoError(
+            f"fps is {fps:g}; the policy 'reference' takes every, every second, third ... of 5 frames a second: "
+            "allowed are 5, 2.5, 1.667, 1.25, 1 and so on; for any other rate take the policy 'fps'"
+        )
+
+    def pick(video: Presentation) -> list[int]:
+        times, duration = video.times, video.duration
         low = bisect_left(times, start - 1e-9) if start else 0
         high = bisect_left(times, end - 1e-9) if end is not None else len(times)
         if start and start >= duration:
-            raise Clip2VideoError(f"start is {start}; the video ends after {duration:.3f} seconds")
+            raise VideoReadError(path, f"start is {start:g}; it ends after {duration:.3f} seconds")
         if low >= high:  # between two frames: the earlier one is on show
             low, high = max(low - 1, 0), max(low, 1)
         span = times[low:high]
@@ -187,11 +201,15 @@ def picker(
             assert fps is not None
             picks = rate_indices(span, fps)
         else:
-            until = min(duration, end) if end is not None else duration
-            files = constant_rate([t - span[0] for t in span], EXTRACTION_RATE, until - span[0])
-            step = max(round(EXTRACTION_RATE / (fps or REFERENCE_FPS)), 1)
-            # The reference has no frame at all, and NaN, for a clip of fewer files than a step.
-            picks = [files[i] for i in reference_indices(len(files), step, count, jitter)] or [0]
-        return [low + i for i in dict.fromkeys(picks)]
+            if video.rate:
+                due, length = [i / video.rate for i in range(len(span))], len(span) / video.rate
+            else:
+                until = min(duration, end) if end is not None else duration
+                due, length = [time - span[0] for time in span], until - span[0]
+            picks = constant_rate(due, fps if policy == "extract" and fps else EXTRACTION_RATE, length)
+            if policy == "reference":
+                # The reference has no frame at all, and NaN, for a clip of fewer files than a step.
+                picks = [picks[i] for i in reference_indices(len(picks), round(step), count, jitter)] or [0]
+        return [low + i for i in picks]
 
     return pick

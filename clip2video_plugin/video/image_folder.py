@@ -1,28 +1,36 @@
-"""A folder of frame images as a video: files in name order, at the rate that ``c2v frames`` noted."""
+"""A folder of frame images as a video: files in the order of their numbers, at the rate that ``c2v frames`` noted."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.video.pyav_reader import Decoded, Picker, Presentation
 from clip2video_plugin.video.sampling import EXTRACTION_RATE
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm")
 NOTE = "frames.json"  # written by extract_frames beside the images
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Its image files by name."""
+    """Its image files, in the order of the numbers in their names."""
     try:
-        return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGES and p.is_file())
+        return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGES and p.is_file()), key=_number_order)
     except OSError as error:
         raise VideoReadError(folder, error.strerror or str(error)) from None
+
+
+def _number_order(path: Path) -> tuple[list[str | int], str]:
+    """frame_2 before frame_10, and among names of equal numbers the order of letters."""
+    parts = re.split(r"([0-9]+)", path.stem)  # text and numbers in turn
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
 
 
 def decode(folder: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
@@ -34,19 +42,15 @@ def decode(folder: Path, pick: Picker, convert: Callable[[Image.Image], Any]) ->
     images = images_in(folder)
     if not images:
         raise VideoReadError(folder, f"the folder holds no frame images ({' '.join(IMAGES)})")
-    times = _times(folder, images)
-    problems = list[str]()
+    plan = _presentation(folder, len(images))
     while images:
-        step = (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1 / EXTRACTION_RATE
-        plan = Presentation(list(range(len(images))), times, times[-1] + step, problems=problems)
-        out = Decoded({}, plan, 0, 0)
+        out = Decoded({}, pick(plan), plan)
         broken = set[int]()
-        for i in pick(times, plan.duration):
+        for i in dict.fromkeys(out.picks):
             try:
-                with Image.open(images[i]) as image:
-                    picture = ImageOps.exif_transpose(image).convert("RGB")
+                picture = read_image(images[i])
             except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-                problems.append(f"{images[i].name} is no readable image")
+                plan.problems.append(f"{images[i].name} is no readable image")
                 broken.add(i)
                 continue
             out.width, out.height = picture.size
@@ -54,24 +58,43 @@ def decode(folder: Path, pick: Picker, convert: Callable[[Image.Image], Any]) ->
         if not broken:
             return out
         keep = [i for i in range(len(images)) if i not in broken]
-        images, times = [images[i] for i in keep], [times[i] for i in keep]
+        images, plan.times, plan.pts = [images[i] for i in keep], [plan.times[i] for i in keep], list(range(len(keep)))
     raise VideoReadError(folder, "none of its images can be read")
 
 
 def frame_rate(folder: Path) -> tuple[float, int]:
     """Images a second, on average, and how many there are."""
-    images = images_in(folder)
-    times = _times(folder, images)
+    count = len(images_in(folder))
+    times = _presentation(folder, count).times
     spread = times[-1] - times[0] if times else 0.0
-    return (len(times) - 1) / spread if spread > 0 else float(EXTRACTION_RATE), len(images)
+    return (count - 1) / spread if spread > 0 else EXTRACTION_RATE, count
 
 
-def _times(folder: Path, images: list[Path]) -> list[float]:
-    """Seconds of each image: as noted at extraction, else at the paper's 5 per second."""
+def read_image(path: Path) -> Image.Image:
+    """An image file of any depth, upright, as 8-bit RGB."""
+    # Not by name: Pillow would map the file, and then leaves grey TIFFs lying on their side.
+    with path.open("rb") as file, Image.open(file) as image:
+        picture = ImageOps.exif_transpose(image)
+    if picture.mode.startswith("I"):  # 16 bits of grey, in one of several orders of bytes
+        picture = Image.fromarray(((np.asarray(picture, np.int64).clip(0, 65535) + 128) // 257).astype(np.uint8))
+    elif picture.mode == "F":  # white is 1, or where anything is brighter 255
+        grey = np.nan_to_num(np.asarray(picture))
+        picture = Image.fromarray((grey * (1 if grey.max() > 1 else 255)).clip(0, 255).round().astype(np.uint8))
+    return picture.convert("RGB")
+
+
+def _presentation(folder: Path, count: int) -> Presentation:
+    """When each image is shown: as noted at extraction, else at the paper's 5 per second."""
+    shown = Presentation(
+        list(range(count)), [i / EXTRACTION_RATE for i in range(count)], count / EXTRACTION_RATE, rate=EXTRACTION_RATE
+    )
     try:
-        noted = json.loads((folder / NOTE).read_text(encoding="utf-8"))["timestamps"]
-        if len(noted) == len(images) and noted == sorted(noted):
-            return [float(t) for t in noted]
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        noted = [float(time) for time in note["timestamps"]]
+        if len(noted) == count and noted == sorted(noted):
+            step = (noted[-1] - noted[0]) / (count - 1) if count > 1 else 1 / EXTRACTION_RATE
+            shown.times, shown.duration = noted, float(note.get("duration", noted[-1] + step))
+            shown.rate = float(note["fps"]) if note["policy"] == "extract" else None
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return [i / EXTRACTION_RATE for i in range(len(images))]
+    return shown

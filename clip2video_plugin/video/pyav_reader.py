@@ -20,11 +20,12 @@ import av.error
 import av.video.stream
 import numpy as np
 from av.video.reformatter import VideoReformatter
-from numpy.typing import NDArray
 from PIL import Image
 
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.video.container import open_video
+from clip2video_plugin.video.packets import Reading, read_packets, shortfall
+from clip2video_plugin.video.transform import turned
 
 # Codecs whose key frames are marked reliably, so that decoding may start at one.
 SEEKABLE = {
@@ -45,8 +46,6 @@ SEEKABLE = {
 DROPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"}
 KEPT_BYTES = 32 * 1024**2  # of a video's packets, kept from the first pass; of a larger video they are read again
 
-Picker = Callable[[list[float], float], list[int]]  # (times, duration) -> indices
-
 
 @dataclass
 class Presentation:
@@ -55,20 +54,29 @@ class Presentation:
     pts: list[int]
     times: list[float]
     duration: float
+    aspect: float = 1.0  # width of a pixel by its height
+    rate: float | None = None  # of frames that `ffmpeg -r` wrote: how many a second, whatever their ``times``
     packets: list[int] = field(default_factory=list)  # of each frame: number of its packet
     starts: list[int] = field(default_factory=list)  # of each frame: number of the packet to decode from
-    plain: bool = True  # 8-bit 4:2:0, the first frame shown is a key frame, no hidden packet, no open GOP
+    plain: bool = True  # one 8-bit 4:2:0 stream, begun by a key frame; no hidden packet, no open GOP, no new start
     problems: list[str] = field(default_factory=list)
+
+
+Picker = Callable[[Presentation], list[int]]  # indices of frames, in the order shown; one may come more than once
 
 
 @dataclass
 class Decoded:
-    """Pictures by frame index, and what was learned on the way."""
+    """Pictures by frame index, the indices that were asked for, and what was learned on the way.
+
+    ``width`` and ``height`` are those that a player shows: upright, of square pixels.
+    """
 
     pictures: dict[int, Any]
+    picks: list[int]
     presentation: Presentation
-    width: int
-    height: int
+    width: int = 0
+    height: int = 0
     colours: VideoReformatter = field(default_factory=VideoReformatter)  # one for all frames: it is dear to set up
 
 
@@ -81,11 +89,11 @@ def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> D
     kept = list[Any]()
     with open_video(path) as (container, stream):
         plan = _scan(container, stream, kept)
-        wanted = pick(plan.times, plan.duration) if plan else []
+        wanted = pick(plan) if plan else []
         found = _decode(stream, iter(kept), plan, wanted, convert) if plan and kept else None
     if plan and wanted and not kept:
         with open_video(path) as (container, stream):
-            found = _decode(stream, _packets(container, stream, plan.problems), plan, wanted, convert)
+            found = _decode(stream, read_packets(container, stream, Reading()), plan, wanted, convert)
     if found and wanted and len(found.pictures) == len(set(wanted)):
         return found
     return _decode_all(path, pick, convert)
@@ -107,8 +115,8 @@ def _scan(
     seekable, plain = stream.codec.canonical_name in SEEKABLE, True
     shown: list[tuple[int, int, int]] = []  # (pts, packet, start packet)
     keys: list[tuple[int, int]] = []  # (packet number, pts) of the key frames so far
-    last_length, problems, room = 0, list[str](), KEPT_BYTES
-    for number, packet in enumerate(_packets(container, stream, problems)):
+    last_length, seen, room = 0, Reading(), KEPT_BYTES
+    for number, packet in enumerate(read_packets(container, stream, seen)):
         if kept is not None:
             kept.append(packet)
             room -= packet.size
@@ -130,15 +138,21 @@ def _scan(
             start = next((n for n, key in reversed(keys) if key <= pts), 0)
         shown.append((pts, number, start))
         last_length = packet.duration or last_length
-    if not shown or problems:
+    if not shown or seen.error:
         return None
     shown.sort()
     stamps, packets, starts = (list(column) for column in zip(*shown, strict=True))
     if len(set(stamps)) != len(stamps):
         return None
-    timeline = _timeline(stamps, last_length, container, stream)
+    timeline = _timeline(stamps, last_length, container, stream, seen)
     timeline.packets, timeline.starts = packets, starts
-    timeline.plain = plain and stamps[0] == keys[0][1] and stream.codec_context.pix_fmt == "yuv420p"
+    timeline.plain = (
+        plain
+        and stamps[0] == keys[0][1]
+        and stream.codec_context.pix_fmt == "yuv420p"
+        and len(container.streams.video) == 1
+        and not seen.joined
+    )
     return timeline
 
 
@@ -152,7 +166,7 @@ def _decode(
     """Decodes the wanted frames by the plan; what does not appear is missing from the result."""
     context, index = stream.codec_context, {plan.pts[i]: i for i in wanted}
     droppable, dropping = stream.codec.canonical_name in DROPPABLE, False
-    out = Decoded({}, plan, 0, 0)
+    out = Decoded({}, wanted, plan)
     done = 0
     for start, end in _runs(plan, wanted):
         run, done = islice(packets, start - done, end - done), end
@@ -184,14 +198,16 @@ def _runs(plan: Presentation, wanted: list[int]) -> list[tuple[int, int]]:
 
 def _present_all(path: Path) -> Presentation:
     """The presentation as a full decode shows it."""
-    stamps, problems, length = list[int](), list[str](), 0
+    stamps, problems, length, seen = list[int](), list[str](), 0, Reading()
     with open_video(path, threads=0) as (container, stream):
-        for frame in _frames(container, stream, problems):
+        for frame in _frames(container, stream, seen, problems):
             stamps.append(_stamp(frame, len(stamps), stream))
             length = frame.duration or length
+        if seen.error:
+            problems.insert(0, seen.error)
         if not stamps:
             raise VideoReadError(path, problems[0] if problems else "none of its frames can be decoded")
-        plan = _timeline(stamps, length, container, stream)
+        plan = _timeline(stamps, length, container, stream, seen)
     plan.problems += problems
     return plan
 
@@ -200,16 +216,16 @@ def _decode_all(path: Path, pick: Picker, convert: Callable[[Image.Image], Any])
     """Decodes every frame twice: first for the times, then for the picks."""
     plan = _present_all(path)
     order = sorted(range(len(plan.times)), key=lambda i: plan.times[i])
-    times = [plan.times[i] for i in order]
-    wanted = {order[i]: i for i in pick(times, plan.duration)}
-    out = Decoded({}, plan, 0, 0)
+    plan.pts, plan.times = [plan.pts[i] for i in order], [plan.times[i] for i in order]
+    picks = pick(plan)
+    wanted = {order[i]: i for i in picks}
+    out = Decoded({}, picks, plan)
     with open_video(path, threads=0) as (container, stream):
-        for number, frame in enumerate(_frames(container, stream, [])):
+        for number, frame in enumerate(_frames(container, stream, Reading(), [])):
             if number in wanted:
                 _keep(out, wanted[number], frame, convert)
                 if len(out.pictures) == len(wanted):
                     break
-    plan.pts, plan.times = [plan.pts[i] for i in order], times
     return out
 
 
@@ -218,6 +234,7 @@ def _timeline(
     last_length: int,
     container: av.container.InputContainer,
     stream: av.video.stream.VideoStream,
+    seen: Reading,
 ) -> Presentation:
     base = float(stream.time_base or 1)
     first = min(pts)
@@ -225,38 +242,17 @@ def _timeline(
     if not last_length and len(pts) > 1:
         last_length = round((max(pts) - first) / (len(pts) - 1))
     duration = max(times) + last_length * base
-    problems = []
-    promised = stream.duration * base if stream.duration else None
-    if promised is None and len(container.streams) == 1 and container.duration:
-        promised = container.duration / 1_000_000
-    if promised and duration < 0.9 * promised - 0.5:
-        problems.append(f"it ends after {duration:.1f} of {promised:.1f} seconds")
-    return Presentation(pts, times, duration, problems=problems)
-
-
-def _packets(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, problems: list[str]
-) -> Iterator[Any]:
-    """Packets with data; a damaged container ends early and leaves a note in ``problems``."""
-    source = container.demux(stream)
-    while True:
-        try:
-            packet = next(source)
-        except StopIteration:
-            return
-        except av.error.FFmpegError as error:
-            problems.append(f"reading stopped early: {error.strerror}")
-            return
-        if packet.size:
-            yield packet
+    missing = shortfall(container, stream, seen, first * base, duration)
+    aspect = float(stream.sample_aspect_ratio or 1)
+    return Presentation(pts, times, duration, aspect, problems=[missing] if missing else [])
 
 
 def _frames(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, problems: list[str]
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream, seen: Reading, problems: list[str]
 ) -> Iterator[Any]:
     """Every frame that can be decoded, in order; damaged packets are skipped and noted."""
     damaged = 0
-    for packet in chain(_packets(container, stream, problems), [None]):
+    for packet in chain(read_packets(container, stream, seen), [None]):
         try:
             yield from stream.codec_context.decode(packet)
         except av.error.FFmpegError:
@@ -273,14 +269,12 @@ def _stamp(frame: Any, number: int, stream: av.video.stream.VideoStream) -> int:
 
 
 def _keep(out: Decoded, index: int, frame: Any, convert: Callable[[Image.Image], Any]) -> None:
-    picture = upright(frame, out.colours)
-    out.height, out.width = picture.shape[:2]
-    out.pictures[index] = convert(Image.fromarray(picture))
-
-
-def upright(frame: Any, colours: VideoReformatter) -> NDArray[np.uint8]:
-    """RGB pixels [height, width, 3] of a decoded frame, turned as its display matrix says."""
     # One thread: with many videos at once, swscale's own would only wait for each other.
-    pixels = colours.reformat(frame, format="rgb24", threads=1).to_ndarray()
-    quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+    pixels: Any = out.colours.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    out.width, out.height = max(round(frame.width * out.presentation.aspect), 1), frame.height
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is not None:
+        pixels, sideways = turned(pixels, np.frombuffer(matrix, np.int32).reshape(3, 3))
+        if sideways:
+            out.width, out.height = out.height, out.width
+    out.pictures[index] = convert(Image.fromarray(pixels))

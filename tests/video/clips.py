@@ -1,9 +1,16 @@
 """Small videos of every kind, generated, and what a plain sequential decode of a file gives."""
 
+import shutil
+import subprocess
 from fractions import Fraction
 
 import av
 import numpy as np
+import pytest
+
+needs_ffmpeg = pytest.mark.skipif(
+    shutil.which("ffmpeg") is None, reason="no ffmpeg to compare with: apt-get install ffmpeg"
+)
 
 KINDS = {
     "h264-b-frames.mp4": ("libx264", "yuv420p", {"g": "250", "bf": "3"}),
@@ -79,3 +86,15 @@ def sequential(path):
                 frames.append((frame.time, turned))
     first = min(time for time, _ in frames)
     return [(time - first, picture) for time, picture in frames]
+
+
+def ffmpeg(*arguments):
+    """Runs ffmpeg, which writes files."""
+    subprocess.run(["ffmpeg", "-y", "-v", "error", *map(str, arguments)], check=True)
+
+
+def by_ffmpeg(path, width, height, *options):
+    """Every frame as ffmpeg shows it, RGB [n, height, width, 3]."""
+    command = ["ffmpeg", "-v", "error", "-i", path, *options, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run([*map(str, command)], capture_output=True, check=True).stdout
+    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)

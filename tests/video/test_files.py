@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from clip2video_plugin import read_frames
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.video.files import file_stamp, find_videos
+
+from . import clips
 
 
 def touch(root, *names):
@@ -80,3 +83,27 @@ def test_the_stamp_changes_with_the_file(tmp_path):
     assert file_stamp(tmp_path / "a.mp4") != before[0]
     assert file_stamp(tmp_path / "f") != before[1]
     assert file_stamp(tmp_path / "nowhere") == (0, 0.0)
+
+
+ENDINGS = {  # of files that the reader accepts, and how ffmpeg writes one
+    "MTS": ("mpegts", "libx264"), "m2ts": ("mpegts", "libx264"), "m2t": ("mpegts", "mpeg2video"),
+    "vob": ("vob", "mpeg2video"), "mpe": ("mpeg", "mpeg1video"), "m2v": ("mpeg2video", "mpeg2video"),
+    "m1v": ("mpeg1video", "mpeg1video"), "ogv": ("ogg", "libtheora"), "ogm": ("ogg", "libtheora"),
+    "3g2": ("3g2", "mpeg4"), "f4v": ("f4v", "libx264"), "qt": ("mov", "libx264"), "Mj2": ("mov", "mjpeg"),
+    "mxf": ("mxf", "mpeg2video"), "asf": ("asf", "wmv2"), "divx": ("avi", "mpeg4"), "amv": ("avi", "mjpeg"),
+    "dv": ("dv", "dvvideo"), "H264": ("h264", "libx264"), "hevc": ("hevc", "libx265"), "ivf": ("ivf", "libvpx"),
+    "nut": ("nut", "mpeg4"), "y4m": ("yuv4mpegpipe", "wrapped_avframe"), "rm": ("rm", "rv10"),
+    "mk3d": ("matroska", "libx264"),
+}  # fmt: skip
+
+
+@clips.needs_ffmpeg
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_folder_gives_every_kind_of_file_that_can_be_read(tmp_path, ending):
+    container, codec = ENDINGS[ending]
+    size = ("720x576", "-r", 25) if codec == "dvvideo" else ("176x144", "-r", 25)
+    path = tmp_path / f"clip.{ending}"
+    clips.ffmpeg("-f", "lavfi", "-i", "testsrc2=s=176x144:d=0.2", "-s", *size, "-pix_fmt",
+                 "yuvj420p" if codec == "mjpeg" else "yuv420p", "-c:v", codec, "-f", container, path)  # fmt: skip
+    assert list(find_videos(tmp_path)) == [path]
+    assert len(read_frames(path, size=16)) > 1

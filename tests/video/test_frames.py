@@ -45,6 +45,7 @@ def test_frames_equal_a_sequential_decode(clip, policy, reader):
     frames = read_frames(clip, policy=policy, fps=4 if policy == "fps" else None, size=32, reader=reader)
     assert_exact(clip, frames, 32)
     assert (frames.width, frames.height) == (64, 48)
+    assert frames.warning is None
 
 
 @pytest.mark.parametrize("policy", ["uniform", "reference", "fps"])
