@@ -78,11 +78,12 @@ def embed(
     for damaged in report.damaged:
         print(f"c2v: {damaged.path} is damaged: {damaged.reason}", file=sys.stderr)
     if as_json:
-        fields = ("embedded", "skipped", "failed", "seconds")
+        fields = ("embedded", "skipped", "moved", "failed", "seconds")
         print(json.dumps({name: asdict(report)[name] for name in fields}, indent=2))
     else:
+        moved = f"{report.moved} moved, " if report.moved else ""
         print(
-            f"{report.embedded} embedded, {report.skipped} unchanged, {len(report.failed)} failed, "
+            f"{report.embedded} embedded, {report.skipped} unchanged, {len(report.failed)} failed, {moved}"
             f"{report.seconds:.1f} s"
         )
         for failure in report.failed:

@@ -70,17 +70,29 @@ def _print(query: str, searched: int, table: Table) -> None:
     console.print(table)
 
 
+LISTED = 3  # names that stand for the rest
+
+
 def print_import(name: str, samples: int, info: dict[str, Any]) -> None:
     """What an import found, and what is not as published."""
     print(f"{name}: {samples} videos")
-    for part in info.get("splits", [info] if "expected" in info else []):
-        found, expected = part["found"], part["expected"]
-        state = "complete" if part["complete"] else "not comparable to published numbers"
-        print(
-            f"  {part['protocol']} {part['split']}: {found['videos']} of {expected['videos']} videos, "
-            f"{found['captions']} of {expected['captions']} captions: {state}"
-        )
-        for kind, count in part["warnings"].items():
+    for part in info.get("splits", [info]):
+        if "expected" in part:
+            found, expected = part["found"], part["expected"]
+            state = "complete" if part["complete"] else "not comparable to published numbers"
+            print(
+                f"  {part['protocol']} {part['split']}: {found['videos']} of {expected['videos']} videos, "
+                f"{found['captions']} of {expected['captions']} captions: {state}"
+            )
+        for names, what in (
+            (part.get("missing", []), "are missing"),
+            (part.get("ambiguous", []), "were not plain"),
+            (part.get("passed_over", []), "files hold no annotations"),
+        ):
+            if names:
+                more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+                print(f"  {len(names)} {what}: {'; '.join(names[:LISTED])}{more}")
+        for kind, count in part.get("warnings", {}).items():
             print(f"  {count} {kind}")
 
 

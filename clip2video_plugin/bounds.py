@@ -1,10 +1,10 @@
-"""What a search may ask for: one check for every way to ask, before anything is read."""
+"""What may be asked for: one check for every way to ask, before anything is read or made."""
 
 from __future__ import annotations
 
 from numbers import Integral, Real
 
-from clip2video_plugin.errors import QueryError
+from clip2video_plugin.errors import Clip2VideoError, QueryError
 
 MAX_K = 10_000  # hits of one search; FiftyOne selects them in one MongoDB pipeline, which has a size limit
 
@@ -32,6 +32,19 @@ def checked_weight(weight: object) -> float | None:
     if not isinstance(weight, Real) or isinstance(weight, bool) or not 0 <= float(weight) <= 1:
         raise QueryError(f"weight is {_shown(weight)}; it must be a number that lies in [0, 1]")
     return float(weight)
+
+
+def checked_count(name: str, value: object) -> int | None:
+    """A whole number of at least 1, or None for the usual one.
+
+    Raises:
+        Clip2VideoError: it is something else.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < 1:
+        raise Clip2VideoError(f"{name} is {_shown(value)}; it must be at least 1, a whole number")
+    return int(value)
 
 
 def _shown(value: object) -> str:

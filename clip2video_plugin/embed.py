@@ -13,19 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.encode import Embedded, Item, Stamp, Unreadable, batched, encode_items
 from clip2video_plugin.errors import Clip2VideoError
-from clip2video_plugin.index import VideoIndex
+from clip2video_plugin.index import Entry, VideoIndex, gone
+from clip2video_plugin.index.schema import FINGERPRINT
+from clip2video_plugin.index.writer import Writer
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.paths import printable, stored
 from clip2video_plugin.provenance import provenance
-from clip2video_plugin.video.files import file_stamp, find_videos
+from clip2video_plugin.video.files import NO_STAMP, file_stamp, find_videos
+from clip2video_plugin.video.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FLUSH_ROWS, FLUSH_SECONDS = 1000, 30.0
 LOOKUP = 1000  # videos asked for in the index at once
 
 
@@ -41,21 +44,24 @@ class Report:
 
     ``damaged`` lists videos that were embedded from the part of them that can be read; ``total`` is the number
     of videos asked for, where it is known; ``indexing`` says that all are embedded and the vector index is being made;
-    ``warning`` is the model's (``Model.warning``).
+    ``waiting`` that another process writes to the index and this one waits; ``warning`` is the model's
+    (``Model.warning``). ``moved`` counts videos whose files were found under another path with the same content.
     """
 
     embedded: int = 0
     skipped: int = 0
+    moved: int = 0
     failed: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
     damaged: list[Failure] = field(default_factory=list)
     total: int | None = None
     indexing: bool = False
+    waiting: bool = False
     warning: str | None = None
 
     @property
     def done(self) -> int:
-        return self.embedded + self.skipped + len(self.failed)
+        return self.embedded + self.skipped + self.moved + len(self.failed)
 
 
 Progress = Callable[[Report], None]
@@ -64,7 +70,7 @@ Progress = Callable[[Report], None]
 def embed_videos(
     paths: str | Path | Iterable[str | Path],
     *,
-    index: str | Path | None = None,
+    index: str | Path | VideoIndex | None = None,
     model: str | Path | Model | None = None,
     sampling: str = "uniform",
     device: str | None = None,
@@ -76,11 +82,12 @@ def embed_videos(
 ) -> Report:
     """Embeds the videos in files and folders and writes them to an index.
 
-    Videos that the index holds unchanged (same size and time of change) are skipped, so a run that
+    Videos that the index holds unchanged (same size and time of change) are skipped, and the row of one that was moved
+    or renamed (the same content besides, and its old path gone) is taken over, so a run that
     was stopped goes on where it was. A video that cannot be read is reported, not raised.
 
     Args:
-        index: URI of the index, made when absent; $C2V_INDEX or ./c2v-index by default.
+        index: URI of the index, made when absent, or an open one; $C2V_INDEX or ./c2v-index by default.
         model: name or folder of a checkpoint, or a loaded one; the embedded one by default.
         sampling: which frames a vector is made of: "uniform", or those of the paper's pipeline, "reference" (thinned
             to 2.5 a second, as for MSR-VTT) or "reference-5fps" (MSVD, VATEX). An index has one sampling.
@@ -96,11 +103,14 @@ def embed_videos(
         VideoIndexError: the index was made with another model, or cannot be written.
         Clip2VideoError: an option is not one of those allowed.
     """
+    batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
     part = None if shard is None else _part(shard)
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     total = sum(1 for _ in _items(paths, part))  # counted, not kept: memory must not grow with a library
     loaded = model if isinstance(model, Model) else load_model(model, device=device, precision=precision)
-    target = VideoIndex.create(index, loaded.config.vector_dim, provenance(loaded, sampling))
+    made = provenance(loaded, sampling)
+    target = index if isinstance(index, VideoIndex) else VideoIndex.create(index, loaded.config.vector_dim, made)
+    target.provenance.check(made, f"index {target.uri}")
     return embed_items(
         _items(paths, part), loaded, target, total=total, batch_size=batch_size, workers=workers, progress=progress
     )
@@ -145,26 +155,33 @@ def embed_items(
     """
     began = time.monotonic()
     report = Report(total=len(items) if isinstance(items, Sized) else total, warning=model.warning)
-    writer = _Writer(index)
+
+    def tell(waiting: bool) -> None:
+        report.waiting = waiting
+        if progress:
+            progress(report)
+
+    writer = Writer(index, tell)
     try:
         todo = _unknown(items, index, known, writer, report, progress)
         sampling = index.provenance.policy
         for batch in encode_items(todo, model, sampling=sampling, batch_size=batch_size, workers=workers):
             for done in batch:
                 if isinstance(done, Embedded):
-                    writer.add(_row(done.item, done.stamp, done.duration, done.vector))
+                    writer.add(_row(done.item, done.stamp, done.duration, done.vector, fingerprint(done.item.path)))
                     report.embedded += 1
                     if done.warning:
                         report.damaged.append(Failure(str(done.item.path), done.warning))
                 else:
-                    writer.add_failure(done)
+                    writer.add_failure(_failure(done))
                     report.failed.append(Failure(str(done.item.path), done.reason))
             writer.flush_when_due()
             if progress:
                 progress(report)
-    finally:
-        writer.flush()
-        report.seconds = time.monotonic() - began
+        writer.finish()
+    except BaseException:
+        writer.rescue()
+        raise
     if index.needs_indexing():
         report.indexing = True
         if progress:
@@ -178,31 +195,76 @@ def _unknown(
     items: Iterable[Item],
     index: VideoIndex,
     known: VideoIndex | None,
-    writer: _Writer,
+    writer: Writer,
     report: Report,
     progress: Progress | None,
 ) -> Iterator[tuple[Item, Stamp]]:
-    """Items to decode; those that are indexed unchanged are counted, or copied from ``known``."""
+    """Items to decode; those that are indexed unchanged are counted, others copied from ``known`` or taken over."""
+    taken = set[str]()  # ids of rows whose videos were found elsewhere
     for chunk in batched(items, LOOKUP):
         stamps = {item.id: file_stamp(item.path) for item in chunk}
-        have = index.stamps([item.id for item in chunk])
-        todo = [item for item in chunk if have.get(item.id) != stamps[item.id]]
+        have = index.entries([item.id for item in chunk])
+        todo = [item for item in chunk if not _unchanged(item, stamps[item.id], have.get(item.id))]
+        report.skipped += len(chunk) - len(todo)
         elsewhere = known.rows([video_id(item.path) for item in todo]) if known else {}
+        moved = _moved(todo, stamps, index, taken)
+        before = index.rows(list(moved.values()))
+        left = list[Item]()
         for item in todo:
-            row = elsewhere.get(video_id(item.path))
-            if row and (row["size"], row["mtime"]) == stamps[item.id]:
-                writer.add(_row(item, stamps[item.id], row["duration"], row["vector"]))
-                have[item.id] = stamps[item.id]
+            stamp, copy = stamps[item.id], elsewhere.get(video_id(item.path))
+            if row := before.get(moved.get(item.id, "")):
+                taken.add(row["id"])
+                content = row.get(FINGERPRINT.name) or fingerprint(item.path)
+                writer.add(_row(item, stamp, row["duration"], row["vector"], content), instead_of=row["id"])
+                report.moved += 1
+            elif copy and (copy["size"], copy["mtime"]) == stamp:
+                content = copy.get(FINGERPRINT.name)
+                writer.add(_row(item, stamp, copy["duration"], copy["vector"], content))
+                report.skipped += 1
+            else:
+                left.append(item)
         writer.flush_when_due()
-        report.skipped += sum(have.get(item.id) == stamps[item.id] for item in chunk)
         if progress:
             progress(report)
-        for item in todo:
-            if have.get(item.id) != stamps[item.id]:
-                yield item, stamps[item.id]
+        for item in left:
+            yield item, stamps[item.id]
 
 
-def _row(item: Item, stamp: Stamp, duration: float | None, vector: NDArray[np.float32] | list[float]) -> dict[str, Any]:
+def _unchanged(item: Item, stamp: Stamp, entry: Entry | None) -> bool:
+    return entry is not None and (entry.size, entry.mtime, entry.path) == (*stamp, str(item.path))
+
+
+def _moved(todo: list[Item], stamps: dict[str, Stamp], index: VideoIndex, taken: set[str]) -> dict[str, str]:
+    """Id of an item -> id of the row of its video, which was indexed under another path where it is no longer.
+
+    Asked by size and time of change for all at once, and then by content. In an index of samples a row belongs to
+    its sample, under whatever path.
+    """
+    alike = dict[Stamp, list[Entry]]()
+    for entry in index.entries_like({stamps[item.id] for item in todo} - {NO_STAMP}):
+        if entry.id not in taken:
+            alike.setdefault((entry.size, entry.mtime), []).append(entry)
+    moved = dict[str, str]()
+    for item in todo:
+        fits = [
+            entry
+            for entry in alike.get(stamps[item.id], ())
+            if entry.id == item.id or (item.sample_id is None and entry.fingerprint and gone(entry.path))
+        ]
+        content = fingerprint(item.path) if fits else None
+        # of several with the same content, the one of the same name
+        fits = sorted(fits, key=lambda entry: os.path.basename(entry.path) != item.path.name)
+        for entry in fits:
+            if entry.fingerprint in (content, None):
+                moved[item.id] = entry.id
+                alike[stamps[item.id]].remove(entry)
+                break
+    return moved
+
+
+def _row(
+    item: Item, stamp: Stamp, duration: float | None, vector: NDArray[np.float32], content: str | None
+) -> dict[str, Any]:
     return {
         "id": item.id,
         "sample_id": item.sample_id,
@@ -214,38 +276,11 @@ def _row(item: Item, stamp: Stamp, duration: float | None, vector: NDArray[np.fl
         "captions": list(item.captions),
         "size": stamp[0],
         "mtime": stamp[1],
+        FINGERPRINT.name: content,
     }
 
 
-class _Writer:
-    """Collects rows and failures; writes them every 1000 rows or 30 seconds.
-
-    The first batch is written at once: what cannot be written shows before hours of work.
-    """
-
-    def __init__(self, index: VideoIndex) -> None:
-        self.index = index
-        self.rows: list[dict[str, Any]] = []
-        self.failures: list[dict[str, Any]] = []
-        self.last = time.monotonic() - 2 * FLUSH_SECONDS
-
-    def add(self, row: dict[str, Any]) -> None:
-        self.rows.append(row)
-
-    def add_failure(self, failure: Unreadable) -> None:
-        item, (size, mtime) = failure.item, failure.stamp
-        reason = printable(failure.reason)  # which may name a file
-        self.failures.append({"id": item.id, "path": stored(item.path), "size": size, "mtime": mtime, "reason": reason})
-
-    def flush_when_due(self) -> None:
-        waiting = len(self.rows) + len(self.failures)
-        if waiting >= FLUSH_ROWS or (waiting and time.monotonic() - self.last > FLUSH_SECONDS):
-            self.flush()
-
-    def flush(self) -> None:
-        rows, self.rows = self.rows, []
-        failures, self.failures = self.failures, []
-        self.index.write(rows)
-        self.index.clear_failures([row["id"] for row in rows])
-        self.index.write_failures(failures)
-        self.last = time.monotonic()
+def _failure(failure: Unreadable) -> dict[str, Any]:
+    item, (size, mtime) = failure.item, failure.stamp
+    reason = printable(failure.reason)  # which may name a file
+    return {"id": item.id, "path": stored(item.path), "size": size, "mtime": mtime, "reason": reason}

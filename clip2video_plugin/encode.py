@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from clip2video_plugin.errors import Clip2VideoError, VideoReadError
+from clip2video_plugin.bounds import checked_count
+from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.video.frames import Frames, read_quietly
@@ -78,12 +79,8 @@ def encode_items(
     decoding and encoding take turns, each with all cores: an encoder beside decoders waits at each of its barriers
     for the thread that shares a core (benchmarks/pipeline.py).
     """
-    if batch_size is not None and batch_size < 1:
-        raise Clip2VideoError(f"batch_size is {batch_size}; it must be at least 1")
-    if workers is not None and workers < 1:
-        raise Clip2VideoError(f"workers is {workers}; it must be at least 1")
-    batch_size = batch_size or usual_batch(model)
-    workers = workers or os.cpu_count() or 1
+    batch_size = checked_count("batch_size", batch_size) or usual_batch(model)
+    workers = checked_count("workers", workers) or os.cpu_count() or 1
     turns = model.device.type == "cpu"
     window = max(TURN, TURN_PER_WORKER * workers) if turns else 2 * batch_size + workers
     decoded = _decoded(iter(todo), model, sampling, workers, window, turns=turns)

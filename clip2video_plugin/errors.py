@@ -27,6 +27,10 @@ class VideoIndexError(Clip2VideoError):
     """An index does not exist, was made with other weights, or cannot be written."""
 
 
+class IndexBusyError(VideoIndexError):
+    """Another process was writing to an index for longer than this one waited."""
+
+
 class NotComparableError(Clip2VideoError):
     """An evaluation would not be of the published protocol."""
 

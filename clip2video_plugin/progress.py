@@ -39,7 +39,9 @@ class Bar:
 
     def report(self, report: Report) -> None:
         """Progress of an embedding run."""
-        if report.indexing:
+        if report.waiting:
+            self(report.done, "waiting for another writer of the index", report.total)
+        elif report.indexing:
             self(report.done, "making the vector index", report.total)
         else:
             self.failing(report.done, len(report.failed), report.total)

@@ -24,7 +24,9 @@ class Benchmark:
     annotations: list[Annotation]
     queries: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)  # source file -> SHA-256
-    aliases: dict[str, list[str]] = field(default_factory=dict)  # id -> other names that its file may have
+    aliases: dict[str, str] = field(default_factory=dict)  # id -> another name that its file may have
+    originals: dict[str, str] = field(default_factory=dict)  # id -> name of the video that the clip was cut from
+    passed_over: list[str] = field(default_factory=list)  # files that hold no annotations
     warnings: Warnings = field(default_factory=Warnings)
 
     @property
@@ -72,6 +74,10 @@ def read_splits(
 
 
 def _ordered(ids: Ids, videos: dict[str, Annotation], benchmark: Benchmark, used: list[Path | None]) -> Benchmark:
+    if not ids:
+        raise AnnotationError(
+            f"{benchmark.protocol.name} {benchmark.split} lists no videos in the files that are there"
+        )
     benchmark.annotations = [videos.get(video_id, Annotation(video_id)) for video_id in ids]
     benchmark.files = {str(path): digest(path) for path in used if path is not None}
     return benchmark
@@ -82,8 +88,9 @@ def _ordered(ids: Ids, videos: dict[str, Annotation], benchmark: Benchmark, used
 
 def _msrvtt(protocol: Protocol, split: str, sources: Sources) -> Benchmark:
     out = Benchmark(protocol, split, [])
-    tables = [p for p in sources.tables if p.suffix == ".json"]
-    videos, official, tables = msrvtt.read_annotations(tables, out.warnings)
+    tables = [p for p in sources.tables if p.suffix.lower() == ".json"]
+    videos, official, used = msrvtt.read_annotations(tables, out.warnings)
+    out.passed_over = [str(path) for path in tables if path not in used]
     pairs_file = sources.table("jsfusion", suffix=".csv")
     pairs = msrvtt.read_pairs(pairs_file, out.warnings) if pairs_file else {}
     listed: Path | None = None
@@ -107,7 +114,7 @@ def _msrvtt(protocol: Protocol, split: str, sources: Sources) -> Benchmark:
     for annotation in videos.values():
         if annotation.category is not None:
             annotation.category = names.get(annotation.category, annotation.category)
-    return _ordered(ids, videos, out, [*tables, pairs_file, listed, categories])
+    return _ordered(ids, videos, out, [*used, pairs_file, listed, categories])
 
 
 def _derived_msrvtt(
@@ -137,20 +144,17 @@ def _msvd(protocol: Protocol, split: str, sources: Sources) -> Benchmark:
     mapping = msvd.read_mapping(mapping_file) if mapping_file else {}
     listed = sources.table(f"{split}_list", suffix=".txt")
     lists = {sources.table(f"{name}_list", suffix=".txt") for name in msvd.COUNTS}
-    tables = [
-        p
-        for p in sources.tables
-        if p not in lists and p != mapping_file and p.name.lower() not in ("readme.txt", "captions.csv", "sources.txt")
-    ]
-    videos = msvd.read_annotations(tables, mapping, out.warnings)
+    tables = [path for path in sources.tables if path not in {*lists, mapping_file}]
+    videos, used = msvd.read_annotations(tables, mapping, out.warnings)
+    out.passed_over = [str(path) for path in tables if path not in used]
     if listed is not None:
         ids = read_list(listed, msvd.ID, out.warnings)
     elif mapping:
         ids = msvd.splits_of_mapping(mapping)[split]
     else:
         raise AnnotationError(f"no file tells which videos are MSVD {split}: {split}_list.txt or youtube_mapping.txt")
-    out.aliases = {video_id: [number] for number, video_id in mapping.items()}
-    return _ordered(ids, videos, out, [*tables, mapping_file, listed])
+    out.aliases = {video_id: number for number, video_id in mapping.items()}
+    return _ordered(ids, videos, out, [*used, mapping_file, listed])
 
 
 # VATEX
@@ -158,8 +162,9 @@ def _msvd(protocol: Protocol, split: str, sources: Sources) -> Benchmark:
 
 def _vatex(protocol: Protocol, split: str, sources: Sources) -> Benchmark:
     out = Benchmark(protocol, split, [])
-    tables = [p for p in sources.tables if p.suffix == ".json"]
-    videos, orders = vatex.read_annotations(tables, out.warnings)
+    tables = [p for p in sources.tables if p.suffix.lower() == ".json"]
+    videos, orders, used = vatex.read_annotations(tables, out.warnings)
+    out.passed_over = [str(path) for path in tables if path not in used]
     mapping_file = sources.table("mapping", suffix=".txt")
     official = vatex.splits_of_mapping(mapping_file) if mapping_file else _official_sets(orders)
     listed = None
@@ -182,8 +187,8 @@ def _vatex(protocol: Protocol, split: str, sources: Sources) -> Benchmark:
             f"no file tells which videos are {protocol.name} {split}: a {split}_list.txt, the official files, "
             "or run: c2v datasets fetch-splits"
         )
-    out.aliases = {video_id: [video_id[:11]] for video_id in ids}
-    return _ordered(ids, videos, out, [*tables, mapping_file, listed])
+    out.originals = {video_id: video_id[:11] for video_id in ids}
+    return _ordered(ids, videos, out, [*used, mapping_file, listed])
 
 
 def _official_sets(orders: list[Ids]) -> dict[str, Ids]:

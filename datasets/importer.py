@@ -11,9 +11,12 @@ import fiftyone.types as fot
 import fiftyone.utils.data as foud
 
 from clip2video_plugin.app.metadata import metadata_of
-from clip2video_plugin.datasets.annotations import ON_MISSING, Annotation, AnnotationError, check_choice
+from clip2video_plugin.datasets.annotations import ON_MISSING, Annotation, check_choice
 from clip2video_plugin.datasets.benchmark import Benchmark, read_benchmark
-from clip2video_plugin.datasets.sources import Sources, find_sources
+from clip2video_plugin.datasets.clips import check_missing, choose
+from clip2video_plugin.datasets.sources import find_sources
+from clip2video_plugin.paths import expanded, printable
+from clip2video_plugin.video.image_folder import images_in
 
 MEDIA = ("video", "frames")
 
@@ -81,9 +84,10 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
         root = _path(self.dataset_dir)
         sources = find_sources(root, media=self.media, **self.paths)
         self.benchmark = read_benchmark(self.dataset, sources, protocol=self.protocol, split=self.split)
+        chosen = choose(self.benchmark, sources)
         rows, missing = [], []
         for number, annotation in enumerate(self.benchmark.annotations):
-            path = self._file(annotation, sources)
+            path = chosen.files.get(annotation.video_id)
             if path is None:
                 missing.append(annotation.video_id)
                 if self.on_missing != "keep":
@@ -92,17 +96,11 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
                 rows.append((number, annotation, path, False))
             else:
                 rows.append((number, annotation, path, True))
-        if missing and self.on_missing == "error":
-            raise AnnotationError(f"{len(missing)} videos are not there, the first is {missing[0]}")
+        check_missing(missing, rows, self.on_missing, self.paths["videos_path"] or root, chosen.ambiguous)
         self._rows = list(self._preprocess_list(rows))
-        self.info = self._describe(missing)
+        self.info = self._describe(missing, chosen.ambiguous)
 
-    def _file(self, annotation: Annotation, sources: Sources) -> Path | None:
-        assert self.benchmark is not None
-        names = [annotation.video_id, *self.benchmark.aliases.get(annotation.video_id, ())]
-        return next((sources.media[name] for name in names if name in sources.media), None)
-
-    def _describe(self, missing: list[str]) -> dict[str, Any]:
+    def _describe(self, missing: list[str], ambiguous: list[str]) -> dict[str, Any]:
         assert self.benchmark is not None
         benchmark, size = self.benchmark, self.benchmark.protocol.splits[self.split]
         if avi := sum(path.suffix.lower() == ".avi" for _, _, path, there in self._rows if there):
@@ -114,11 +112,13 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
             "dataset": self.dataset,
             "protocol": benchmark.protocol.name,
             "split": self.split,
-            "sources": benchmark.files,
+            "sources": {printable(path): digest for path, digest in benchmark.files.items()},
+            "passed_over": [printable(path) for path in benchmark.passed_over],
             "expected": {"videos": size.videos, "captions": size.captions},
             "found": {"videos": found, "captions": benchmark.captions},
             "missing": missing,
-            "warnings": dict(benchmark.warnings),
+            "ambiguous": ambiguous,
+            "warnings": {printable(kind): count for kind, count in benchmark.warnings.items()},
             "complete": found == size.videos and benchmark.captions == size.captions,
         }
 
@@ -141,9 +141,9 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
 
     def _sample(self, row: tuple[int, Annotation, Path, bool], metadata: Any) -> fo.Sample:
         assert self.benchmark is not None
-        number, annotation, path, _ = row
+        number, annotation, path, there = row
         frames = self.media == "frames"
-        first = next(iter(sorted(path.glob("*.[jJpP]*[gG]"))), path) if frames else path
+        first = next(iter(images_in(path)), path) if frames and there else path
         sample = fo.Sample(
             filepath=str(first.absolute()),
             # A video without a caption is no part of the protocol
@@ -210,4 +210,4 @@ class VATEXDataset(fot.UnlabeledVideoDataset):  # type: ignore[misc]
 
 
 def _path(value: str | Path | None) -> Path | None:
-    return None if value is None else Path(value).expanduser()
+    return None if value is None else expanded(value)

@@ -10,6 +10,7 @@ import fiftyone as fo
 from clip2video_plugin.datasets.annotations import AnnotationError
 from clip2video_plugin.datasets.captioned_folder import CaptionedVideoFolder
 from clip2video_plugin.datasets.importer import MSRVTTDataset, MSVDDataset, VATEXDataset
+from clip2video_plugin.paths import expanded
 from clip2video_plugin.progress import Tell, bar
 
 TYPES: dict[str, Any] = {
@@ -44,7 +45,8 @@ def import_dataset(
     """
     if kind not in TYPES:
         raise AnnotationError(f"kind is {kind!r}; allowed are {', '.join(TYPES)}")
-    if not Path(dataset_dir).expanduser().is_dir():
+    folder = expanded(dataset_dir)
+    if not folder.is_dir():
         raise AnnotationError(f"no such folder: {dataset_dir}")
     if name is not None and fo.dataset_exists(name):
         raise AnnotationError(f"a dataset named {name!r} exists; choose another name, or delete it first")
@@ -57,7 +59,7 @@ def import_dataset(
             with bar(f"Importing {split or kind}", quiet=progress is not True) as shown:
                 tell = progress if callable(progress) else shown
                 dataset.add_dir(
-                    dataset_dir=str(Path(dataset_dir).expanduser()),
+                    dataset_dir=str(folder),
                     dataset_type=TYPES[kind],
                     progress=lambda at, tell=tell: tell(at.iteration, total=at.total),
                     add_info=True,
@@ -67,6 +69,7 @@ def import_dataset(
         if len(infos) > 1:
             dataset.info = {**infos[0], "splits": infos, "split": [info["split"] for info in infos]}
             dataset.info["complete"] = all(info["complete"] for info in infos)
+            dataset.info |= {name: [one for info in infos for one in info[name]] for name in ("missing", "ambiguous")}
         dataset.persistent = persistent
         dataset.save()
     except BaseException:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from clip2video_plugin.datasets.annotations import (
+    LARGEST,
     Annotation,
     AnnotationError,
     Warnings,
     add_captions,
+    add_file,
     check_id,
     clean_caption,
     clean_times,
     clean_url,
+    lines_of,
     read_json,
     read_list,
     read_text,
 )
+from clip2video_plugin.datasets.tables import Table
 
-ID = re.compile(r"video\d+", re.ASCII)
+ID = re.compile(r"video\d{1,18}", re.ASCII)
 EXPECTED = "MSRVTT_data.json, *videodatainfo*.json, MSR_VTT.json, or a list of {video_id, desc}"
 SPLITS = {"train": "train", "validate": "val", "val": "val", "test": "test"}
 
@@ -41,30 +44,37 @@ def read_annotations(
 ) -> tuple[dict[str, Annotation], dict[str, str], list[Path]]:
     """Videos by id, the official split (train, val, test) of those whose file names one, and the files used.
 
-    JSON files of another layout are passed over.
+    JSON files of another layout are passed over. Of two files that describe a video the first counts, those with
+    ``sentences`` before the others.
 
     Raises:
-        AnnotationError: a file is no JSON, an id is not MSR-VTT's, or two files contradict each other.
+        AnnotationError: a file is no JSON, an id is not MSR-VTT's, or two records contradict each other.
     """
     videos: dict[str, Annotation] = {}
     splits: dict[str, str] = {}
-    used: list[Path] = []
-    for path in paths:
-        value = read_json(path, EXPECTED)
-        if not recognises(value):
-            continue
-        used.append(path)
+    files = [(path, value) for path in paths if recognises(value := read_json(path, EXPECTED))]
+    files.sort(key=lambda file: not (isinstance(file[1], dict) and "sentences" in file[1]))
+    for path, value in files:
+        found: dict[str, Annotation] = {}
         if isinstance(value, list):
-            _descriptions(value, path, videos, warnings)
-        elif "annotations" in value:
-            _captions(value["annotations"], "image_id", None, path, videos, warnings, orphans=True)
+            _descriptions(value, path, found, warnings)
+        elif "sentences" in value:
+            _videos(value.get("videos"), path, found, videos, splits, warnings)
+            _captions(value["sentences"], "video_id", "sen_id", path, found, warnings, known=videos.keys())
         else:
-            _videos(value.get("videos"), path, videos, splits, warnings)
-            _captions(value["sentences"], "video_id", "sen_id", path, videos, warnings, orphans=False)
-    return videos, splits, used
+            _captions(value["annotations"], "image_id", None, path, found, warnings, known=None)
+        add_file(videos, found.values(), path.name, warnings)
+    return videos, splits, [path for path, _ in files]
 
 
-def _videos(rows: Any, path: Path, videos: dict[str, Annotation], splits: dict[str, str], warnings: Warnings) -> None:
+def _videos(
+    rows: Any,
+    path: Path,
+    found: dict[str, Annotation],
+    earlier: dict[str, Annotation],
+    splits: dict[str, str],
+    warnings: Warnings,
+) -> None:
     for row in rows if isinstance(rows, list) else []:
         if not isinstance(row, dict):
             warnings["records that are no object"] += 1
@@ -72,25 +82,30 @@ def _videos(rows: Any, path: Path, videos: dict[str, Annotation], splits: dict[s
         video_id = check_id(row.get("video_id"), ID, path)
         start, end = clean_times(row.get("start time"), row.get("end time"), warnings)
         category = row.get("category")
-        found = Annotation(
+        one = Annotation(
             video_id,
             start=start,
             end=end,
             source_url=clean_url(row.get("url"), warnings),
             category=str(category) if isinstance(category, int) else None,
         )
-        known = videos.get(video_id)
-        if known is not None and (known.start, known.end, known.source_url) != (start, end, found.source_url):
-            raise AnnotationError(
-                f"{path}: {video_id} is there twice, once as {known.source_url} {known.start}-{known.end} "
-                f"and once as {found.source_url} {start}-{end}"
-            )
-        if known is not None:
+        for known in (found.get(video_id), earlier.get(video_id)):
+            if known is not None and _contradict(known, one):
+                raise AnnotationError(
+                    f"{path}: {video_id} is there twice, once as {known.source_url} {known.start}-{known.end} "
+                    f"and once as {one.source_url} {start}-{end}"
+                )
+        if video_id in found:
             warnings["repeated records"] += 1
             continue
-        videos[video_id] = found
-        if row.get("split") in SPLITS:
+        found[video_id] = one
+        if isinstance(row.get("split"), str) and row["split"] in SPLITS:
             splits[video_id] = SPLITS[row["split"]]
+
+
+def _contradict(a: Annotation, b: Annotation) -> bool:
+    pairs = ((a.start, b.start), (a.end, b.end), (a.source_url, b.source_url))
+    return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
 
 def _captions(
@@ -98,31 +113,31 @@ def _captions(
     id_key: str,
     number_key: str | None,
     path: Path,
-    videos: dict[str, Annotation],
+    found: dict[str, Annotation],
     warnings: Warnings,
     *,
-    orphans: bool,
+    known: Collection[str] | None,
 ) -> None:
-    """Adds sentences to their videos; with ``orphans`` a sentence may introduce its video."""
+    """Adds sentences to their videos, which are ``found`` here or ``known`` from another file; None allows any."""
     for row in rows if isinstance(rows, list) else []:
         if not isinstance(row, dict):
             warnings["records that are no object"] += 1
             continue
         video_id = check_id(row.get(id_key), ID, path)
-        if video_id not in videos:
-            if not orphans:
+        if video_id not in found:
+            if known is not None and video_id not in known:
                 warnings["sentences of unknown videos"] += 1
                 continue
-            videos[video_id] = Annotation(video_id)
-        video = videos[video_id]
+            found[video_id] = Annotation(video_id)
+        video = found[video_id]
         before = len(video.captions)
         add_captions(video, [row.get("caption")], warnings)
         number = row.get(number_key) if number_key else None
-        if len(video.captions) > before and isinstance(number, int):
+        if len(video.captions) > before and isinstance(number, int) and abs(number) <= LARGEST:
             video.caption_ids.append(number)
 
 
-def _descriptions(rows: list[Any], path: Path, videos: dict[str, Annotation], warnings: Warnings) -> None:
+def _descriptions(rows: list[Any], path: Path, found: dict[str, Annotation], warnings: Warnings) -> None:
     for row in rows:
         if not isinstance(row, dict):
             warnings["records that are no object"] += 1
@@ -130,7 +145,7 @@ def _descriptions(rows: list[Any], path: Path, videos: dict[str, Annotation], wa
         video_id = check_id(row.get("video_id"), ID, path)
         descriptions = row.get("desc")
         texts = descriptions if isinstance(descriptions, list) else [descriptions]
-        add_captions(videos.setdefault(video_id, Annotation(video_id)), texts, warnings)
+        add_captions(found.setdefault(video_id, Annotation(video_id)), texts, warnings)
 
 
 def read_pairs(path: Path, warnings: Warnings) -> dict[str, str]:
@@ -138,13 +153,10 @@ def read_pairs(path: Path, warnings: Warnings) -> dict[str, str]:
 
     The sentences differ from the annotation file's in 35 of 1,000 cases, so they are taken from here.
     """
-    reader = csv.DictReader(read_text(path).splitlines())
-    if not {"video_id", "sentence"} <= set(reader.fieldnames or ()):
-        raise AnnotationError(f"{path} lacks the columns video_id and sentence")
     pairs: dict[str, str] = {}
-    for row in reader:
-        video_id = check_id(row["video_id"], ID, path)
-        sentence = clean_caption(row["sentence"], warnings)
+    for name, text in Table(path).pick([("video_id",), ("sentence",)], warnings, ID.fullmatch):
+        video_id = check_id(name, ID, path)
+        sentence = clean_caption(text, warnings)
         if video_id in pairs:
             warnings["repeated ids in lists"] += 1
         elif sentence is not None:
@@ -154,7 +166,7 @@ def read_pairs(path: Path, warnings: Warnings) -> dict[str, str]:
 
 def read_categories(path: Path) -> dict[str, str]:
     """Category number -> name, of category.txt."""
-    rows = (line.rsplit("\t", 1) for line in read_text(path).splitlines() if "\t" in line)
+    rows = (line.rsplit("\t", 1) for line in lines_of(read_text(path)) if "\t" in line)
     return {number.strip(): name.strip() for name, number in rows}
 
 

@@ -10,9 +10,14 @@ from typing import Any
 from clip2video_plugin.datasets.annotations import (
     Annotation,
     AnnotationError,
+    NoAnnotations,
     Warnings,
     add_captions,
+    add_file,
+    check_found,
     check_id,
+    clean_caption,
+    lines_of,
     read_json,
     read_text,
 )
@@ -22,42 +27,56 @@ EXPECTED = "a list of {videoID, enCap}, an object of id to {enCap} or to caption
 TRAIN, VALIDATION, HALF = 25_991, 3_000, 1_500
 
 
-def read_annotations(paths: Iterable[Path], warnings: Warnings) -> tuple[dict[str, Annotation], list[list[str]]]:
-    """Videos by id, and the ids of each file in its order.
+def read_annotations(
+    paths: Iterable[Path], warnings: Warnings
+) -> tuple[dict[str, Annotation], list[list[str]], list[Path]]:
+    """Videos by id, the ids of each file in its order, and the files used. Files of another layout are passed over.
 
     Raises:
-        AnnotationError: a file has none of the layouts, an id is not VATEX's, or two files contradict each other.
+        AnnotationError: no file has one of the layouts, an id is not VATEX's, or a file contradicts itself.
     """
     videos: dict[str, Annotation] = {}
     orders: list[list[str]] = []
+    used, passed_over = list[Path](), list[AnnotationError]()
     for path in paths:
-        order = []
-        for video_id, english, chinese in _records(read_json(path, EXPECTED), path, warnings):
-            check_id(video_id, ID, path)
-            start, end = (float(part) for part in video_id.rsplit("_", 2)[1:])
-            found = Annotation(
-                video_id,
-                start=start if start < end else None,
-                end=end if start < end else None,
-                source_url=f"https://www.youtube.com/watch?v={video_id[:11]}",
-            )
-            add_captions(found, english, warnings)
-            found.captions_zh = [t for t in chinese if isinstance(t, str)] if isinstance(chinese, list) else []
-            known = videos.get(video_id)
-            if known is not None:
-                if known.captions != found.captions:
+        found: dict[str, Annotation] = {}
+        try:
+            for video_id, english, chinese in _records(read_json(path, EXPECTED), path, warnings):
+                one = _annotation(check_id(video_id, ID, path), english, chinese, warnings)
+                if (known := found.setdefault(one.video_id, one)) is one:
+                    continue
+                if known.captions != one.captions:
                     raise AnnotationError(f"{path}: {video_id} is there twice, with different captions")
                 warnings["repeated records"] += 1
-                continue
-            videos[video_id] = found
-            order.append(video_id)
-        orders.append(order)
-    return videos, orders
+        except NoAnnotations as error:
+            passed_over.append(error)
+            continue
+        used.append(path)
+        orders.append(list(found))
+        add_file(videos, found.values(), path.name, warnings)
+    check_found(passed_over, used, "VATEX", EXPECTED)
+    return videos, orders, used
 
 
-def _records(value: Any, path: Path, warnings: Warnings) -> Iterable[tuple[str, Any, Any]]:
+def _annotation(video_id: str, english: Any, chinese: Any, warnings: Warnings) -> Annotation:
+    start, end = (float(part) for part in video_id.rsplit("_", 2)[1:])
+    one = Annotation(
+        video_id,
+        start=start if start < end else None,
+        end=end if start < end else None,
+        source_url=f"https://www.youtube.com/watch?v={video_id[:11]}",
+    )
+    add_captions(one, english, warnings)
+    texts = chinese if isinstance(chinese, list) else []
+    one.captions_zh = [text for t in texts if (text := clean_caption(t, warnings)) is not None]
+    return one
+
+
+def _records(value: Any, path: Path, warnings: Warnings) -> Iterable[tuple[Any, Any, Any]]:
     """(id, English captions, Chinese captions or None) of any layout."""
     if isinstance(value, dict):
+        if not any(ID.fullmatch(key) for key in value):
+            raise NoAnnotations(f"{path} holds an object whose keys are no VATEX ids")
         for video_id, entry in value.items():
             if isinstance(entry, dict):
                 yield video_id, entry.get("enCap"), entry.get("chCap")
@@ -65,7 +84,9 @@ def _records(value: Any, path: Path, warnings: Warnings) -> Iterable[tuple[str, 
                 yield video_id, entry, None
         return
     if not isinstance(value, list):
-        raise AnnotationError(f"{path} holds a {type(value).__name__}; expected {EXPECTED}")
+        raise NoAnnotations(f"{path} holds a {type(value).__name__}")
+    if not any(isinstance(row, dict) and ("videoID" in row or "video_id" in row) for row in value):
+        raise NoAnnotations(f"{path} holds a list without records of a videoID")
     descriptions: dict[str, list[Any]] = {}
     for row in value:
         if not isinstance(row, dict):
@@ -83,5 +104,5 @@ def _records(value: Any, path: Path, warnings: Warnings) -> Iterable[tuple[str, 
 
 def splits_of_mapping(path: Path) -> dict[str, list[str]]:
     """The official sets, which vatex_mapping.txt lists one after the other: train, validation, public test."""
-    ids = [check_id(line.split()[0], ID, path) for line in read_text(path).splitlines() if line.strip()]
+    ids = [check_id(line.split()[0], ID, path) for line in lines_of(read_text(path)) if line.strip()]
     return {"train": ids[:TRAIN], "validation": ids[TRAIN : TRAIN + VALIDATION]}

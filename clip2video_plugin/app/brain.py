@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import fiftyone.core.collections as foc
@@ -13,10 +12,11 @@ from clip2video_plugin.app.metadata import compute_video_metadata
 from clip2video_plugin.app.model import Clip2VideoModel
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityConfig, Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import holds_videos, items_of, videos_of
+from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.embed import Progress, embed_items
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
-from clip2video_plugin.index import Provenance, VideoIndex, default_uri
-from clip2video_plugin.model.checkpoint import Model, find_checkpoint, load_model
+from clip2video_plugin.index import Provenance, VideoIndex, uri_of
+from clip2video_plugin.model.checkpoint import Model, installed_checkpoints, load_model
 from clip2video_plugin.progress import bar
 from clip2video_plugin.provenance import provenance
 
@@ -30,7 +30,7 @@ def compute_clip2video(
     brain_key: str,
     sampling: str | None = None,
     batch_size: int | None = None,
-    index: str | Path | None = None,
+    index: str | Path | VideoIndex | None = None,
     workers: int | None = None,
     device: str | None = None,
     progress: bool | Progress = True,
@@ -50,7 +50,7 @@ def compute_clip2video(
         sampling: "uniform" frames, or those of the paper's pipeline, "reference" (MSR-VTT) or "reference-5fps" (MSVD,
             VATEX), which published numbers need; "uniform" by default, for an existing run its own.
         batch_size: videos encoded at once; by default 8 on a CPU and 64 elsewhere.
-        index: LanceDB URI to keep the vectors in; $C2V_INDEX or ./c2v-index by default.
+        index: LanceDB URI to keep the vectors in, or an open index for its URI; $C2V_INDEX or ./c2v-index by default.
         workers: decoding threads; by default one per CPU core.
         device: "cpu", "cuda", "mps" ...; by default the best there is.
         progress: whether to show a progress bar, or what to call with the report so far instead.
@@ -65,21 +65,29 @@ def compute_clip2video(
         raise Clip2VideoError(f"samples are of media type {samples.media_type!r}; CLIP2Video embeds videos")
     if not isinstance(brain_key, str) or not brain_key.isidentifier():
         raise Clip2VideoError(f"brain_key is {brain_key!r}; it must be an identifier such as 'clip2video'")
+    batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
-    results = _results(dataset, brain_key, loaded, model, index, sampling)
-    if samples.media_type == fom.VIDEO:
-        compute_video_metadata(samples)
-    items = items_of(samples)
-    with bar("Embedding", quiet=progress is not True) as shown:
-        report = embed_items(
-            items,
-            loaded,
-            results.table,
-            known=_known(results.config.uri, results.table.provenance),
-            batch_size=batch_size,
-            workers=workers,
-            progress=progress if callable(progress) else shown.report,
-        )
+    new = not dataset.has_brain_run(brain_key)
+    results = _results(dataset, brain_key, loaded, index, sampling)
+    try:
+        if samples.media_type == fom.VIDEO:
+            compute_video_metadata(samples)
+        items = items_of(samples)
+        with bar("Embedding", quiet=progress is not True) as shown:
+            report = embed_items(
+                items,
+                loaded,
+                results.table,
+                known=_known(results.config.uri, results.table.provenance),
+                batch_size=batch_size,
+                workers=workers,
+                progress=progress if callable(progress) else shown.report,
+            )
+    except BaseException:
+        # Nothing to resume: the key is free for another model or index
+        if new and not results.table.count():
+            dataset.delete_brain_run(brain_key)
+        raise
     for failure in report.failed:
         logger.warning("cannot read %s: %s", failure.path, failure.reason)
     results.reload()
@@ -91,8 +99,7 @@ def _results(
     dataset: foc.SampleCollection,
     brain_key: str,
     model: Model,
-    asked: object,
-    index: str | Path | None,
+    index: str | Path | VideoIndex | None,
     sampling: str | None,
 ) -> Clip2VideoSimilarityIndex:
     """The run of a key, registered when it is new."""
@@ -101,30 +108,40 @@ def _results(
         if not isinstance(existing, Clip2VideoSimilarityIndex):
             raise Clip2VideoError(f"brain key {brain_key!r} is taken by another kind of run; choose another key")
         uri = existing.config.uri
-        if index is not None and _absolute(index) != uri:
+        if index is not None and uri_of(index) != uri:
             raise VideoIndexError(
                 f"brain key {brain_key!r} keeps its vectors in {uri}; delete_brain_run() it to move them"
             )
         made = existing.table.provenance
         made.check(provenance(model, sampling or made.policy), f"brain key {brain_key!r}")
         return existing
-    uri = _absolute(index if index is not None else default_uri())
+    uri = uri_of(index)
     table = f"brain_{dataset._doc.id}_{brain_key}"
-    VideoIndex.create(uri, model.config.vector_dim, provenance(model, sampling or "uniform"), table=table)
-    config = Clip2VideoSimilarityConfig(uri=uri, table_name=table, checkpoint=_checkpoint(model, asked))
+    config = Clip2VideoSimilarityConfig(uri=uri, table_name=table, checkpoint=_checkpoint(model))
     method = config.build()
-    method.register_run(dataset, brain_key, overwrite=False)
-    results: Clip2VideoSimilarityIndex = method.initialize(dataset, brain_key)
-    method.save_run_results(dataset, brain_key, results)
+    rows = VideoIndex.create(uri, model.config.vector_dim, provenance(model, sampling or "uniform"), table=table)
+    try:
+        method.register_run(dataset, brain_key, overwrite=False)
+        results: Clip2VideoSimilarityIndex = method.initialize(dataset, brain_key)
+        method.save_run_results(dataset, brain_key, results)
+    except BaseException:
+        if dataset.has_brain_run(brain_key):
+            dataset.delete_brain_run(brain_key)  # and its table
+        else:
+            rows.drop()
+        raise
     return results
 
 
-def _checkpoint(model: Model, asked: object) -> str:
-    """How other processes find the checkpoint: its name, or the folder that was asked for."""
-    if isinstance(asked, str | Path) and Path(asked).is_dir():
-        return os.path.abspath(asked)
-    find_checkpoint(model.name)
-    return model.name
+def _checkpoint(model: Model) -> str:
+    """How other processes find the checkpoint: its name where it is installed, else its folder."""
+    if model.folder is None:
+        raise Clip2VideoError(
+            f"model {model.name!r} is in memory alone, where searches of other processes cannot load it; "
+            "save it (save_checkpoint), and pass its folder"
+        )
+    installed = installed_checkpoints().get(model.name)
+    return model.name if installed and installed.absolute() == model.folder else str(model.folder)
 
 
 def _known(uri: str, made: Provenance) -> VideoIndex | None:
@@ -135,7 +152,3 @@ def _known(uri: str, made: Provenance) -> VideoIndex | None:
     except VideoIndexError:
         return None
     return known
-
-
-def _absolute(uri: str | Path) -> str:
-    return str(uri) if "://" in str(uri) else os.path.abspath(Path(uri).expanduser())

@@ -8,7 +8,7 @@ from typing import Any
 import fiftyone.core.collections as foc
 import numpy as np
 
-from clip2video_plugin.app.evaluate import captions_in, evaluate
+from clip2video_plugin.app.evaluate import captions_in, evaluate, field_of_captions
 from clip2video_plugin.app.videos import videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.evaluation.report import Evaluation, bootstrap_difference
@@ -58,7 +58,7 @@ def compare(samples: foc.SampleCollection, old: str, new: str, **options: Any) -
         raise Clip2VideoError(f"both runs are {old!r}; name two brain keys to compare")
     samples = videos_of(samples)
     before, after = (evaluate(samples, brain_key=key, **options) for key in (old, new))
-    field = options.get("captions_field") or ("query" if samples.has_field("query") else "captions")
+    field = options.get("captions_field") or field_of_captions(samples)
     changes, ranks, group = list[Change](), list[tuple[float, float]](), list[int]()
     fields = ["id", "filepath", field, f"{old}_ranks", f"{new}_ranks"]
     for number, (sample, path, texts, was, now) in enumerate(zip(*samples.values(fields), strict=True)):

@@ -59,7 +59,7 @@ def evaluate(
     run = dataset.load_brain_results(brain_key)
     if not isinstance(run, Clip2VideoSimilarityIndex):
         raise Clip2VideoError(f"brain key {brain_key!r} is no CLIP2Video run")
-    field = captions_field or ("query" if samples.has_field("query") else "captions")
+    field = captions_field or field_of_captions(samples)
     ids, videos, captions, column = _gallery(samples, run, field)
     problem = _not_comparable(dataset.info, len(ids), len(captions))
     if problem and not allow_incomplete:
@@ -137,9 +137,15 @@ def _gallery(
     return list(position), vectors, captions, np.asarray(column)
 
 
+def field_of_captions(samples: foc.SampleCollection) -> str:
+    """The field to take captions from when nobody names one: a protocol's single ones, else all."""
+    return "query" if samples.has_field("query") else "captions"
+
+
 def captions_in(value: Any) -> list[str]:
-    """The captions of a field's value: a string or a list of strings; empty ones are left out."""
-    return [t for t in ([value] if isinstance(value, str) else value or []) if isinstance(t, str) and t.strip()]
+    """The captions of a field's value: a string or a list of strings; empty ones, and all else, are left out."""
+    texts = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
+    return [text for text in texts if isinstance(text, str) and text.strip()]
 
 
 def _not_comparable(info: dict[str, Any], videos: int, captions: int) -> str | None:

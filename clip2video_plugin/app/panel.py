@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from typing import Any
 
 import fiftyone as fo
@@ -11,30 +12,22 @@ from fiftyone.operators import types
 
 from clip2video_plugin.app.moments import compute_frames, mark_moments, timeline
 from clip2video_plugin.app.operators.forms import PANEL, URI
+from clip2video_plugin.app.panel_layout import ANY, DEFAULT_K, TAG, draw
 from clip2video_plugin.app.panel_memory import Shown, forget, shown_in
-from clip2video_plugin.app.panel_parts import about, curve, describe, histogram, picture
-from clip2video_plugin.app.search import LENGTHS, brain_keys, find, load_run, narrowed
-from clip2video_plugin.app.videos import holds_videos, path_of, video_of, videos_of
-from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.app.panel_parts import LONG, about, curve, describe, histogram, picture, plain
+from clip2video_plugin.app.search import brain_keys, find, load_run, narrowed
+from clip2video_plugin.app.videos import path_of, video_of, videos_of
+from clip2video_plugin.errors import Clip2VideoError, first_line
 
 STORE = "clip2video"
 HISTORY = 20  # queries that are remembered for each dataset
-COUNTS = (10, 25, 50, 100, 250)
-DEFAULT_K = 25
-ANY = "any"
-PLACEHOLDER = "type, and press Enter"
-LAYOUT = types.GridView(gap=1, padding=1)
-PLOT: dict[str, Any] = {
-    "height": 160,
-    "layout": {"height": 160, "margin": {"t": 10, "b": 30, "l": 35, "r": 10}, "bargap": 0.05},
-    "config": {"displayModeBar": False},
-}
 
 
 class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
     """The page's state holds query, options, weight, threshold, keep.tag, save.view_name, and the data of plots.
 
-    All else that is shown is in ``panel_memory``.
+    All else that is shown is in ``panel_memory``, under an id that the state gets when a page loads the panel:
+    FiftyOne's own ids of panels are the same on several pages.
     """
 
     _drawing = threading.Lock()  # so that of two events the later answer has what both found
@@ -64,13 +57,17 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             ctx.panel.state.set(path, ctx.params.get("value"))  # the page may tell it before its own state has it
             if path != "options.brain_key" and not self._asks_anew(ctx):
                 return
+        if event != "on_load" and not ctx.panel.state.get("page"):
+            return  # told before the page knows its id; what it is loaded with comes in a moment
         super().execute(ctx)
 
     def on_load(self, ctx: foo.ExecutionContext) -> None:
+        # Drawn anew although the state has one: that may be another page's, out of a saved workspace.
+        ctx.panel.state.set("page", uuid.uuid4().hex)
         self._refresh(ctx)
 
     def on_unload(self, ctx: foo.ExecutionContext) -> None:
-        forget(ctx.panel.id)
+        forget(ctx.panel.state.get("page"))
 
     def on_change_dataset(self, ctx: foo.ExecutionContext) -> None:
         self._refresh(ctx)
@@ -116,7 +113,8 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         except Clip2VideoError as error:
             shown.error = str(error)
             return
-        shown.say(f"{len(clips)} moments are written to {run.key}_moments and shown as clips")
+        field, how = plain(f"{run.key}_moments"), " as clips" if clips._is_clips else ""
+        shown.say(f"{len(clips) if how else 'The'} moments are written to {field} and shown{how}")
         ctx.ops.reload_dataset()
         ctx.ops.clear_selected_samples()
         ctx.ops.set_view(clips)
@@ -129,7 +127,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
     def on_option(self, ctx: foo.ExecutionContext) -> None:
         """A changed brain key, number or weight asks the same question again; ``execute`` has set it."""
         if ctx.params["path"] == "options.brain_key":
-            ctx.panel.state.set("weight", self._own_weight(ctx))
+            self._take_key(ctx)
         if self._asks_anew(ctx):
             self._search(ctx, _shown(ctx).query)
 
@@ -143,7 +141,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             shown.error = "name a tag, and search first"
             return
         videos_of(self._base(ctx)).select(shown.ids).tag_samples(tag)
-        shown.say(f"{len(shown.ids)} videos are tagged {tag}")
+        shown.say(f"{len(shown.ids)} videos are tagged {plain(tag)}")
         ctx.ops.reload_samples()
 
     def on_save(self, ctx: foo.ExecutionContext) -> None:
@@ -153,8 +151,12 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         elif ctx.dataset.has_saved_view(name):
             shown.error = f"there is a saved view {name!r} already; choose another name"
         else:
-            ctx.dataset.save_view(name, videos_of(self._base(ctx)).select(shown.ids, ordered=True))
-            shown.say(f"saved as the view {name}")
+            try:
+                ctx.dataset.save_view(name, videos_of(self._base(ctx)).select(shown.ids, ordered=True))
+            except ValueError as error:  # its address in the App is that of another, or would be empty or too long
+                shown.error = f"the view cannot be called so; choose another name: {first_line(error)}"
+                return
+            shown.say(f"saved as the view {plain(name)}")
 
     def on_compute(self, ctx: foo.ExecutionContext) -> None:
         ctx.prompt(f"{URI}/compute_embeddings", on_success=self.on_computed)
@@ -169,16 +171,21 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         state = ctx.panel.state
         if state.get("options.brain_key") not in keys:
             state.set("options.brain_key", keys[0] if keys else None)
-            state.set("weight", self._own_weight(ctx))
+        if keys:
+            self._take_key(ctx)  # of the same name in another dataset, it is another model's
         state.set("history", ctx.store(STORE).get(f"history {ctx.dataset.name}") or [] if ctx.dataset else [])
 
-    def _own_weight(self, ctx: foo.ExecutionContext) -> float | None:
-        """The model's own w; None where it has no alignment block, or cannot be loaded."""
+    def _take_key(self, ctx: foo.ExecutionContext) -> None:
+        """The model's own w, None where it has no alignment block, and its warning; none where it cannot be loaded."""
+        state = ctx.panel.state
         try:
-            config = load_run(ctx.dataset, ctx.panel.state.get("options.brain_key")).get_model().model.config
+            model = load_run(ctx.dataset, state.get("options.brain_key")).get_model().model
         except Clip2VideoError:
-            return None
-        return config.center_weight if config.alignment != "none" else None
+            state.set("weight", None)
+            state.set("warning", None)
+            return
+        state.set("weight", model.config.center_weight if model.config.alignment != "none" else None)
+        state.set("warning", model.warning)
 
     def _base(self, ctx: foo.ExecutionContext) -> Any:
         """What is searched: the view that was there before the first search."""
@@ -223,6 +230,8 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             ctx.ops.set_active_fields([found.score_field])
 
     def _remember(self, ctx: foo.ExecutionContext, query: str) -> None:
+        if len(query) > LONG:
+            return
         key = f"history {ctx.dataset.name}"
         known = [old for old in ctx.store(STORE).get(key) or [] if old != query]
         history = [query, *known][:HISTORY]
@@ -235,7 +244,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             run = load_run(ctx.dataset, ctx.panel.state.get("options.brain_key"))
             return about(ctx.dataset, run, selected_video(ctx))
         except Clip2VideoError as error:
-            return str(error)
+            return plain(str(error))
 
     def _timeline(self, ctx: foo.ExecutionContext) -> None:
         """Where in the selected video the query fits, or that its frames are needed for that."""
@@ -253,98 +262,21 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             state.set("timeline", curve(found))
             state.set("threshold", round(found.threshold(), 3))
 
-    # What it looks like
-
     def render(self, ctx: foo.ExecutionContext) -> types.Property:
         with self._drawing:
-            return self._draw(ctx)
-
-    def _draw(self, ctx: foo.ExecutionContext) -> types.Property:
-        panel, state, shown = types.Object(), ctx.panel.state, _shown(ctx)
-        if ctx.dataset is None or not holds_videos(videos_of(ctx.dataset)):
-            panel.view("refusal", types.Warning(label="This is no dataset of videos"))
-            return types.Property(panel, view=LAYOUT)
-        keys = brain_keys(ctx.dataset)
-        if not keys:
-            panel.md(
-                "### Nothing to search yet\n\nCompute embeddings of these videos once; then type and find.", "empty"
-            )
-            panel.btn("compute", label="Compute embeddings", on_click=self.on_compute, variant="contained")
-            return types.Property(panel, view=LAYOUT)
-        box = types.View(
-            component="Clip2VideoQuery",
-            composite_view=True,
-            label="What happens in the video",
-            placeholder=PLACEHOLDER,
-            history=state.get("history") or [],
-            on_query=self.method_to_uri("on_query"),
-        )
-        panel.str("query", view=box)
-        if shown.error:
-            panel.view("error_shown", types.Error(label=shown.error))
-        if shown.message:
-            panel.md(shown.message, "message_shown")
-        self._draw_options(ctx, panel, state, keys)
-        if shown.ids:
-            panel.btn("back", label="Back to all videos", icon="undo", on_click=self.on_back, variant="outlined")
-            row = panel.h_stack("keep", gap=1)
-            row.str("tag", label="Tag these results", view=types.TextFieldView(placeholder="a tag"))
-            row.btn("tag_it", label="Tag", on_click=self.on_tag, variant="outlined")
-            row = panel.h_stack("save", gap=1)
-            row.str("view_name", label="Save as view", view=types.TextFieldView(placeholder="a name"))
-            row.btn("save_it", label="Save", on_click=self.on_save, variant="outlined")
-        if shown.sample:
-            panel.md(shown.sample, "sample_shown")
-        if shown.needs_frames:
-            panel.btn(
-                "embed_frames", label="Show where in the video", on_click=self.on_embed_frames, variant="outlined"
-            )
-        if shown.timeline:
-            row = panel.h_stack("marks", gap=1)
-            row.btn("mark", label="Mark moments", on_click=self.on_mark, variant="outlined")
-            panel.float("threshold", label="that score at least", view=types.FieldView())
-            if shown.frame:
-                panel.str("frame", view=types.ImageView(height="160px", alt="the frame at that time"))
-        # A plot comes last, as it takes all the room that is left.
-        if shown.timeline:
-            panel.plot("timeline", label="Score over time, seconds", on_click=self.on_time, **PLOT)
-        elif shown.histogram:
-            panel.plot("histogram", label="Scores", **PLOT)
-        return types.Property(panel, view=LAYOUT)
-
-    def _draw_options(self, ctx: foo.ExecutionContext, panel: types.Object, state: Any, keys: list[str]) -> None:
-        row = panel.h_stack("options", gap=1)
-        for name, label, choices, default in (
-            ("brain_key", "Brain key", {key: key for key in keys}, keys[0]),
-            ("k", "Results", {count: str(count) for count in COUNTS}, DEFAULT_K),
-            ("only_tag", "Tagged", {ANY: "all", **{tag: tag for tag in ctx.dataset.distinct("tags")}}, ANY),
-            ("length", "Length", {ANY: "all", **{length: length for length in LENGTHS}}, ANY),
-        ):
-            shown = types.DropdownView()
-            for value, text in choices.items():
-                shown.add_choice(value, label=text)
-            row.enum(name, list(choices), default=default, view=shown, label=label, on_change=self.on_option)
-        if state.get("weight") is not None:
-            panel.float(
-                "weight",
-                min=0.0,
-                max=1.0,
-                default=state.get("weight"),
-                label="Appearance",
-                view=types.SliderView(),
-                on_change=self.on_option,
-            )
+            return draw(self, ctx, _shown(ctx))
 
 
 def _shown(ctx: foo.ExecutionContext) -> Shown:
-    return shown_in(ctx.panel.id, ctx.dataset.name if ctx.dataset is not None else None)
+    return shown_in(ctx.panel.state.get("page"), ctx.dataset.name if ctx.dataset is not None else None)
 
 
 def _options(ctx: foo.ExecutionContext) -> tuple[str | None, int, str | None, str | None, float | None]:
     """Brain key, number, tag, length and weight of the page."""
     get = ctx.panel.state.get
-    k = int(get("options.k") or DEFAULT_K)
-    return get("options.brain_key"), k, get("options.only_tag") or ANY, get("options.length") or ANY, get("weight")
+    k, tag = int(get("options.k") or DEFAULT_K), (get("options.only_tag") or ANY)
+    tag = tag.removeprefix(TAG) if tag.startswith(TAG) else None
+    return get("options.brain_key"), k, tag, get("options.length") or ANY, get("weight")
 
 
 def selected_video(ctx: foo.ExecutionContext) -> str:

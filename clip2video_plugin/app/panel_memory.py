@@ -51,19 +51,21 @@ _panels: OrderedDict[str, Shown] = OrderedDict()
 _lock = threading.Lock()
 
 
-def shown_in(panel_id: str, dataset: str | None) -> Shown:
-    """What a panel shows; nothing yet when it is new or showed another dataset."""
+def shown_in(page: str | None, dataset: str | None) -> Shown:
+    """What the panel of a page shows; nothing yet when it is new, has no id, or showed another dataset."""
+    if page is None:
+        return Shown(dataset)
     with _lock:
-        known = _panels.get(panel_id)
+        known = _panels.get(page)
         if known is None or known.dataset != dataset:
-            known = _panels[panel_id] = Shown(dataset)
-        _panels.move_to_end(panel_id)
+            known = _panels[page] = Shown(dataset)
+        _panels.move_to_end(page)
         while len(_panels) > PANELS:
             _panels.popitem(last=False)
         return known
 
 
-def forget(panel_id: str) -> None:
+def forget(page: str | None) -> None:
     """Called when a panel is closed."""
     with _lock:
-        _panels.pop(panel_id, None)
+        _panels.pop(page or "", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import fiftyone as fo
 import numpy as np
 from PIL import Image
 
+from clip2video_plugin.app.evaluate import captions_in, field_of_captions
 from clip2video_plugin.app.moments import Timeline
 from clip2video_plugin.app.search import Found
-from clip2video_plugin.app.videos import videos_of
+from clip2video_plugin.app.videos import path_of, video_of, videos_of
+from clip2video_plugin.paths import printable
 from clip2video_plugin.video import read_frames
 
 CAPTIONS = 3  # best-matching captions shown
+LONG = 300  # characters of a caption, a name or a query that are shown
 
 
 def describe(found: Found) -> str:
@@ -51,19 +55,30 @@ def picture(path: str | Path, time: float) -> str:
 
 def about(dataset: fo.Dataset, run: Any, sample_id: str) -> str:
     """Markdown: a sample's captions, and its best-matching captions among those of the dataset, with scores."""
-    samples = videos_of(dataset)
-    sample = samples[sample_id]
-    lines = [f"**{sample.filename}**"]
-    if not dataset.has_sample_field("captions"):
+    samples, sample = videos_of(dataset), video_of(dataset, sample_id)
+    lines = [f"**{plain(path_of(sample).name)}**"]
+    field = field_of_captions(samples)
+    if not samples.has_field(field):
         return lines[0]
-    own = sample["captions"] or []
-    lines += [f"- {text}" for text in own[:CAPTIONS]] or ["no captions"]
+    own = captions_in(sample[field])
+    lines += [f"- {plain(text)}" for text in own[:CAPTIONS]] or ["no captions"]
     vectors, found, _ = run.get_embeddings([sample_id])
     if not len(found):
         return "\n".join([*lines, "", "not indexed under this brain key"])
-    texts = sorted({t for some in samples.limit(500).values("captions") for t in some or () if t and t.strip()})
+    texts = sorted({text for value in samples.limit(500).values(field) for text in captions_in(value)})
     if texts:
         scores = run.get_model().model.encode_captions(texts[:1000]).vector.numpy() @ vectors[0]
         best = np.argsort(-scores)[:CAPTIONS]
-        lines += ["", "Best-matching captions of this dataset:", *(f"- {scores[i]:.3f} {texts[i]}" for i in best)]
+        lines += [
+            "",
+            "Best-matching captions of this dataset:",
+            *(f"- {scores[i]:.3f} {plain(texts[i])}" for i in best),
+        ]
     return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Text as Markdown that shows just it, in one line, cut where it is long."""
+    line = printable(" ".join(text.split()))
+    cut = line if len(line) <= LONG else line[: LONG - 1] + "…"
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", cut)

@@ -28,8 +28,8 @@ LENGTHS = {  # seconds, at least and less than
 class Found:
     """Hits in order: a view of them, their ids and scores, and the number of videos searched.
 
-    ``score_field`` holds the scores, ``new_field`` says that this search made it. ``missing`` of the hits have no file
-    where the dataset says.
+    ``score_field`` holds the scores, in this view alone; ``new_field`` says that this search added it to the dataset.
+    ``missing`` of the hits have no file where the dataset says.
     """
 
     view: fo.DatasetView
@@ -82,7 +82,7 @@ def narrowed(samples: foc.SampleCollection, *, tag: str | None, length: str | No
 
 
 def score_field(brain_key: str) -> str:
-    """Where the scores of the last search are written."""
+    """Where the view of a search shows the scores; outside of one it is empty."""
     return f"{brain_key}_score"
 
 
@@ -95,7 +95,7 @@ def find(
     k: int = 25,
     weight: float | None = None,
 ) -> Found:
-    """Finds the k videos that fit a sentence, or videos, best, and writes their scores to ``<brain_key>_score``.
+    """Finds the k videos that fit a sentence, or videos, best; their view has the scores as ``<brain_key>_score``.
 
     Args:
         query: what happens in the video, in words.
@@ -124,23 +124,25 @@ def find(
         raise QueryError("type what happens in the video")
     hits = [hit for hit in run.ranked(samples, np.asarray(vector), k + len(like)) if hit[0] not in set(like)][:k]
     ids, scores = [i for i, _ in hits], [score for _, score in hits]
-    field = score_field(run.key)
-    new = not samples._root_dataset.has_sample_field(field)
-    _write_scores(samples, field, ids, scores)
-    view = samples.select(ids, ordered=True)
+    view, field, new = _scored(samples.select(ids, ordered=True), run.key, ids, scores)
     paths = view.values("filepath")
     gone = [path for path in paths if not os.path.exists(path)]
     return Found(view, ids, scores, searched, gone, field, new)
 
 
-def _write_scores(samples: foc.SampleCollection, field: str, ids: list[str], scores: list[float]) -> None:
-    """Of a clips view the videos carry the scores."""
-    dataset = samples._root_dataset
-    if samples._is_clips:
-        owner = dict(zip(*samples.values(["id", "sample_id"]), strict=True))
-        ids = [owner[i] for i in ids]
-    every = videos_of(dataset)
-    new: dict[str, float | None] = dict(zip(ids, scores, strict=True))
-    if dataset.has_sample_field(field):
-        new = dict.fromkeys(every.exists(field).values("id")) | new
-    every.set_values(field, new, key_field="id")
+def _scored(
+    view: fo.DatasetView, brain_key: str, ids: list[str], scores: list[float]
+) -> tuple[fo.DatasetView, str, bool]:
+    """The view with the scores on its samples or clips, their field, and whether that was made now.
+
+    The scores are in the view and not in the database, so that no search writes over another's, or for ever.
+    """
+    field, dataset = score_field(brain_key), view._dataset  # of clips, the one that FiftyOne keeps them in
+    if not dataset.has_sample_field(field):
+        dataset.reload()  # another process may have made it
+    if new := not dataset.has_sample_field(field):
+        dataset.add_sample_field(field, fo.FloatField, description="how well a search's hits fit; shown in its view")
+    if ids:
+        number = {"$indexOfArray": [ids, {"$toString": "$_id"}]}
+        view = view.set_field(field, {"$arrayElemAt": [scores, number]}, _allow_missing=True)
+    return view, field, new

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clip2video_plugin.errors import TrainingError
+from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.checkpoint import EMBEDDED, find_checkpoint, installed_checkpoints, models_folder
 from clip2video_plugin.training import TrainConfig, TrainResult, train
 from clip2video_plugin.training.config import with_changes
@@ -85,7 +86,7 @@ def finetune(
     name: str | None = None,
     config: TrainConfig | None = None,
     out: str | Path | None = None,
-    index: str | None = None,
+    index: str | Path | VideoIndex | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Finetuned:

@@ -1,37 +1,99 @@
-"""Connections to LanceDB: opening, locking, filters, and errors in one line."""
+"""Connections to LanceDB: places, opening, locks, filters, and errors in one line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import lancedb
-from filelock import BaseFileLock, FileLock
+from filelock import FileLock, Timeout
 
-from clip2video_plugin.errors import VideoIndexError, first_line
+from clip2video_plugin.errors import IndexBusyError, VideoIndexError, first_line
+from clip2video_plugin.paths import expanded
 
-LOCK_SECONDS = 600  # to wait for another writer
+if TYPE_CHECKING:
+    from clip2video_plugin.index.store import VideoIndex
+
+LOCK_SECONDS = 600.0  # to wait for another writer, where nobody else says how long
+
+T = TypeVar("T")
+
+
+def default_uri() -> str:
+    """$C2V_INDEX, else ./c2v-index."""
+    return os.environ.get("C2V_INDEX") or "./c2v-index"
+
+
+def uri_of(index: str | Path | VideoIndex | None) -> str:
+    """The URI of an index that is given by it, or open; a folder's is its absolute path.
+
+    Raises:
+        VideoIndexError: it is neither.
+    """
+    given = getattr(index, "uri", index) if index is not None else default_uri()
+    if not isinstance(given, str | Path) or not str(given):
+        raise VideoIndexError(f"index is {given!r}; give a folder, a LanceDB URI, or an open index")
+    folder = local_folder(str(given))
+    return str(given) if folder is None else str(folder)
+
+
+def local_folder(uri: str) -> Path | None:
+    """The folder of an index on this machine, None for one elsewhere."""
+    if "://" not in uri:
+        return Path(os.path.abspath(expanded(uri)))
+    parts = urlsplit(uri)
+    return Path(os.path.abspath(unquote(parts.path))) if parts.scheme == "file" else None
 
 
 def connect(uri: str) -> lancedb.DBConnection:
     """Opens a database, local or not; readers see what others write at once."""
-    local = "://" not in uri
     with plain_errors(uri):
-        return lancedb.connect(Path(uri).expanduser() if local else uri, read_consistency_interval=timedelta(seconds=0))
+        return lancedb.connect(local_folder(uri) or uri, read_consistency_interval=timedelta(seconds=0))
 
 
-def writer_lock(uri: str) -> BaseFileLock | nullcontext[None]:
-    """Keeps writers of a local index apart: two merge_inserts at once would both insert an id that is new to both.
+def lock_of(uri: str, name: str = ".c2v.lock") -> FileLock | None:
+    """The lock that keeps writers of a local index apart: two merge_inserts at once would both insert a new id.
 
     An index elsewhere has no lock: let one process write to it at a time.
     """
-    if "://" in uri:
-        return nullcontext()
-    folder = Path(uri).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".c2v.lock", timeout=LOCK_SECONDS)
+    folder = local_folder(uri)
+    return FileLock(folder / name) if folder else None
+
+
+@contextmanager
+def held(lock: FileLock | None, uri: str, seconds: float | None = None) -> Iterator[None]:
+    """Holds a lock of ``lock_of``, having waited for it for ``seconds``; below 0 for as long as it takes.
+
+    Raises:
+        IndexBusyError: another process held it all the time.
+    """
+    if lock is None:
+        yield
+        return
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    seconds = LOCK_SECONDS if seconds is None else seconds
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        raise IndexBusyError(
+            f"index {uri}: another process has been writing to it for {seconds:g} s; try again when it is done"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def writer_lock(uri: str, seconds: float | None = None) -> Iterator[None]:
+    """``held`` for the writers' lock of an index."""
+    with held(lock_of(uri), uri, seconds):
+        yield
 
 
 def exists(connection: lancedb.DBConnection, table: str) -> bool:
@@ -43,9 +105,23 @@ def exists(connection: lancedb.DBConnection, table: str) -> bool:
     return True
 
 
+def table_names(connection: lancedb.DBConnection) -> list[str]:
+    """The names of all tables, of every page."""
+    names, page = list[str](), list(connection.table_names(limit=1000))
+    while page:
+        names += page
+        page = list(connection.table_names(page_token=page[-1], limit=1000))
+    return names
+
+
+def quoted(text: str) -> str:
+    """A string in a filter."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def in_list(column: str, values: Iterable[str]) -> str:
     """A filter on a column of strings."""
-    return f"{column} IN (" + ", ".join("'" + value.replace("'", "''") + "'" for value in values) + ")"
+    return f"{column} IN (" + ", ".join(map(quoted, values)) + ")"
 
 
 def chunks(values: list[str], size: int) -> Iterator[list[str]]:
@@ -61,3 +137,18 @@ def plain_errors(uri: str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, ValueError) as error:
         raise VideoIndexError(f"index {uri}: {first_line(error)}") from error
+
+
+def read(uri: str, question: Callable[[], T]) -> T:
+    """What a question to a table gives; asked again of its newest version where files went away beneath it.
+
+    Old versions are removed while others read (``upkeep.tidy``).
+    """
+    with plain_errors(uri):
+        for _ in range(5):
+            try:
+                return question()
+            except (OSError, RuntimeError, ValueError) as error:
+                if "not found" not in str(error).lower():
+                    raise
+        return question()

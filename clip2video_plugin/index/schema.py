@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,6 +21,8 @@ FAILURES = pa.schema(
         pa.field("reason", pa.string()),
     ]
 )
+# Of a file's content; tables of earlier versions get the column when they are written to.
+FINGERPRINT = pa.field("fingerprint", pa.string())
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ def identity_of(metadata: dict[bytes, bytes] | None) -> str:
     return values.get(IDENTITY) or hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
 
 
+def state_of(table: Any) -> tuple[str, int]:
+    """Identity and version of a table: of another state, the rows may be others."""
+    return identity_of(table.schema.metadata), int(table.version)
+
+
 def videos_schema(dim: int, provenance: Provenance, database: str = "") -> pa.Schema:
     """One row per video; ``start`` and ``end`` in seconds; ``vector`` has unit norm."""
     return pa.schema(
@@ -89,6 +97,7 @@ def videos_schema(dim: int, provenance: Provenance, database: str = "") -> pa.Sc
             pa.field("captions", pa.list_(pa.string())),
             pa.field("size", pa.int64()),
             pa.field("mtime", pa.float64()),
+            FINGERPRINT,
         ],
         metadata=provenance.to_metadata() | new_marks(database),
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,63 +11,51 @@ from typing import Any
 import lancedb
 import numpy as np
 import pyarrow as pa
-from lancedb.index import BTree, IvfRq
-from lancedb.query import LanceVectorQueryBuilder
 from numpy.typing import NDArray
 
-from clip2video_plugin.bounds import checked_k
-from clip2video_plugin.errors import VideoIndexError
-from clip2video_plugin.index.connection import chunks, connect, exists, in_list, plain_errors, writer_lock
-from clip2video_plugin.index.schema import FAILURES, Provenance, identity_of, videos_schema
-from clip2video_plugin.index.view import VIEW_BYTES, View
+from clip2video_plugin.errors import IndexBusyError, VideoIndexError
+from clip2video_plugin.index import upkeep
+from clip2video_plugin.index.connection import (
+    chunks,
+    connect,
+    exists,
+    held,
+    in_list,
+    local_folder,
+    lock_of,
+    plain_errors,
+    read,
+    uri_of,
+    writer_lock,
+)
+from clip2video_plugin.index.nearest import Hit, Nearest
+from clip2video_plugin.index.schema import FAILURES, FINGERPRINT, Provenance, state_of, videos_schema
+from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path
 
 VIDEOS = "videos"
-# An exact scan takes about 40 ms at 10,000 rows; above, a vector index answers in about 10 ms.
-EXACT_ROWS = 10_000
-# Measured with benchmarks/index.py: recall@10 of .99 or more at 100,000 and 1,000,000 clustered vectors, at every w,
-# in distribution and across the modality gap.
-BITS = 4  # of each number in the vector index; with one, ten times as many whole vectors must be read to be right
-NPROBES = 175
-MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a view among them
-UNINDEXED_ROWS, COMMITS = 5_000, 50  # after so many, fold new rows into the indexes
 IN_LIST = 1_000  # ids in one filter
 
 
-SHOWN = ["id", "sample_id", "path", "start", "end", "duration"]
-
-
 @dataclass(frozen=True)
-class Hit:
-    """A video found. ``score`` is the fused cosine, about -1 to 1; times in seconds; ``path`` is what open() takes."""
+class Entry:
+    """What an index knows of a video's file; ``fingerprint`` is None in rows of earlier versions."""
 
-    rank: int
     id: str
     path: str
-    score: float
-    start: float | None
-    end: float | None
+    size: int
+    mtime: float
     duration: float | None
-    sample_id: str | None = None
+    fingerprint: str | None
 
 
-def candidates(k: int) -> int:
-    """How many to take by their compressed vectors, of which the k best by their whole ones are right."""
-    return max(3 * k, 30)
-
-
-def default_uri() -> str:
-    """$C2V_INDEX, else ./c2v-index."""
-    return os.environ.get("C2V_INDEX") or "./c2v-index"
-
-
-def open_index(uri: str | Path | None = None, *, table: str = VIDEOS) -> VideoIndex:
-    """Opens an index that exists; by default $C2V_INDEX or ./c2v-index.
+def open_index(index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
+    """Opens an index that exists, by its URI; by default $C2V_INDEX or ./c2v-index. An open one is given back.
 
     Raises:
         VideoIndexError: there is none there.
     """
-    return VideoIndex.open(uri, table=table)
+    return VideoIndex.open(index, table=table)
 
 
 class VideoIndex:
@@ -78,8 +65,8 @@ class VideoIndex:
         self.uri = uri
         self._connection = connection
         self._table = table
-        self._commits = self._added = 0  # since rows were last folded together
-        self._last_view: View | None = None
+        self._lock = lock_of(uri)  # one object, so that a thread that holds it may ask for it again
+        self._nearest = Nearest(table)
         self.provenance  # noqa: B018  # raises for a table that is none of this package's
 
     @property
@@ -98,7 +85,7 @@ class VideoIndex:
     def state(self) -> tuple[str, int]:
         """Identity of the table, which is drawn when it is made, and its version: another state may have other rows."""
         with plain_errors(self.uri):
-            return identity_of(self._table.schema.metadata), int(self._table.version)
+            return state_of(self._table)
 
     @property
     def identity(self) -> str:
@@ -106,19 +93,29 @@ class VideoIndex:
         return self.state[0]
 
     @classmethod
-    def open(cls, uri: str | Path | None = None, *, table: str = VIDEOS) -> VideoIndex:
-        where = str(uri) if uri is not None else default_uri()
-        if "://" not in where and not Path(where).expanduser().is_dir():
-            raise VideoIndexError(f"no index at {where}; make one with: c2v embed PATH --index {where}")
-        connection = connect(where)
-        with plain_errors(where):
+    def open(cls, index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
+        if isinstance(index, VideoIndex) and index._table.name == table:
+            return index
+        uri = uri_of(index)
+        missing = VideoIndexError(f"no index at {uri}; make one with: c2v embed PATH --index {uri}")
+        folder = local_folder(uri)
+        if folder is not None and not folder.is_dir():
+            raise missing
+        connection = connect(uri)
+        with plain_errors(uri):
             if not exists(connection, table):
-                raise VideoIndexError(f"no index at {where}; make one with: c2v embed PATH --index {where}")
-            return cls(where, connection, connection.open_table(table))
+                raise missing
+            return cls(uri, connection, connection.open_table(table))
 
     @classmethod
     def create(
-        cls, uri: str | Path | None, dim: int, provenance: Provenance, *, table: str = VIDEOS, database: str = ""
+        cls,
+        index: str | Path | VideoIndex | None,
+        dim: int,
+        provenance: Provenance,
+        *,
+        table: str = VIDEOS,
+        database: str = "",
     ) -> VideoIndex:
         """Opens the index, or makes an empty one for vectors of ``dim`` numbers.
 
@@ -128,70 +125,96 @@ class VideoIndex:
         Raises:
             VideoIndexError: it exists with another provenance, or cannot be written.
         """
-        where = str(uri) if uri is not None else default_uri()
-        connection = connect(where)
-        with plain_errors(where), writer_lock(where):
-            if exists(connection, table):
-                opened = connection.open_table(table)
-            else:
-                opened = connection.create_table(table, schema=videos_schema(dim, provenance, database), exist_ok=True)
-            index = cls(where, connection, opened)
-        index.provenance.check(provenance, f"index {where}")
-        return index
+        uri = uri_of(index)
+        connection = connect(uri)
+        with plain_errors(uri):
+            if not exists(connection, table):
+                with writer_lock(uri):
+                    connection.create_table(table, schema=videos_schema(dim, provenance, database), exist_ok=True)
+            created = cls(uri, connection, connection.open_table(table))
+        created.provenance.check(provenance, f"index {uri}")
+        return created
 
     # Rows
 
     def count(self) -> int:
         """Number of rows; raises VideoIndexError when the table is gone."""
-        with plain_errors(self.uri):
-            return int(self._table.count_rows())
+        return read(self.uri, lambda: int(self._table.count_rows()))
 
     def stamps(self, ids: Sequence[str]) -> dict[str, tuple[int, float]]:
         """Size and time of change with which videos are indexed, for those of ``ids`` that are."""
-        rows = self._select(ids, ["id", "size", "mtime"])
-        return {row["id"]: (row["size"], row["mtime"]) for row in rows}
+        return {entry.id: (entry.size, entry.mtime) for entry in self.entries(ids).values()}
+
+    def entries(self, ids: Sequence[str]) -> dict[str, Entry]:
+        """id -> what is known of its file, for those of ``ids`` that are indexed."""
+        return {entry.id: entry for part in chunks(list(ids), IN_LIST) for entry in self._entries(in_list("id", part))}
+
+    def entries_like(self, stamps: Collection[tuple[int, float]]) -> list[Entry]:
+        """What is known of the files of these sizes and times of change."""
+        if not stamps:
+            return []
+        sizes = ", ".join(str(size) for size in {size for size, _ in stamps})
+        times = ", ".join(repr(time) for time in {time for _, time in stamps})
+        alike = self._entries(f"size IN ({sizes}) AND mtime IN ({times})")
+        return [entry for entry in alike if (entry.size, entry.mtime) in stamps]
 
     def ids(self) -> Iterator[str]:
-        """All ids, in batches underneath."""
-        with plain_errors(self.uri):
-            batches = self._table.search().select(["id"]).to_batches()
-        for batch in batches:
-            yield from batch.column("id").to_pylist()
+        """All ids, of the table as it is when the first is asked for."""
+        found = read(self.uri, lambda: self._table.search().select(["id"]).limit(None).to_arrow())
+        for chunk in found.column("id").chunks:
+            yield from chunk.to_pylist()
 
     def rows(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """id -> whole row for those of ``ids`` that are indexed."""
-        names = self._table.schema.names
-        return {row["id"]: row for row in self._select(ids, names)}
+        """id -> whole row for those of ``ids`` that are indexed; its vector is an array [D]."""
+        found = dict[str, dict[str, Any]]()
+        for table in self._select(ids, self._table.schema.names):
+            plain = table.drop_columns(["vector"]).to_pylist()
+            found |= {row["id"]: {**row, "vector": v} for row, v in zip(plain, vectors_of(table), strict=True)}
+        return found
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """id -> vector [D] for those of ``ids`` that are indexed."""
-        return {row["id"]: np.asarray(row["vector"], np.float32) for row in self._select(ids, ["id", "vector"])}
+        found = dict[str, NDArray[np.float32]]()
+        for table in self._select(ids, ["id", "vector"]):
+            found |= zip(table["id"].to_pylist(), vectors_of(table), strict=True)
+        return found
 
-    def write(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Adds rows, or replaces those of equal id, all at once."""
+    def writing(self, seconds: float | None = None) -> AbstractContextManager[None]:
+        """Keeps other writers of a local index out while the block runs, having waited ``seconds`` for them at most.
+
+        Raises:
+            IndexBusyError: another process was writing all the time.
+        """
+        return held(self._lock, self.uri, seconds)
+
+    def write(self, rows: Sequence[dict[str, Any]], *, instead_of: Iterable[str] = ()) -> None:
+        """Adds rows, or replaces those of equal id, all at once.
+
+        Args:
+            instead_of: ids of rows that go, as these are theirs under new ids.
+        """
         if not rows:
             return
         unique = {row["id"]: row for row in rows}
-        data = pa.Table.from_pylist(list(unique.values()), schema=self._table.schema)
-        with plain_errors(self.uri), writer_lock(self.uri):
+        with plain_errors(self.uri), self.writing():
+            before = self._table.version
+            if FINGERPRINT.name not in self._table.schema.names:  # made by an earlier version
+                self._table.add_columns(FINGERPRINT)
+            data = pa.Table.from_pylist(list(unique.values()), schema=self._table.schema)
             if self._known(list(unique)):
                 merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(data)
             else:  # as a merge would, in half the time and without its memory, which grows with the table
                 self._table.add(data)
-            self._commits, self._added = self._commits + 1, self._added + len(unique)
-            # Rewrites the table: at a quarter more rows, so that a million cost a few rewrites and not twenty.
-            grown = 4 * self._added >= self.count() or self._commits >= 10 * COMMITS
-            if self._commits >= COMMITS and grown:
-                self._table.optimize()
-                self._commits = self._added = 0
-            self._index_ids()
+            self.delete([gone for gone in instead_of if gone not in unique])
+            upkeep.index_ids(self._table)
+            upkeep.tidy(self.uri, self._table, before)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Removes rows; unknown ids are passed over."""
-        with plain_errors(self.uri):
-            for chunk in chunks(list(ids), IN_LIST):
-                self._table.delete(in_list("id", chunk))
+        if ids:
+            with plain_errors(self.uri), self.writing():
+                _delete(self.uri, self._table, ids)
 
     def drop(self) -> None:
         """Removes the whole table."""
@@ -200,49 +223,51 @@ class VideoIndex:
 
     def needs_indexing(self) -> bool:
         """Whether so many rows came that ``finish`` has something to do."""
-        with plain_errors(self.uri):
-            if not self._has_index("vector"):
-                return self.count() > EXACT_ROWS
-            return bool(self._table.index_stats("vector_idx").num_unindexed_rows > UNINDEXED_ROWS)
+        return read(self.uri, lambda: upkeep.needs_indexing(self._table))
 
     def finish(self) -> None:
         """After an ingest: builds the indexes that pay, and folds new rows into those that exist.
 
-        Takes about 1.6 minutes and 1 GB for a million rows of 1,024 numbers (benchmarks/index.py).
+        Takes about 1.6 minutes and 1 GB for a million rows of 1,024 numbers (benchmarks/index.py). Others may write
+        meanwhile; where another process is building them, waits for it, and leaves them to it after a while.
         """
-        with plain_errors(self.uri), writer_lock(self.uri):
-            if not self.needs_indexing():
+        with plain_errors(self.uri):
+            try:
+                with held(lock_of(self.uri, upkeep.BUILD_LOCK), self.uri):
+                    if upkeep.needs_indexing(self._table):
+                        upkeep.build(self._table)
+            except IndexBusyError:
                 return
-            self._table.optimize()  # few large parts are read faster than many small; indexes take new rows in
-            if not self._has_index("vector"):
-                self._table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=BITS))
-            self._index_ids()
 
     # Failures
 
     def write_failures(self, rows: Sequence[dict[str, Any]]) -> None:
         """Notes videos that could not be read: id, path, size, mtime, reason."""
-        if rows:
-            with plain_errors(self.uri), writer_lock(self.uri):
-                merge = self._failures().merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-                merge.execute(pa.Table.from_pylist(list(rows), schema=FAILURES))
+        if not rows:
+            return
+        with plain_errors(self.uri), self.writing():
+            table = self._connection.create_table("failures", schema=FAILURES, exist_ok=True)
+            noted = {row["id"]: row for row in _find(table, [row["id"] for row in rows])}
+            if new := [row for row in rows if noted.get(row["id"]) != row]:
+                before = table.version
+                merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                merge.execute(pa.Table.from_pylist(new, schema=FAILURES))
+                upkeep.tidy(self.uri, table, before)
 
     def clear_failures(self, ids: Sequence[str]) -> None:
         """Forgets failures of videos that were read since."""
-        if ids and exists(self._connection, "failures"):
-            with plain_errors(self.uri):
-                for chunk in chunks(list(ids), IN_LIST):
-                    self._failures().delete(in_list("id", chunk))
+        if ids and (table := self._failures()) is not None:
+            with plain_errors(self.uri), self.writing():
+                _delete(self.uri, table, ids)
 
     def failures(self) -> list[dict[str, Any]]:
         """The videos that could not be read, by path."""
-        if not exists(self._connection, "failures"):
-            return []
-        rows = self._failures().search().limit(None).to_list()
+        table = self._failures()
+        rows = read(self.uri, lambda: table.search().limit(None).to_list()) if table is not None else []
         return sorted(({**row, "path": as_path(row["path"])} for row in rows), key=lambda row: str(row["path"]))
 
     def _failures(self) -> Any:
-        return self._connection.create_table("failures", schema=FAILURES, exist_ok=True)
+        return self._connection.open_table("failures") if exists(self._connection, "failures") else None
 
     # Search
 
@@ -253,123 +278,46 @@ class VideoIndex:
         *,
         ids: Collection[str] | None = None,
         furthest: bool = False,
+        existing: bool = False,
     ) -> list[Hit]:
         """The k videos with the largest dot product with a query vector [D], best first.
 
         Args:
             ids: search only among these; a set saves making one of them.
             furthest: give the smallest products instead, worst first.
+            existing: pass over videos whose files are gone, and give the k best of the others.
 
         Raises:
             QueryError: k is no whole number from 1 to 10,000.
             VideoIndexError: the vector is of another length.
         """
-        k, dim = checked_k(k), self.dim
-        if vector.shape != (dim,):
-            raise VideoIndexError(f"the query vector has shape {vector.shape}; this index holds vectors of {dim} each")
-        if ids is not None and len(ids) == 0:
-            return []
-        query = np.asarray(-vector if furthest else vector, np.float32)
-        with plain_errors(self.uri):
-            if ids is None:
-                rows = self._nearest(query, k, exact=furthest)
-            elif len(ids) * dim * 4 <= VIEW_BYTES:
-                rows = self._view(frozenset(ids)).nearest(query, k)
-            elif furthest or not self._has_index("vector"):
-                rows = self._nearest(query, k, ids, exact=True)
-            else:
-                rows = self._nearest_in_view(query, k, ids)
-        # LanceDB's dot distance is 1 - q.v; ties go by id, so that equal searches give equal answers
-        rows.sort(key=lambda row: (row["_distance"], row["id"]))
-        return [
-            Hit(
-                rank=rank,
-                id=row["id"],
-                path=as_path(row["path"]),
-                score=(row["_distance"] - 1) if furthest else (1 - row["_distance"]),
-                start=row["start"],
-                end=row["end"],
-                duration=row["duration"],
-                sample_id=row["sample_id"],
-            )
-            for rank, row in enumerate(rows, start=1)
-        ]
+        return read(self.uri, lambda: self._nearest.search(vector, k, ids=ids, furthest=furthest, existing=existing))
 
-    def _nearest(
-        self, vector: NDArray[np.float32], k: int, ids: Collection[str] | None = None, *, exact: bool
-    ) -> list[dict[str, Any]]:
-        found = self._query(vector).select([*SHOWN, "_distance"]).limit(k)
-        if ids is not None:
-            found = found.where(in_list("id", ids), prefilter=True)
-        if exact:
-            found = found.bypass_vector_index()
-        else:
-            found = found.nprobes(NPROBES).refine_factor(math.ceil(candidates(k) / k))
-        return list(_arrow(found).to_pylist())
-
-    def _view(self, ids: frozenset[str]) -> View:
-        """The rows of these ids, read once as long as nothing is written and no other view is searched."""
-        state, view = self.state, self._last_view
-        if view is None or view.state != state or view.ids != ids:
-            found = self._table.search().where(in_list("id", ids)).select([*SHOWN, "vector"]).limit(len(ids))
-            self._last_view = view = View.of(state, ids, found.to_arrow())
-        return view
-
-    def _nearest_in_view(self, vector: NDArray[np.float32], k: int, ids: Collection[str]) -> list[dict[str, Any]]:
-        """Of a view too large to keep: takes so many of the whole table that enough of them lie in the view.
-
-        By its compressed vectors, the rest of the view lies beyond the last that was taken. Where their error could
-        hide one of the best there, as in a view that is about other things than the query, the view is scanned.
-        """
-        inside = ids if isinstance(ids, Set) else frozenset(ids)
-        for wanted in (candidates(k), 2 * candidates(k)):
-            if found := self._certain(vector, k, inside, wanted):
-                return found
-        return self._nearest(vector, k, inside, exact=True)
-
-    def _certain(self, vector: NDArray[np.float32], k: int, inside: Set[str], wanted: int) -> list[dict[str, Any]]:
-        """The k best in a view, out of about ``wanted`` of its rows; empty when a better one could lie beyond them."""
-        fetched = wanted * self.count() // len(inside)
-        if fetched > MOST_FETCHED:
-            return []
-        found = _arrow(self._query(vector).select(["id", "_distance"]).limit(fetched).nprobes(NPROBES))
-        near = found.filter(pa.array([i in inside for i in found["id"].to_pylist()], pa.bool_()))
-        if len(near) < max(wanted // 2, k):
-            return []
-        rows = self._table.take_row_ids(near["_rowid"].to_pylist()).select([*SHOWN, "vector"]).to_arrow()
-        exact = View.of(("", 0), frozenset(), rows).nearest(vector, len(rows))
-        close = dict(zip(near["id"].to_pylist(), near["_distance"].to_pylist(), strict=True))
-        if {row["id"] for row in exact} != close.keys():  # another process moved or replaced rows in between
-            return []
-        exact.sort(key=lambda row: row["_distance"])
-        errors = np.array([close[row["id"]] - row["_distance"] for row in exact])
-        beyond = found["_distance"][-1].as_py() - errors.mean() - 4 * errors.std()
-        return exact[:k] if beyond >= exact[k - 1]["_distance"] else []
-
-    def _query(self, vector: NDArray[np.float32]) -> Any:
-        # What ``Table.search`` makes, without asking the table for its schema each time.
-        return LanceVectorQueryBuilder(self._table, np.asarray(vector, np.float32), "vector").distance_type("dot")
+    def _entries(self, where: str) -> list[Entry]:
+        names = ["id", "path", "size", "mtime", "duration"]
+        names += [FINGERPRINT.name] * (FINGERPRINT.name in self._table.schema.names)
+        rows = read(self.uri, lambda: self._table.search().where(where).select(names).limit(None).to_list())
+        return [Entry(**{"fingerprint": None, **row, "path": as_path(row["path"])}) for row in rows]
 
     def _known(self, ids: list[str]) -> bool:
         """Whether any of these ids has a row."""
-        return any(self._table.count_rows(in_list("id", chunk)) for chunk in chunks(ids, IN_LIST))
+        return any(self._table.count_rows(in_list("id", part)) for part in chunks(ids, IN_LIST))
 
-    def _index_ids(self) -> None:
-        """Without it, each question for ids reads those of the whole table."""
-        if not self._has_index("id") and self.count() > EXACT_ROWS:
-            self._table.create_index("id", config=BTree())
-
-    def _has_index(self, column: str) -> bool:
-        return any(index.columns == [column] for index in self._table.list_indices())
-
-    def _select(self, ids: Sequence[str], columns: list[str]) -> list[dict[str, Any]]:
-        out = list[dict[str, Any]]()
-        with plain_errors(self.uri):
-            for chunk in chunks(list(ids), IN_LIST):
-                out += self._table.search().where(in_list("id", chunk)).select(columns).limit(len(chunk)).to_list()
-        return out
+    def _select(self, ids: Sequence[str], columns: list[str]) -> Iterator[pa.Table]:
+        for part in chunks(list(ids), IN_LIST):
+            found = self._table.search().where(in_list("id", part)).select(columns).limit(len(part))
+            yield read(self.uri, found.to_arrow)
 
 
-def _arrow(query: Any) -> pa.Table:
-    """The rows that a query finds, with ``_rowid``; its own ``to_arrow`` asks for the schema twice more, 2 ms of 10."""
-    return query.with_row_id(True).to_batches().read_all()
+def _find(table: Any, ids: list[str]) -> Iterator[dict[str, Any]]:
+    for part in chunks(ids, IN_LIST):
+        yield from table.search().where(in_list("id", part)).limit(len(part)).to_list()
+
+
+def _delete(uri: str, table: Any, ids: Sequence[str]) -> None:
+    """Removes rows; commits nothing where there are none of them."""
+    before = table.version
+    for part in chunks(list(ids), IN_LIST):
+        if table.count_rows(where := in_list("id", part)):
+            table.delete(where)
+    upkeep.tidy(uri, table, before)

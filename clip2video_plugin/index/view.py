@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 VIEW_BYTES = 256 * 1024**2  # of vectors that are kept in memory: 65,536 of 1,024 numbers
 
 
+def vectors_of(table: pa.Table) -> NDArray[np.float32]:
+    """The column ``vector`` as an array [n, D], without a number of Python's in between."""
+    column = table["vector"].combine_chunks()
+    return np.asarray(column.flatten().to_numpy().reshape(len(table), column.type.list_size))
+
+
 @dataclass(frozen=True)
 class View:
     """Rows of some ids of one state of a table; ``vectors`` [n, D] in their order."""
@@ -23,9 +29,7 @@ class View:
 
     @classmethod
     def of(cls, state: tuple[str, int], ids: frozenset[str], table: pa.Table) -> View:
-        column = table["vector"].combine_chunks()
-        vectors = column.flatten().to_numpy().reshape(len(table), column.type.list_size)
-        return cls(state, ids, table.drop_columns(["vector"]), vectors)
+        return cls(state, ids, table.drop_columns(["vector"]), vectors_of(table))
 
     def nearest(self, vector: NDArray[np.float32], k: int) -> list[dict[str, Any]]:
         """The k rows with the largest products, with LanceDB's ``_distance``, in no order."""

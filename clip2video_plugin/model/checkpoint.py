@@ -39,7 +39,8 @@ CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json
 class Model:
     """A checkpoint in memory, ready to embed: network, tokenizer, and what tells it from others.
 
-    ``sha256`` is that of model.safetensors: vectors of two models compare only when it is equal.
+    ``sha256`` is that of model.safetensors: vectors of two models compare only when it is equal. ``folder`` is where
+    it was loaded from, absolute; None of a network that was never saved.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Model:
     network: Clip2Video
     tokenizer: Tokenizer
     device: torch.device
+    folder: Path | None = None
 
     @property
     def config(self) -> ModelConfig:
@@ -189,7 +191,7 @@ def load_model(
             freeze(network.image, precision)
     except (RuntimeError, AssertionError) as error:
         raise CheckpointError(f"device {str(device)!r} cannot be used here: {first_line(error)}") from None
-    return Model(name, hashlib.sha256(blob).hexdigest(), network, tokenizer, place)
+    return Model(name, hashlib.sha256(blob).hexdigest(), network, tokenizer, place, folder.absolute())
 
 
 def save_checkpoint(folder: Path, network: Clip2Video, tokenizer: Tokenizer, *, half: bool = False) -> None:

@@ -17,6 +17,7 @@ EXTENSIONS = frozenset([
     ".mk3d", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts", ".mxf", ".nut", ".obu", ".ogm", ".ogv",
     ".qt", ".rm", ".rmvb", ".trp", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 ])  # fmt: skip
+NO_STAMP = (0, 0.0)  # of what cannot be looked at
 FRAME_NAME = re.compile(r"\d+\.\w+")
 
 
@@ -77,4 +78,4 @@ def file_stamp(path: Path) -> tuple[int, float]:
         stats = [image.stat() for image in images_in(path)]
         return sum(s.st_size for s in stats), max((s.st_mtime for s in stats), default=0.0)
     except (OSError, ValueError, VideoReadError):
-        return 0, 0.0
+        return NO_STAMP

@@ -1,13 +1,15 @@
 """Evaluation of a run on its dataset's captions: the numbers, the fields, the exit codes."""
 
 import json
+from types import SimpleNamespace
 
 import fiftyone as fo
 import numpy as np
 import pytest
 
 from clip2video_plugin import compute_clip2video, evaluate
-from clip2video_plugin.app.evaluate import worst_failures
+from clip2video_plugin.app.evaluate import captions_in, worst_failures
+from clip2video_plugin.app.operators.data import EvaluateRetrieval
 from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.errors import Clip2VideoError, NotComparableError
 from clip2video_plugin.evaluation import retrieval_metrics
@@ -63,6 +65,25 @@ def test_ranks_and_rivals_become_fields_and_the_worst_failures_a_view(dataset, m
         assert sample["c2v_rivals"] == [ids[i] for i in mine.argmax(axis=1)]
     worst = worst_failures(dataset, "c2v", 5).values("c2v_worst_rank")
     assert worst == sorted(dataset.values("c2v_worst_rank"), reverse=True)[:5]
+
+
+def test_the_form_evaluates_the_captions_that_the_command_does(dataset, model):
+    dataset.add_sample_field("query", fo.StringField)
+    dataset.set_values("query", [captions[1] for captions in dataset.values("captions")])
+    ctx = SimpleNamespace(dataset=dataset, view=dataset.view(), params={"brain_key": "c2v"}, delegated=True)
+    form = EvaluateRetrieval().resolve_input(ctx).type.properties["captions"]
+    try:
+        assert (form.default, form.invalid) == ("query", False)
+        shown = evaluate(dataset, brain_key="c2v", captions_field=form.default, progress=False)
+        assert shown == evaluate(dataset, brain_key="c2v", progress=False)
+        assert shown.captions == 24
+    finally:
+        dataset.delete_sample_field("query")
+
+
+def test_a_value_that_holds_no_captions_has_none():
+    assert captions_in("one") == captions_in(["one", "", None, 3]) == ["one"]
+    assert captions_in(None) == captions_in(7) == captions_in({"a": "b"}) == []
 
 
 def test_a_view_is_a_gallery_of_its_own(dataset):

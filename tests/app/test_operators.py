@@ -58,11 +58,17 @@ def test_search_videos_orders_and_scores(indexed, world):
     expected = indexed.sort_by_similarity(sentence, k=7, brain_key="c2v")
     assert result["ids"] == expected.values("id")
     assert (result["shown"], result["searched"]) == (7, 24)
-    indexed.reload()
-    assert indexed.select(result["ids"], ordered=True).values("c2v_score") == result["scores"]
-    assert indexed.count("c2v_score") == 7
-    operator("search_videos")(indexed.limit(5), sentence, brain_key="c2v", k=7)
-    assert indexed.count("c2v_score") == 5  # scores of the last search alone
+
+
+def test_a_search_keeps_its_scores_while_another_is_made(indexed, world):
+    first, second = (find(indexed, caption(world[1][n]), k=k) for n, k in ((5, 7), (6, 3)))
+    again = find(indexed, caption(world[1][5]), k=2)
+    for found in (first, second, again):
+        assert found.view.values("id") == found.ids
+        assert found.view.values(found.score_field) == found.scores
+        assert found.view.bounds(found.score_field) == (found.scores[-1], found.scores[0])
+    assert indexed.count("c2v_score") == 0  # nothing of a search stays in the dataset
+    assert (first.new_field, second.new_field) == (True, False)
 
 
 def test_w_shifts_a_search_from_alignment_to_appearance(indexed, world, model):
@@ -168,7 +174,7 @@ def test_saved_views_clips_views_and_grouped_slices_are_searched(indexed, world,
     clips = indexed.to_clips("moments")
     found = find(clips, "a red square")
     assert found.ids == clips.values("id")
-    assert indexed[sample.id]["c2v_score"] == found.scores[0]
+    assert found.view.values("c2v_score") == found.scores
 
     grouped = fo.Dataset()
     grouped.add_group_field("group", default="video")

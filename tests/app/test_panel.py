@@ -1,5 +1,6 @@
 """The panel's events as the server runs them: they overlap, and each brings the page's state of when it happened."""
 
+import shutil
 from copy import deepcopy
 
 import fiftyone as fo
@@ -7,11 +8,13 @@ import fiftyone.operators as foo
 import pydash
 import pytest
 from fiftyone.operators.executor import ExecutionContext, Executor
+from markdown_it import MarkdownIt
 
 from clip2video_plugin import compute_clip2video
 from clip2video_plugin.app import panel_memory, plugin
 from clip2video_plugin.app.operators.forms import PANEL, URI
-from clip2video_plugin.app.panel_memory import PANELS, forget, shown_in
+from clip2video_plugin.app.panel_memory import PANELS, shown_in
+from clip2video_plugin.app.panel_parts import about
 from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.shapes import caption
 
@@ -35,7 +38,7 @@ def dataset(world, model, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _closed():
     yield
-    forget("one")
+    panel_memory._panels.clear()
 
 
 def happens(panel, dataset, event, state, selected=(), **params):
@@ -113,10 +116,10 @@ def test_another_dataset_has_nothing_shown_of_the_last_one():
 
 
 def test_a_closed_panel_is_forgotten(panel, dataset):
-    happens(panel, dataset, "on_load", {})
-    shown_in("one", dataset.name).say("found")
-    happens(panel, dataset, "on_unload", {})
-    assert shown_in("one", dataset.name).message is None
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    shown_in(opened["page"], dataset.name).say("found")
+    happens(panel, dataset, "on_unload", opened)
+    assert shown_in(opened["page"], dataset.name).message is None
 
 
 def test_panels_that_were_never_closed_do_not_fill_the_memory():
@@ -126,5 +129,109 @@ def test_panels_that_were_never_closed_do_not_fill_the_memory():
         shown_in("one", "first")
     assert len(panel_memory._panels) == PANELS
     assert shown_in("one", "first").message == "found"
-    for number in range(PANELS + 10):
-        forget(f"left open {number}")
+
+
+def test_two_pages_with_one_panel_keep_what_each_found(panel, dataset, world):
+    pages = [happens(panel, dataset, "on_load", {})[0] for _ in range(2)]
+    after, drawn, _ = happens(panel, dataset, "on_query", pages[0], value=caption(world[1][3]))
+    assert "back" in drawn
+    assert "back" not in happens(panel, dataset, "on_computed", pages[1])[1]
+    _, drawn, _ = happens(panel, dataset, "on_tag", {**pages[1], "keep": {"tag": "mine"}})
+    assert "name a tag, and search first" in str(drawn["error_shown"])
+    assert "mine" not in dataset.count_sample_tags()
+    # A saved workspace brings the state of the page that saved it.
+    third, drawn, _ = happens(panel, dataset, "on_load", after)
+    assert third["page"] != after["page"]
+    assert "back" not in drawn
+
+
+def test_no_event_is_answered_before_the_page_has_its_id(panel, dataset, world):
+    assert happens(panel, dataset, "on_query", {}, value=caption(world[1][3]))[1] is None
+
+
+def texts(markdown):
+    """The lines of a text as a Markdown renderer shows them, and what else than lines, lists and stars it made."""
+    tokens = MarkdownIt("commonmark", {"html": True}).parse(markdown)
+    inline = [child for token in tokens if token.type == "inline" for child in token.children]
+    kinds = {t.type for t in (*tokens, *inline)}
+    return "".join(t.content if t.type == "text" else "\n" for t in inline), kinds
+
+
+ODD = "# <img src=x onerror=alert(1)> [a](http://b) *c* _d_ `e` | ~~f~~ 1. & \\ ![g](h)"
+
+
+def test_captions_and_names_are_shown_as_they_are_written(panel, dataset, world, tmp_path):
+    sample = dataset.first()
+    path, captions = sample.filepath, sample.captions
+    sample.filepath = str(shutil.copy(path, tmp_path / "*a*_b_[c](d).mp4"))
+    sample.captions = [ODD, "second\nline", "x" * 10_000]
+    sample.save()
+    try:
+        opened, _, _ = happens(panel, dataset, "on_load", {})
+        _, drawn, _ = happens(panel, dataset, "on_change_selected", opened, selected=[sample.id])
+    finally:
+        sample.filepath, sample.captions = path, captions
+        sample.save()
+    shown, kinds = texts(drawn["sample_shown"]["default"])
+    for text in (ODD, "second line", "*a*_b_[c](d).mp4", "x" * 200):
+        assert text in shown
+    assert "x" * 400 not in shown
+    assert not kinds & {"html_inline", "html_block", "link_open", "image", "em_open", "code_inline", "heading_open"}
+
+
+def test_captions_in_a_field_of_one_string_are_not_taken_apart(panel, world, model, tmp_path):
+    sentence = caption(world[1][0])
+    dataset = fo.Dataset()
+    path = sorted(world[0].glob("*.mp4"))[0]
+    dataset.add_samples([fo.Sample(filepath=str(path), captions=sentence), fo.Sample(filepath=str(path))])
+    run = compute_clip2video(dataset, model=model, brain_key="c2v", index=tmp_path / "index", progress=False)
+    first, second = dataset.values("id")
+    shown = about(dataset, run, first).splitlines()
+    assert shown[1] == f"- {sentence}"
+    assert len([line for line in shown if line.startswith("- ")]) == 2  # its own, and the best-matching one
+    assert "no captions" in about(dataset, run, second)
+    dataset.delete()
+
+
+def test_a_name_whose_address_is_taken_is_refused_in_words(panel, dataset, world):
+    dataset.save_view("My view", dataset.limit(1))
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    after, _, _ = happens(panel, dataset, "on_query", opened, value=caption(world[1][4]))
+    for name in ("my-view", "MY VIEW", "!!!", "x" * 2000):
+        _, drawn, _ = happens(panel, dataset, "on_save", {**after, "save": {"view_name": name}})
+        assert "the view cannot be called so; choose another name: " in str(drawn["error_shown"]), name
+    _, drawn, _ = happens(panel, dataset, "on_save", {**after, "save": {"view_name": "<b>*größe*</b>"}})
+    assert texts(message(drawn))[0] == "saved as the view <b>*größe*</b>"
+    for name in ("My view", "<b>*größe*</b>"):
+        dataset.delete_saved_view(name)
+
+
+@pytest.mark.parametrize("tag", ["any", "a.b", "$x", "<b>*x*</b>", "x, y", "'\"\\", "größe", "tag x"])
+def test_a_tag_of_any_name_is_given_and_chosen(panel, dataset, world, tag):
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    after, _, _ = happens(panel, dataset, "on_query", opened, value=caption(world[1][4]))
+    after, _, _ = happens(panel, dataset, "on_option", after, path="options.k", value=10)
+    after, drawn, _ = happens(panel, dataset, "on_tag", {**after, "keep": {"tag": tag}})
+    assert texts(message(drawn))[0] == f"10 videos are tagged {tag}"
+    choices = {c["label"]: c["value"] for c in drawn["options"]["type"]["properties"]["only_tag"]["view"]["choices"]}
+    assert list(choices) == ["all", tag]
+    after, drawn, _ = happens(panel, dataset, "on_option", after, path="options.k", value=25)
+    assert message(drawn).startswith("**24** of 24")
+    _, drawn, _ = happens(panel, dataset, "on_option", after, path="options.only_tag", value=choices[tag])
+    assert message(drawn).startswith("**10** of 24")
+    dataset.untag_samples(tag)
+
+
+@pytest.mark.parametrize(
+    "query", ["a \"red\" 'square'; DROP TABLE", "word " * 2000, "<b>*x*</b>", "\\ ☃ \u2028 {0} %s $where"]
+)
+def test_a_query_of_any_text_is_answered(panel, dataset, query):
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    after, drawn, _ = happens(panel, dataset, "on_query", opened, value=query)
+    assert message(drawn).startswith("**24** of 24")
+    assert len(after["history"][0]) < 400
+
+
+def test_the_embedded_model_says_what_it_is_good_for(panel, dataset, model):
+    _, drawn, _ = happens(panel, dataset, "on_load", {})
+    assert texts(drawn["warning_shown"]["default"])[0].strip() == model.warning

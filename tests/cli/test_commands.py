@@ -33,7 +33,7 @@ def test_embed_as_json(c2v, videos):
     done = c2v("embed", "videos", "--index", "here", "--json")
     document = json.loads(done.stdout)
     assert done.returncode == 0
-    assert set(document) == {"embedded", "skipped", "failed", "seconds"}
+    assert set(document) == {"embedded", "skipped", "moved", "failed", "seconds"}
     assert (document["embedded"], document["skipped"]) == (3, 0)
     assert [set(f) for f in document["failed"]] == [{"path", "reason"}]
     assert document["failed"][0]["path"] == str(videos / "broken.mp4")

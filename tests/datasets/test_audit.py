@@ -11,8 +11,8 @@ from clip2video_plugin.datasets import splits
 from clip2video_plugin.datasets.annotations import AnnotationError
 from clip2video_plugin.datasets.splits import fetch_splits
 
+from .layouts import MSRVTT, msrvtt, record
 from .test_counts import ANNOTATIONS
-from .test_importers import MSRVTT, msrvtt, record
 
 
 def test_shared_sources_overlaps_and_captions_are_counted(tmp_path, c2v):

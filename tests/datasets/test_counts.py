@@ -5,7 +5,7 @@ import pytest
 from clip2video_plugin.datasets.annotations import AnnotationError
 from clip2video_plugin.datasets.benchmark import read_benchmark
 from clip2video_plugin.datasets.protocols import PROTOCOLS
-from clip2video_plugin.datasets.sources import Sources
+from clip2video_plugin.datasets.sources import Sources, find_sources
 
 from ..conftest import SHARED
 
@@ -45,6 +45,16 @@ def test_splits_that_official_files_determine_equal_the_lists(dataset, protocol,
     theirs = [a.video_id for a in with_lists.annotations]
     assert len(set(ours)) == len(ours)
     assert set(ours) == set(theirs)
+
+
+@pytest.mark.parametrize(("dataset", "protocol"), [("msrvtt", "full"), ("msvd", "msvd"), ("vatex", "vatex-hgr")])
+def test_every_circulated_file_in_one_folder_gives_the_published_captions(dataset, protocol):
+    """Official files beside joined ones, excerpts and other layouts: no caption counts twice."""
+    benchmark = read_benchmark(
+        dataset, find_sources(None, annotations_path=ANNOTATIONS / dataset), protocol=protocol, split="test"
+    )
+    assert benchmark.captions == PROTOCOLS[protocol].splits["test"].captions
+    assert benchmark.warnings
 
 
 def test_1k_a_sentences_come_from_the_table_and_not_from_the_annotations():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip2video_plugin.errors import VideoIndexError
-from clip2video_plugin.index import Provenance, VideoIndex, open_index, store
+from clip2video_plugin.index import Provenance, VideoIndex, default_uri, nearest, open_index, upkeep
 
 MADE = Provenance("test", "a" * 64, "uniform", 12, "0")
 DIM = 16
@@ -74,8 +74,8 @@ def test_new_and_known_ids_in_one_write_stand_there_once(index):
 
 
 def test_ids_are_indexed_while_a_large_table_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "EXACT_ROWS", 100)
-    monkeypatch.setattr(store, "COMMITS", 3)
+    monkeypatch.setattr(upkeep, "EXACT_ROWS", 100)
+    monkeypatch.setattr(upkeep, "COMMITS", 3)
     index = VideoIndex.create(tmp_path, DIM, MADE)
     indexed = []
     for start in range(0, 400, 50):
@@ -141,7 +141,7 @@ def test_a_vector_of_another_length_is_refused(index):
 
 
 def test_above_the_exact_limit_a_vector_index_keeps_the_ranking(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "EXACT_ROWS", 2000)
+    monkeypatch.setattr(upkeep, "EXACT_ROWS", 2000)
     rng = np.random.default_rng(1)
     centres = unit(40, 2, 64)
     vectors = centres[rng.integers(0, 40, 3000)] + 0.6 * unit(3000, 3, 64)
@@ -191,14 +191,14 @@ def test_views_are_searched_exactly(large, size):
 
 
 def test_views_too_large_for_memory_are_searched_through_the_index(large, monkeypatch):
-    monkeypatch.setattr(store, "VIEW_BYTES", 0)
-    scans, scan = [], VideoIndex._nearest
+    monkeypatch.setattr(nearest, "VIEW_BYTES", 0)
+    scans, scan = [], nearest.Nearest._nearest
 
     def counted(self, vector, k, ids=None, *, exact):
         scans.append(len(ids))
         return scan(self, vector, k, ids, exact=exact)
 
-    monkeypatch.setattr(VideoIndex, "_nearest", counted)
+    monkeypatch.setattr(nearest.Nearest, "_nearest", counted)
     assert recall(large, np.sort(np.random.default_rng(5).choice(12_000, 4000, replace=False))) >= 0.99
     assert not scans
     # what few queries are about is found by a scan of the view
@@ -226,6 +226,6 @@ def test_failures_are_kept_by_path(index):
 
 
 def test_the_default_index_follows_the_environment(monkeypatch):
-    assert store.default_uri() == "./c2v-index"
+    assert default_uri() == "./c2v-index"
     monkeypatch.setenv("C2V_INDEX", "/somewhere")
-    assert store.default_uri() == "/somewhere"
+    assert default_uri() == "/somewhere"

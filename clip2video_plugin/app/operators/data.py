@@ -10,7 +10,7 @@ import fiftyone.core.collections as foc
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from clip2video_plugin.app.evaluate import evaluate, worst_failures
+from clip2video_plugin.app.evaluate import evaluate, field_of_captions, worst_failures
 from clip2video_plugin.app.operators.forms import ask_key, ask_number, refused
 from clip2video_plugin.app.operators.indexing import call
 from clip2video_plugin.app.operators.running import Running
@@ -123,11 +123,12 @@ class EvaluateRetrieval(foo.Operator):  # type: ignore[misc]
         if refused(inputs, ctx, indexed=True):
             return types.Property(inputs)
         ask_key(inputs, ctx)
-        field = ctx.params.get("captions", "captions")
+        usual = field_of_captions(videos_of(ctx.dataset))
+        field = ctx.params.get("captions", usual)
         absent = not ctx.dataset.has_sample_field(field)
         inputs.str(
             "captions",
-            default="captions",
+            default=usual,
             label="Field of captions",
             **({"invalid": True, "error_message": f"there is no field {field!r}"} if absent else {}),
         )

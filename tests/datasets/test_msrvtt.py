@@ -1,57 +1,13 @@
-"""MSR-VTT, MSVD and VATEX from every circulated layout, whole or incomplete, honest or hostile."""
+"""MSR-VTT from every circulated layout, whole or incomplete, honest or hostile."""
 
 import json
-import pickle
 
-import fiftyone as fo
 import pytest
 
-from clip2video_plugin.datasets import MSRVTTDataset, MSVDDataset, VATEXDataset, import_dataset
 from clip2video_plugin.datasets.annotations import AnnotationError
 
 from ..video import clips
-
-MSRVTT, MSVD, VATEX = (
-    ["video7010", "video7011", "video7012"],
-    ["-4wsuPCjDBc_5_15", "-7KMZQEsJW4_205_208", "mv89psg6zh4_33_46"],
-    ["G9zN5TTuGO4_000179_000189", "-Qzi_U7cVck_000006_000016", "CBL6uetTPHg_000089_000099"],
-)
-URL = "https://www.youtube.com/watch?v=Sa4BUsvAcjc"
-
-
-def record(number, **more):
-    base = {"video_id": number, "category": 1, "url": URL, "start time": 1.0, "end time": 11.5, "split": "test"}
-    return {**base, "id": int(number[5:]), **more}
-
-
-def sentences(video_id, count=2):
-    return [{"caption": f"sentence {i} of {video_id}", "video_id": video_id, "sen_id": i} for i in range(count)]
-
-
-def msrvtt(folder, *, videos=None, extra=(), name="MSRVTT_data.json"):
-    value = {
-        "info": {},
-        "videos": [record(i) for i in MSRVTT] if videos is None else videos,
-        "sentences": [*(s for i in MSRVTT for s in sentences(i)), *extra],
-    }
-    (folder / name).write_text(json.dumps(value))
-    (folder / "category.txt").write_text("music\t0\r\npeople\t1\r\n", newline="")
-    (folder / "MSRVTT_test.full.csv").write_text("video_id\n" + "\n".join(MSRVTT) + "\n")
-    rows = [f"ret{n},msr{i[5:]},{i},the sentence of {i}" for n, i in enumerate(reversed(MSRVTT))]
-    (folder / "MSRVTT_JSFUSION_test.csv").write_text("key,vid_key,video_id,sentence\n" + "\n".join(rows) + "\n")
-
-
-def videos(folder, ids, ending="mp4"):
-    folder.mkdir(parents=True, exist_ok=True)
-    for video_id in ids:
-        clips.write(folder / f"{video_id}.{ending}", count=2, codec="mpeg4" if ending == "avi" else "libx264")
-
-
-def load(folder, kind=MSRVTTDataset, **options):
-    return fo.Dataset.from_dir(dataset_dir=str(folder), dataset_type=kind, **options)
-
-
-# MSR-VTT
+from .layouts import MSRVTT, URL, load, msrvtt, record, sentences, videos
 
 
 @pytest.mark.parametrize("place", ["", "all", "videos/all", "TestVideo", "MSRVTT_Videos"])
@@ -124,6 +80,9 @@ def test_of_two_files_for_one_video_mp4_is_taken(tmp_path):
     dataset = load(tmp_path, protocol="full")
     assert dataset.first().filepath.endswith("b/video7010.mp4")
     assert dataset.info["warnings"]["videos with two files"] == 1
+    assert dataset.info["ambiguous"] == [
+        f"video7010: {tmp_path}/b/video7010.mp4 was taken, not {tmp_path}/a/video7010.avi"
+    ]
 
 
 def test_odd_records_are_counted(tmp_path):
@@ -209,24 +168,6 @@ def test_imported_folders_of_frames_are_embedded_and_searched(tmp_path, model):
         assert dataset.sort_by_similarity(caption(scene), k=1, brain_key="c2v").first().video_id == video_id
 
 
-def test_progress_of_an_import_stays_off_standard_output(tmp_path, c2v):
-    (tmp_path / "set").mkdir()
-    msrvtt(tmp_path / "set")
-    done = c2v("import", "msrvtt", tmp_path / "set", "--name", "quiet", "--protocol", "full", "--on-missing", "keep")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("quiet: 3 videos\n")
-    assert "%" not in done.stdout
-    fo.delete_dataset("quiet")
-
-
-def test_a_pickle_over_64_mb_is_refused(tmp_path):
-    folder = msvd_folder(tmp_path / "msvd", "json")
-    with (folder / "raw-captions.pkl").open("wb") as file:
-        file.truncate(65 << 20)
-    with pytest.raises(AnnotationError, match="over 64 MB; convert it to JSON"):
-        load(folder, MSVDDataset, on_missing="keep")
-
-
 def test_repeated_ids_in_a_list_are_dropped_and_repeated_captions_kept(tmp_path):
     msrvtt(tmp_path, extra=sentences(MSRVTT[0]))
     lines = ["video_id", *MSRVTT, MSRVTT[0]]
@@ -241,86 +182,6 @@ def test_contradicting_records_are_an_error_that_names_both(tmp_path):
     msrvtt(tmp_path, videos=[record(MSRVTT[0]), record(MSRVTT[0], **{"end time": 99.0})])
     with pytest.raises(AnnotationError, match=r"video7010 is there twice.*1\.0-11\.5.*1\.0-99\.0"):
         load(tmp_path, protocol="full")
-
-
-# MSVD
-
-MSVD_CAPTIONS = {i: [f"one of {i}", f"two of {i}"] for i in MSVD}
-
-
-def msvd_folder(folder, form):
-    folder.mkdir()
-    (folder / "youtube_mapping.txt").write_text("".join(f"{i} vid{n}\r\n" for n, i in enumerate(MSVD, 1)), newline="")
-    (folder / "test_list.txt").write_text("\n".join(MSVD))
-    if form == "pickle":
-        tokens = {i: [c.split() for c in texts] for i, texts in MSVD_CAPTIONS.items()}
-        (folder / "raw-captions.pkl").write_bytes(pickle.dumps(tokens))
-    elif form == "json":
-        (folder / "captions_msvd.json").write_text(json.dumps(MSVD_CAPTIONS))
-    elif form == "descriptions":
-        lines = "".join(f"{i} {c}\n" for i, texts in MSVD_CAPTIONS.items() for c in texts)
-        (folder / "AllVideoDescriptions.txt").write_text("# comment\n\n" + lines)
-    elif form == "csv":
-        head = "VideoID,Start,End,WorkerID,Source,AnnotationTime,Language,Description\n"
-        rows = [(i[:11], *i.rsplit("_", 2)[1:], c) for i, texts in MSVD_CAPTIONS.items() for c in texts]
-        body = "".join(f"{v},{s},{e},1,clean,9,English,{c}\n" for v, s, e, c in rows)
-        hindi = f"{MSVD[0][:11]},5,15,1,clean,9,Hindi,नहीं\n,,,,,,,\n"
-        (folder / "MSR Video Description Corpus.csv").write_text(head + body + hindi)
-    else:
-        lines = "".join(f"vid{n}\t{c}\n" for n, texts in enumerate(MSVD_CAPTIONS.values(), 1) for c in texts)
-        (folder / "sents_test_lc_nopunc.txt").write_text(lines)
-    return folder
-
-
-@pytest.mark.parametrize("form", ["pickle", "json", "descriptions", "csv", "sentences"])
-def test_msvd_captions_come_from_every_form(tmp_path, form):
-    dataset = load(msvd_folder(tmp_path / form, form), MSVDDataset, on_missing="keep")
-    assert dict(zip(*dataset.values(["video_id", "captions"]), strict=True)) == MSVD_CAPTIONS
-    assert dataset.first().start == 5.0
-
-
-@pytest.mark.parametrize("naming", ["ids.avi", "ids.mp4", "numbers.mp4"])
-def test_msvd_videos_are_found_by_either_name(tmp_path, naming):
-    folder = msvd_folder(tmp_path / "msvd", "json")
-    names = MSVD if naming.startswith("ids") else ["vid1", "vid2", "vid3"]
-    videos(folder / "YouTubeClips", names, naming.split(".")[1])
-    dataset = load(folder, MSVDDataset)
-    assert dataset.values("video_id") == MSVD
-    assert any("avi" in kind for kind in dataset.info["warnings"]) == (naming == "ids.avi")
-
-
-# VATEX
-
-
-def vatex_value(form):
-    english = {i: [f"caption {n} of {i}" for n in range(3)] for i in VATEX}
-    return {
-        "official": [{"videoID": i, "enCap": texts, "chCap": ["一", "二"]} for i, texts in english.items()],
-        "enCap": {i: {"enCap": texts} for i, texts in english.items()},
-        "captions": english,
-        "desc": [{"video_id": i, "desc": text} for i, texts in english.items() for text in texts],
-    }[form]
-
-
-@pytest.mark.parametrize("form", ["official", "enCap", "captions", "desc"])
-def test_vatex_captions_come_from_every_form(tmp_path, form):
-    (tmp_path / "data.json").write_text(json.dumps(vatex_value(form)), encoding="utf-16" if form == "enCap" else None)
-    (tmp_path / "test_list.txt").write_text("\n".join(reversed(VATEX)))
-    videos(tmp_path / "clips", [VATEX[0], VATEX[1][:11]])
-    dataset = load(tmp_path, VATEXDataset, protocol="vatex-hgr")
-    assert dataset.values("video_id") == [VATEX[1], VATEX[0]]  # in the list's order; one is an untrimmed video
-    assert len(dataset.first().captions) == 3
-    assert (dataset.first().start, dataset.first().end) == (6.0, 16.0)
-    if form == "official":
-        assert dataset.first().captions_zh == ["一", "二"]
-
-
-# Hostile and broken files
-
-
-class Hostile:
-    def __reduce__(self):
-        return print, ("code was run",)
 
 
 @pytest.mark.parametrize(
@@ -352,30 +213,14 @@ def test_hostile_msrvtt_files_are_one_short_line(tmp_path, name, content, messag
     assert len(str(error.value)) < 500
 
 
-@pytest.mark.parametrize("value", [Hostile(), {"a": Hostile()}])
-def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, capsys, value):
-    folder = msvd_folder(tmp_path / "msvd", "json")
-    (folder / "raw-captions.pkl").write_bytes(pickle.dumps(value))
-    with pytest.raises(AnnotationError, match="could run code; convert it to JSON"):
-        load(folder, MSVDDataset, on_missing="keep")
-    assert "code was run" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x05\x95\xff\xff\xff\xff"])
-def test_a_damaged_pickle_is_one_line(tmp_path, content):
-    folder = msvd_folder(tmp_path / "msvd", "json")
-    (folder / "raw-captions.pkl").write_bytes(content)
-    with pytest.raises(AnnotationError, match=r"raw-captions\.pkl"):
-        load(folder, MSVDDataset, on_missing="keep")
-
-
 def test_a_link_that_leaves_the_folder_is_not_followed(tmp_path):
     (tmp_path / "data").mkdir()
     msrvtt(tmp_path / "data")
     videos(tmp_path / "elsewhere", MSRVTT[:1])
+    videos(tmp_path / "data", MSRVTT[1:])
     (tmp_path / "data" / "video7010.mp4").symlink_to(tmp_path / "elsewhere" / "video7010.mp4")
     dataset = load(tmp_path / "data", protocol="full")
-    assert dataset.info["missing"] == MSRVTT
+    assert dataset.info["missing"] == MSRVTT[:1]
     assert dataset.info["warnings"]["links that leave the folder"] == 1
 
 
@@ -386,39 +231,93 @@ def test_pairs_that_are_not_there_are_asked_for(tmp_path):
         load(tmp_path, protocol="1k-a")
 
 
-# import_dataset and c2v import
+# Files beside one another
 
 
-def test_several_splits_go_into_one_dataset(tmp_path):
-    msrvtt(tmp_path, videos=[record(MSRVTT[0], split="train"), record(MSRVTT[1], split="validate"), record(MSRVTT[2])])
-    (tmp_path / "MSRVTT_test.full.csv").unlink()
-    dataset = import_dataset(
-        "msrvtt", tmp_path, name="several", splits=["train", "val", "test"], protocol="full", on_missing="keep"
-    )
-    assert dict(zip(*dataset.values(["video_id", "tags"]), strict=True)) == {
-        MSRVTT[0]: ["train"],
-        MSRVTT[1]: ["val"],
-        MSRVTT[2]: ["test"],
-    }
-    assert dataset.info["split"] == ["train", "val", "test"]
-    with pytest.raises(AnnotationError, match="'several' exists"):
-        import_dataset("msrvtt", tmp_path, name="several")
-    dataset.delete()
-
-
-def test_a_failed_import_leaves_nothing_behind(tmp_path):
-    with pytest.raises(AnnotationError):
-        import_dataset("msrvtt", tmp_path, name="failed")
-    assert not fo.dataset_exists("failed")
-    with pytest.raises(AnnotationError, match="kind is 'kinetics'; allowed are msrvtt, msvd, vatex, folder"):
-        import_dataset("kinetics", tmp_path)
-
-
-def test_the_command_imports(c2v, tmp_path):
+def test_official_and_joined_files_in_one_folder_give_each_caption_once(tmp_path):
     msrvtt(tmp_path)
-    videos(tmp_path, MSRVTT[:2])
-    done = c2v("import", "msrvtt", tmp_path, "--name", "by-command", "--protocol", "full")
-    assert done.returncode == 0, done.stderr
-    assert "by-command: 2 videos" in done.stdout
-    assert "2 of 2990 videos, 6 of 59800 captions: not comparable" in done.stdout
-    fo.delete_dataset("by-command")
+    value = json.loads((tmp_path / "MSRVTT_data.json").read_text())
+    (tmp_path / "test_videodatainfo.json").write_text(json.dumps(value))
+    frozen = {"annotations": [{"image_id": s["video_id"], "caption": s["caption"]} for s in value["sentences"]]}
+    (tmp_path / "MSR_VTT.json").write_text(json.dumps(frozen))
+    dataset = load(tmp_path, protocol="full", on_missing="keep")
+    assert dataset.values("captions") == [[s["caption"] for s in sentences(i)] for i in MSRVTT]
+    assert dataset.values("caption_ids") == [[0, 1]] * 3
+    assert dataset.values("start") == [1.0] * 3
+    assert dataset.info["warnings"]["videos whose captions test_videodatainfo.json repeats"] == 3
+    assert dataset.info["warnings"]["videos whose captions MSR_VTT.json repeats"] == 3
+
+
+def test_files_of_other_captions_are_reported_and_not_mixed(tmp_path):
+    msrvtt(tmp_path)
+    (tmp_path / "mine.json").write_text(json.dumps([{"video_id": MSRVTT[1], "desc": ["another"]}]))
+    dataset = load(tmp_path, protocol="full", on_missing="keep")
+    assert dataset.values("captions")[1] == [s["caption"] for s in sentences(MSRVTT[1])]
+    kind = "videos whose captions differ in mine.json; those of MSRVTT_data.json were taken"
+    assert dataset.info["warnings"][kind] == 1
+
+
+def test_what_downloaders_write_beside_the_videos_is_no_annotation(tmp_path):
+    msrvtt(tmp_path)
+    videos(tmp_path, MSRVTT[:1])
+    (tmp_path / "LICENSE.txt").write_bytes(b"Copyright \xa9 somebody")
+    (tmp_path / "video7010.info.json").write_text("{broken")
+    (tmp_path / "video7010.json").write_text("{broken")  # of video2dataset
+    (tmp_path / "package.json").write_text('{"name": "x"}')
+    dataset = load(tmp_path, protocol="full")
+    assert dataset.values("captions") == [[s["caption"] for s in sentences(MSRVTT[0])]]
+    assert dataset.info["passed_over"] == [str(tmp_path / "package.json")]
+
+
+def test_an_import_that_finds_no_video_is_an_error_that_says_where_it_looked(tmp_path):
+    msrvtt(tmp_path)
+    with pytest.raises(AnnotationError, match=f"none of 3 videos is below {tmp_path}, the first is video7010"):
+        load(tmp_path, protocol="full")
+    (tmp_path / "video7010.mp4").mkdir()
+    with pytest.raises(AnnotationError, match="none of 3 videos"):
+        load(tmp_path, protocol="full")
+
+
+def test_the_pairs_may_hold_separators_and_line_breaks_of_all_kinds(tmp_path):
+    msrvtt(tmp_path)
+    rows = [f'r,m,{MSRVTT[0]},"a, b"', f"r,m,{MSRVTT[1]},c, d", f"r,m,{MSRVTT[2]},e\u2028f\x85g"]
+    (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("key,vid_key,video_id,sentence\r\n" + "\r\n".join(rows))
+    dataset = load(tmp_path, on_missing="keep")
+    assert dataset.values("query") == ["a, b", "c, d", "e\u2028f g"]
+    assert dataset.info["warnings"]["captions with an unquoted separator, which was kept"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "MSRVTT_JSFUSION_test.csv",
+            "key,vid,words\n",
+            "lacks the columns video_id and sentence; its columns: key, vid, words",
+        ),
+        ("MSRVTT_JSFUSION_test.csv", "", "its columns: none, it is empty"),
+        (
+            "MSRVTT_JSFUSION_test.csv",
+            "video_id,sentence\nvideo1," + "x" * 131_073,
+            "line 2 cannot be read: field larger",
+        ),
+        ("MSRVTT_JSFUSION_test.csv", 'video_id,sentence\nvideo1,"a\nvideo2,"b\n', "line 2.*a quotation mark opens"),
+        ("MSRVTT_JSFUSION_test.csv", 'video_id,sentence\nvideo1,"a\nvideo2,b"\n', "line 2.*a quotation mark opens"),
+        ("MSRVTT_data.json", '{"sentences": [' + "9" * 5000 + "]}", "a number of thousands of digits"),
+        ("MSRVTT_data.json", '{"sentences": [], "sentences": [1]}', "gives 'sentences' twice"),
+    ],
+)
+def test_broken_tables_say_where_and_what_is_there(tmp_path, name, content, message):
+    msrvtt(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(AnnotationError, match=message) as error:
+        load(tmp_path, on_missing="keep")
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_that_the_database_cannot_hold_are_left_out(tmp_path):
+    odd = [{"caption": "big", "video_id": MSRVTT[0], "sen_id": 10**30}]
+    times = {"start time": float("nan"), "end time": 10**400}
+    msrvtt(tmp_path, videos=[record(MSRVTT[0], split=["test"], **times), *map(record, MSRVTT[1:])], extra=odd)
+    sample = load(tmp_path, protocol="full", on_missing="keep").first()
+    assert (sample.start, sample.captions[-1], sample.caption_ids) == (None, "big", [0, 1])

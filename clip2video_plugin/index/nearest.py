@@ -1,0 +1,209 @@
+"""The videos of a table that are nearest to a query vector: exact, through the vector index, or in a view."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Collection, Set
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from lancedb.query import LanceVectorQueryBuilder
+from numpy.typing import NDArray
+
+from clip2video_plugin.bounds import checked_k
+from clip2video_plugin.errors import VideoIndexError
+from clip2video_plugin.index.connection import in_list
+from clip2video_plugin.index.schema import state_of
+from clip2video_plugin.index.upkeep import has_index
+from clip2video_plugin.index.view import VIEW_BYTES, View
+from clip2video_plugin.paths import as_path
+
+NPROBES = 175  # measured as BITS is (upkeep.py)
+MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a view among them
+SHOWN = ["id", "sample_id", "path", "start", "end", "duration"]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A video found. ``score`` is the fused cosine, about -1 to 1; times in seconds; ``path`` is what open() takes."""
+
+    rank: int
+    id: str
+    path: str
+    score: float
+    start: float | None
+    end: float | None
+    duration: float | None
+    sample_id: str | None = None
+
+    @property
+    def missing(self) -> bool:
+        """Whether the file is gone, looked up when asked."""
+        return gone(self.path)
+
+
+def candidates(k: int) -> int:
+    """How many to take by their compressed vectors, of which the k best by their whole ones are right."""
+    return max(3 * k, 30)
+
+
+def gone(path: str) -> bool:
+    """Whether a file or folder is not there. One that only cannot be reached, or lies elsewhere, is not gone."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "://" not in path
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+class Nearest:
+    """Searches in one table; remembers the view that was searched last."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self._last_view: View | None = None
+
+    def search(
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        *,
+        ids: Collection[str] | None = None,
+        furthest: bool = False,
+        existing: bool = False,
+    ) -> list[Hit]:
+        """The k videos with the largest dot product with a query vector [D], best first.
+
+        Args:
+            ids: search only among these; a set saves making one of them.
+            furthest: give the smallest products instead, worst first.
+            existing: pass over videos whose files are gone, and give the k best of the others.
+
+        Raises:
+            QueryError: k is no whole number from 1 to 10,000.
+            VideoIndexError: the vector is of another length.
+        """
+        k, dim = checked_k(k), int(self._table.schema.field("vector").type.list_size)
+        if vector.shape != (dim,):
+            raise VideoIndexError(f"the query vector has shape {vector.shape}; this index holds vectors of {dim} each")
+        if ids is not None and len(ids) == 0:
+            return []
+        query = np.asarray(-vector if furthest else vector, np.float32)
+        hits = self._hits(query, k, ids, furthest)
+        return self._existing(hits, query, k, ids, furthest) if existing else hits
+
+    def _existing(
+        self, hits: list[Hit], query: NDArray[np.float32], k: int, ids: Collection[str] | None, furthest: bool
+    ) -> list[Hit]:
+        """The best k whose files exist: as many more are taken as are gone, in the end by reading every vector."""
+        most = int(self._table.count_rows())
+        known = dict[str, bool]()
+        wanted = k
+        while True:
+            for hit in hits:
+                if hit.path not in known:
+                    known[hit.path] = hit.missing
+            there = [hit for hit in hits if not known[hit.path]]
+            if len(there) >= k or wanted >= most:
+                return [replace(hit, rank=rank) for rank, hit in enumerate(there[:k], start=1)]
+            wanted = min(4 * wanted, most)
+            hits = self._hits(query, wanted, ids, furthest, exact=wanted > MOST_FETCHED or wanted == most)
+
+    def _hits(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        ids: Collection[str] | None,
+        furthest: bool,
+        *,
+        exact: bool = False,
+    ) -> list[Hit]:
+        exact = exact or furthest
+        if ids is None:
+            rows = self._nearest(query, k, exact=exact)
+        elif len(ids) * query.nbytes <= VIEW_BYTES:
+            rows = self._view(frozenset(ids)).nearest(query, k)
+        elif exact or not has_index(self._table, "vector"):
+            rows = self._nearest(query, k, ids, exact=True)
+        else:
+            rows = self._nearest_in_view(query, k, ids)
+        # LanceDB's dot distance is 1 - q.v; ties go by id, so that equal searches give equal answers
+        rows.sort(key=lambda row: (row["_distance"], row["id"]))
+        return [
+            Hit(
+                rank=rank,
+                id=row["id"],
+                path=as_path(row["path"]),
+                score=(row["_distance"] - 1) if furthest else (1 - row["_distance"]),
+                start=row["start"],
+                end=row["end"],
+                duration=row["duration"],
+                sample_id=row["sample_id"],
+            )
+            for rank, row in enumerate(rows, start=1)
+        ]
+
+    def _nearest(
+        self, vector: NDArray[np.float32], k: int, ids: Collection[str] | None = None, *, exact: bool
+    ) -> list[dict[str, Any]]:
+        found = self._query(vector).select([*SHOWN, "_distance"]).limit(k)
+        if ids is not None:
+            found = found.where(in_list("id", ids), prefilter=True)
+        if exact:
+            found = found.bypass_vector_index()
+        else:
+            found = found.nprobes(NPROBES).refine_factor(math.ceil(candidates(k) / k))
+        return list(_arrow(found).to_pylist())
+
+    def _view(self, ids: frozenset[str]) -> View:
+        """The rows of these ids, read once as long as nothing is written and no other view is searched."""
+        state, view = state_of(self._table), self._last_view
+        if view is None or view.state != state or view.ids != ids:
+            found = self._table.search().where(in_list("id", ids)).select([*SHOWN, "vector"]).limit(len(ids))
+            self._last_view = view = View.of(state, ids, found.to_arrow())
+        return view
+
+    def _nearest_in_view(self, vector: NDArray[np.float32], k: int, ids: Collection[str]) -> list[dict[str, Any]]:
+        """Of a view too large to keep: takes so many of the whole table that enough of them lie in the view.
+
+        By its compressed vectors, the rest of the view lies beyond the last that was taken. Where their error could
+        hide one of the best there, as in a view that is about other things than the query, the view is scanned.
+        """
+        inside = ids if isinstance(ids, Set) else frozenset(ids)
+        for wanted in (candidates(k), 2 * candidates(k)):
+            if found := self._certain(vector, k, inside, wanted):
+                return found
+        return self._nearest(vector, k, inside, exact=True)
+
+    def _certain(self, vector: NDArray[np.float32], k: int, inside: Set[str], wanted: int) -> list[dict[str, Any]]:
+        """The k best in a view, out of about ``wanted`` of its rows; empty when a better one could lie beyond them."""
+        fetched = wanted * int(self._table.count_rows()) // len(inside)
+        if fetched > MOST_FETCHED:
+            return []
+        found = _arrow(self._query(vector).select(["id", "_distance"]).limit(fetched).nprobes(NPROBES))
+        near = found.filter(pa.array([i in inside for i in found["id"].to_pylist()], pa.bool_()))
+        if len(near) < max(wanted // 2, k):
+            return []
+        rows = self._table.take_row_ids(near["_rowid"].to_pylist()).select([*SHOWN, "vector"]).to_arrow()
+        exact = View.of(("", 0), frozenset(), rows).nearest(vector, len(rows))
+        close = dict(zip(near["id"].to_pylist(), near["_distance"].to_pylist(), strict=True))
+        if {row["id"] for row in exact} != close.keys():  # another process moved or replaced rows in between
+            return []
+        exact.sort(key=lambda row: row["_distance"])
+        errors = np.array([close[row["id"]] - row["_distance"] for row in exact])
+        beyond = found["_distance"][-1].as_py() - errors.mean() - 4 * errors.std()
+        return exact[:k] if beyond >= exact[k - 1]["_distance"] else []
+
+    def _query(self, vector: NDArray[np.float32]) -> Any:
+        # What ``Table.search`` makes, without asking the table for its schema each time.
+        return LanceVectorQueryBuilder(self._table, np.asarray(vector, np.float32), "vector").distance_type("dot")
+
+
+def _arrow(query: Any) -> pa.Table:
+    """The rows that a query finds, with ``_rowid``; its own ``to_arrow`` asks for the schema twice more, 2 ms of 10."""
+    return query.with_row_id(True).to_batches().read_all()

@@ -1,0 +1,95 @@
+"""What keeps a table small and quick: folding its parts together, removing old versions, building its indexes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from lancedb.index import BTree, IvfRq
+
+from clip2video_plugin.errors import IndexBusyError
+from clip2video_plugin.index.connection import held, local_folder, lock_of
+
+# An exact scan takes about 40 ms at 10,000 rows; above, a vector index answers in about 10 ms.
+EXACT_ROWS = 10_000
+# Measured with benchmarks/index.py: recall@10 of .99 or more at 100,000 and 1,000,000 clustered vectors, at every w,
+# in distribution and across the modality gap.
+BITS = 4  # of each number in the vector index; with one, ten times as many whole vectors must be read to be right
+UNINDEXED_ROWS = 5_000  # after so many, fold new rows into the indexes
+BUILD_LOCK = ".c2v.build.lock"  # of who folds or builds: one at a time
+COMMITS, MOST_COMMITS = 16, 500  # after so many, see whether folding pays; after so many, fold
+SLACK = 128 * 1024  # bytes that so few commits take
+HOUR = timedelta(hours=1)
+# Versions are kept for an hour, or less where that would make a folder more than twice as large as its data: a commit
+# of one row of 256 numbers takes 5 KB for its 1.1 KB, and each folding copies them all.
+KEPT = (HOUR, timedelta(minutes=10), timedelta(minutes=1), timedelta(seconds=5), timedelta(milliseconds=1))
+
+
+def tidy(uri: str, table: Any, before: int) -> None:
+    """After commits on the version ``before``, with the writers' lock held: folds small parts together when it pays.
+
+    Compacting rewrites the loose parts: when they are a quarter of the rows, so that a million cost a few rewrites.
+    Left to another time while indexes are built, which read the files of their version.
+    """
+    version = table.version
+    if version // COMMITS == before // COMMITS:
+        return
+    stats = table.stats()
+    parts, rows = stats["fragment_stats"], stats["num_rows"]
+    grown = parts["num_fragments"] > 1 and 4 * (rows - parts["lengths"]["max"]) >= rows
+    due = version // MOST_COMMITS > before // MOST_COMMITS
+    if not (grown or due or _spare(uri, table) < SLACK):
+        return
+    try:
+        with held(lock_of(uri, BUILD_LOCK), uri, 0):
+            for age in KEPT:
+                table.optimize(cleanup_older_than=age)
+                if _spare(uri, table) >= 0:
+                    break
+    except IndexBusyError:
+        return
+
+
+def _spare(uri: str, table: Any) -> float:
+    """Bytes until a local table's folder, without its indexes, is twice as large as its data."""
+    folder = local_folder(uri)
+    if folder is None:
+        return float("inf")
+    home = folder / f"{table.name}.lance"
+    return 2 * int(table.stats()["total_bytes"]) - (folder_bytes(home) - folder_bytes(home / "_indices"))
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files in and below a folder; files that go away meanwhile do not count."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except OSError:
+            continue
+    return total
+
+
+def needs_indexing(table: Any) -> bool:
+    """Whether so many rows came that building or renewing indexes pays."""
+    if not has_index(table, "vector"):
+        return int(table.count_rows()) > EXACT_ROWS
+    return bool(table.index_stats("vector_idx").num_unindexed_rows > UNINDEXED_ROWS)
+
+
+def build(table: Any) -> None:
+    """Folds all parts together, and the rows that came into the indexes; makes those that pay and are not there."""
+    table.optimize(cleanup_older_than=HOUR)  # few large parts are read faster than many small
+    if not has_index(table, "vector"):
+        table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=BITS))
+
+
+def index_ids(table: Any) -> None:
+    """Without it, each question for ids reads those of the whole table."""
+    if not has_index(table, "id") and table.count_rows() > EXACT_ROWS:
+        table.create_index("id", config=BTree())
+
+
+def has_index(table: Any, column: str) -> bool:
+    return any(index.columns == [column] for index in table.list_indices())
