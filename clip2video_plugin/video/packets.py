@@ -91,7 +91,7 @@ def shortfall(
 
     ``first`` is the time of its first frame by the file's clock, ``duration`` what it lasts, in seconds.
     """
-    has = duration
+    has = max(duration, first + duration)  # files count from either
     if seen.joined:  # what the file says is then not of all its parts
         promised = 0.0
     elif container.format.name == "avi" and stream.frames and stream.average_rate:
@@ -100,10 +100,10 @@ def shortfall(
         promised = float(stream.duration * stream.time_base)
     elif tagged := re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", stream.metadata.get("DURATION", "")):  # of Matroska
         hours, minutes, seconds = map(float, tagged.groups())
-        promised, has = hours * 3600 + minutes * 60 + seconds, max(duration, first + duration)
+        promised = hours * 3600 + minutes * 60 + seconds
     else:  # the file's: another stream may be the longest
         promised = (container.duration or 0) / 1_000_000
-        has = max(duration, first + duration, seen.others_end)
+        has = max(has, seen.others_end)
     if promised - has > max(0.5, 0.05 * promised):
         return f"it ends after {has:.1f} of {promised:.1f} seconds"
     return "it was cut off: its last packet is incomplete" if seen.torn else None

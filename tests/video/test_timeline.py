@@ -1,5 +1,6 @@
 """Times go on over joined recordings, and a file that was cut off is said to be."""
 
+import struct
 from fractions import Fraction
 
 import av
@@ -116,6 +117,41 @@ def test_an_edit_list_that_begins_within_a_group_shows_what_ffmpeg_shows(tmp_pat
     frames = read_frames(tmp_path / "part.mp4", count=100, size=48)
     assert len(frames) == len(shown)
     assert np.array_equal(frames.pixels[0], shown[0][:, 8:56])
+    assert frames.warning is None
+
+
+EDITS = {  # of an MP4 track: (length in ms, first time in the media in 1/10240 s or -1 for a pause)
+    "its middle": [(2000, 4 * 10240)],
+    "a part twice": [(1000, 40960), (1000, 40960)],
+    "two parts exchanged": [(1000, 6 * 10240), (1000, 2 * 10240)],
+    "a late start": [(3000, -1), (2000, 2 * 10240)],
+    "a pause within": [(1000, 0), (1000, -1), (1000, 5 * 10240)],
+}
+
+
+def edited(path, edits):
+    """Puts another edit list into an MP4 file whose media lie before its ``moov``."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") - 4
+    old = int.from_bytes(data[at : at + 4], "big")
+    body = b"elst" + struct.pack(">II", 0, len(edits)) + b"".join(struct.pack(">IiI", *e, 1 << 16) for e in edits)
+    data[at : at + old] = struct.pack(">I", len(body) + 4) + body
+    for name in (b"moov", b"trak", b"edts"):
+        box = data.index(name) - 4
+        length = int.from_bytes(data[box : box + 4], "big") + len(body) + 4 - old
+        data[box : box + 4] = length.to_bytes(4, "big")
+    path.write_bytes(data)
+
+
+@clips.needs_ffmpeg
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_list_shows_what_ffmpeg_shows(tmp_path, name):
+    path = clips.write(tmp_path / "edited.mp4", count=80, options={"g": "20"})
+    edited(path, EDITS[name])
+    shown = clips.by_ffmpeg(path, 64, 48, "-fps_mode", "passthrough")
+    frames = read_frames(path, count=200, size=48)
+    assert np.array_equal(frames.pixels, shown[:, :, 8:56])
+    assert frames.timestamps.tolist() == sorted(set(frames.timestamps))
     assert frames.warning is None
 
 
