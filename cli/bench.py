@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import DEVICE, MODEL
 from clip2video_plugin.cli.loading import loading
 
@@ -35,7 +35,7 @@ def bench(
     with Console(stderr=True).status("starting") as status:
         speed = measure(videos or (), model=model, device=device, progress=status.update)
     if as_json:
-        print(json.dumps(asdict(speed), indent=2))
+        terminal.document(asdict(speed))
         return
     from clip2video_plugin.cli.tables import print_speed
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.loading import loading
 
 datasets = typer.Typer(help="Benchmarks: audit their splits, fetch split lists.", no_args_is_help=True)
@@ -40,7 +40,7 @@ def audit(
         lambda captions: count_longer(captions, clip_tokenizer(), max_words),
     )
     if as_json:
-        print(json.dumps(asdict(result), indent=2))
+        terminal.document(asdict(result))
     else:
         print_audit(result, max_words)
 
@@ -60,4 +60,4 @@ def fetch(
 
     with bar("Fetching lists", len(LISTS.get(kind, ())), unit="lists") as progress:
         for path in fetch_splits(kind, folder, url=url, progress=progress):
-            print(path)
+            terminal.say(path)

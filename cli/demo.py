@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.loading import loading
 
 
@@ -24,8 +25,6 @@ def demo(
 
     [dim]c2v demo --app[/]
     """
-    from rich.console import Console
-
     with loading():
         from clip2video_plugin.app.demo import default_folder, listen, open_app, run_demo
         from clip2video_plugin.cli.tables import print_ranking
@@ -35,15 +34,12 @@ def demo(
     folder = folder or default_folder()
     for ranking in run_demo(folder):
         print_ranking(ranking)
-    console = Console()
     if not app:
-        console.print("See the videos and search them in the FiftyOne App:  [bold]c2v demo --app[/]")
+        terminal.show("See the videos and search them in the FiftyOne App:  [bold]c2v demo --app[/]")
         return
 
-    def say(url: str) -> None:
-        console.print(f"The App is at [bold]{url}[/]", soft_wrap=True)
-        console.print(
-            "Press the Video search button above the grid and type a sentence. Ctrl-C ends it.", soft_wrap=True
-        )
+    def tell(url: str) -> None:
+        terminal.say(f"The App is at {url}")
+        terminal.say("Press the Video search button above the grid and type a sentence. Ctrl-C ends it.")
 
-    open_app(folder, port=port, address=address, ready=say)
+    open_app(folder, port=port, address=address, ready=tell)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.loading import loading
 
 INDEX = typer.Option(
@@ -59,10 +58,16 @@ def embed(
     [dim]c2v embed /data/videos --index s3://bucket/index --strict --json[/]
     """
     with loading():
-        from clip2video_plugin.embed import embed_videos
+        from clip2video_plugin.embed import Report, embed_videos
         from clip2video_plugin.progress import bar
 
     with bar("Embedding") as progress:
+
+        def tell(so_far: Report) -> None:
+            if so_far.warning:
+                terminal.warn_once(so_far.warning)
+            progress.report(so_far)
+
         report = embed_videos(
             paths,
             index=index,
@@ -73,22 +78,22 @@ def embed(
             batch_size=batch_size,
             workers=workers,
             shard=shard,
-            progress=progress.report,
+            progress=tell,
         )
     for damaged in report.damaged:
-        print(f"c2v: {damaged.path} is damaged: {damaged.reason}", file=sys.stderr)
+        terminal.warn(f"{damaged.path} is damaged: {damaged.reason}")
     if as_json:
-        fields = ("embedded", "skipped", "moved", "failed", "seconds")
-        print(json.dumps({name: asdict(report)[name] for name in fields}, indent=2))
+        fields = ("embedded", "skipped", "moved", "failed", "seconds", "warning")
+        terminal.document({name: asdict(report)[name] for name in fields})
     else:
         moved = f"{report.moved} moved, " if report.moved else ""
-        print(
+        terminal.say(
             f"{report.embedded} embedded, {report.skipped} unchanged, {len(report.failed)} failed, {moved}"
             f"{report.seconds:.1f} s"
         )
         for failure in report.failed:
-            print(f"  failed: {failure.path}: {failure.reason}")
+            terminal.say(f"  failed: {failure.path}: {failure.reason}")
     if not report.total:
-        print("c2v: no videos found there; name files, or folders that hold some", file=sys.stderr)
+        terminal.warn("no videos found there; name files, or folders that hold some")
     if strict and report.failed:
         raise typer.Exit(3)

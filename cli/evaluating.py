@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Optional
 
 import typer
 
+from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.loading import loading
 
 
@@ -63,11 +63,12 @@ def eval_(
         comparison = None
         evaluations = [evaluate(samples, brain_key=key, **options) for key in keys]
     if as_json and comparison:
-        print(json.dumps(comparison.to_dict(), indent=2))
+        terminal.document(comparison.to_dict())
     elif as_json:
-        print(json.dumps([evaluation.to_dict() for evaluation in evaluations], indent=2))
+        terminal.document([evaluation.to_dict() for evaluation in evaluations])
     elif as_markdown:
-        print(markdown(evaluations))
+        for line in markdown(evaluations).splitlines():
+            terminal.say(line)
     else:
         print_evaluations(samples.name, evaluations)
         if comparison:

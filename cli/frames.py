@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli import terminal
+
 
 def frames(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video, or a folder of videos.")],
@@ -42,8 +44,8 @@ def frames(
         report = extract_frames(
             videos, output, root=source, fps=fps, policy=policy, count=count, workers=workers, progress=progress.failing
         )
-    print(f"{report.written} videos written, {report.skipped} done before, {len(report.failed)} failed")
+    terminal.say(f"{report.written} videos written, {report.skipped} done before, {len(report.failed)} failed")
     for path, reason in report.failed:
-        print(f"  failed: {path}: {reason}")
+        terminal.say(f"  failed: {path}: {reason}")
     if strict and report.failed:
         raise typer.Exit(3)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from clip2video_plugin import __version__
+from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.bench import bench
 from clip2video_plugin.cli.datasets import datasets
 from clip2video_plugin.cli.demo import demo
@@ -20,9 +24,35 @@ from clip2video_plugin.cli.plugin import plugin
 from clip2video_plugin.cli.search import search
 from clip2video_plugin.cli.training import finetune, train
 from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.paths import printable
+
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+class Commands(TyperGroup):
+    """The commands; what is wrong in a command line is quoted without the controls in it."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with _quoted():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _quoted():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _quoted() -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        error.message = printable(error.message)
+        raise
+
 
 app = typer.Typer(
     name="c2v",
+    cls=Commands,
     help="Search videos by a sentence with CLIP2Video: on the command line, from Python and in the FiftyOne App.",
     epilog="Try it:  c2v demo     Your videos:  c2v embed FOLDER  and then  c2v search 'a dog runs on the beach'",
     no_args_is_help=True,
@@ -46,7 +76,7 @@ app.add_typer(plugin, name="plugin")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"c2v {__version__}")
+        terminal.say(f"c2v {__version__}")
         raise typer.Exit
 
 
@@ -61,11 +91,21 @@ def _options(
 
 def main() -> None:
     """Runs ``c2v``; what goes wrong is one line on standard error."""
+    terminal.prepare()
     try:
-        app()
+        try:
+            app()
+        finally:
+            terminal.finish()
     except Clip2VideoError as error:
-        print(f"c2v: {error}", file=sys.stderr)
+        terminal.warn(error)
         sys.exit(error.exit_code)
+    except UnicodeEncodeError as error:  # MongoDB, for one, takes no other text
+        terminal.warn(f"{error.object!r} is not text in UTF-8")
+        sys.exit(1)
+    except OSError as error:
+        terminal.warn(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+        sys.exit(1)
     except SystemExit as end:
         if end.code == 130:  # Typer's answer to Ctrl-C
             again = (
@@ -73,8 +113,5 @@ def main() -> None:
                 + (" with --resume" if sys.argv[1:2] in (["train"], ["finetune"]) else "")
                 + " to go on"
             )
-            print(f"c2v: interrupted; what was done is kept, {again}", file=sys.stderr)
+            terminal.warn(f"interrupted; what was done is kept, {again}")
         raise
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)

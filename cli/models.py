@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.loading import loading
 
 models = typer.Typer(help="Checkpoints: list, import, fetch.", no_args_is_help=True)
@@ -17,7 +17,6 @@ models = typer.Typer(help="Checkpoints: list, import, fetch.", no_args_is_help=T
 def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
     """List the checkpoints that can be used, and those the paper's authors publish."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     with loading():
@@ -29,20 +28,21 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one 
         released = [
             {"name": r.name, "file": r.file, "recall_at_1": r.recall, "published_at": RELEASED_AT} for r in RELEASED
         ]
-        print(json.dumps({"installed": {n: str(p) for n, p in installed.items()}, "released": released}, indent=2))
+        terminal.document({"installed": {n: str(p) for n, p in installed.items()}, "released": released})
         return
-    console = Console()
     table = Table("name", "folder", title="Ready to use", title_justify="left", box=box.SIMPLE_HEAD)
     for name, folder in installed.items():
-        table.add_row(name, str(folder))
-    console.print(table)
+        table.add_row(terminal.plain(name), terminal.plain(folder))
+    terminal.show(table)
     title = f"Released by the paper's authors at {RELEASED_AT}"
     table = Table("trained on", "file", "R@1", title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for r in RELEASED:
         table.add_row(r.name, r.file, f"{r.recall:.1f}")
-    console.print(table)
-    print("Download one there, then: c2v models import FILE --name NAME")
-    print(f"OpenAI's CLIP: c2v models fetch {next(iter(DOWNLOADS))}    Imported models live in {models_folder()}")
+    terminal.show(table)
+    terminal.say("Download one there, then: c2v models import FILE --name NAME")
+    terminal.say(
+        f"OpenAI's CLIP: c2v models fetch {next(iter(DOWNLOADS))}    Imported models live in {models_folder()}"
+    )
 
 
 @models.command()
@@ -63,10 +63,10 @@ def info(
         **loaded.config.to_dict(),
     }
     if as_json:
-        print(json.dumps(facts, indent=2))
+        terminal.document(facts)
     else:
         for key, value in facts.items():
-            print(f"{key:15} {value}")
+            terminal.say(f"{key:15} {value}")
 
 
 @models.command("import")
@@ -104,10 +104,10 @@ def import_model(
         init_from_clip=init_from_clip,
         options={key: value for key, value in given.items() if value is not None},
     )
-    print(f"{folder.name}: {folder}")
+    terminal.say(f"{folder.name}: {folder}")
     if init_from_clip:
-        print("its temporal parts are not trained; fine-tune it before you trust its ranking")
-    print(f"use it: c2v embed FOLDER --model {folder.name}")
+        terminal.say("its temporal parts are not trained; fine-tune it before you trust its ranking")
+    terminal.say(f"use it: c2v embed FOLDER --model {folder.name}")
 
 
 @models.command("fetch")
@@ -126,5 +126,5 @@ def fetch_model(
             progress(done // 1_000_000, total=total and total // 1_000_000)
 
         path = fetch(name, url=url, sha256=sha256, progress=show)
-    print(path)
-    print(f"make a checkpoint of it: c2v models import {path} --init-from-clip --name clip")
+    terminal.say(path)
+    terminal.say(f"make a checkpoint of it: c2v models import {path} --init-from-clip --name clip")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
+
+from clip2video_plugin.cli import terminal
 
 plugin = typer.Typer(help="The FiftyOne plugin: install, uninstall, status.", no_args_is_help=True)
 
@@ -19,8 +20,8 @@ def install() -> None:
     """
     from clip2video_plugin.app import plugin as actions
 
-    print(f"installed: {actions.install()}")
-    print("restart the App; then open the panel Video search (+ beside Samples)")
+    terminal.say(f"installed: {actions.install()}")
+    terminal.say("restart the App; then open the panel Video search (+ beside Samples)")
 
 
 @plugin.command("uninstall")
@@ -29,7 +30,7 @@ def uninstall() -> None:
     from clip2video_plugin.app import plugin as actions
 
     where = actions.uninstall()
-    print(f"uninstalled: {where}" if where else "it was not installed")
+    terminal.say(f"uninstalled: {where}" if where else "it was not installed")
 
 
 @plugin.command("status")
@@ -40,7 +41,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 
     found = actions.status()
     if as_json:
-        print(json.dumps({**asdict(found), "works": found.works}, default=str, indent=2))
+        terminal.document({**asdict(found), "works": found.works}, default=str)
     else:
         print_plugin_status(found)
     if not found.works:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import DEVICE, INDEX, MODEL
 from clip2video_plugin.cli.loading import loading
 
@@ -41,7 +41,8 @@ def search(
     if as_json:
         fields = ("rank", "id", "path", "score", "start", "end", "duration")
         hits = [{name: asdict(hit)[name] for name in fields} for hit in result.hits]
-        print(json.dumps({"query": query, "model": result.model, "searched": result.searched, "hits": hits}, indent=2))
+        about = {name: getattr(result, name) for name in ("query", "model", "searched", "warning")}
+        terminal.document({**about, "hits": hits})
         return
     from clip2video_plugin.cli.tables import print_hits
 

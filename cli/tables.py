@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from clip2video_plugin.cli.terminal import plain, say, show
 
 if TYPE_CHECKING:
     from clip2video_plugin.app.compare import Comparison
@@ -26,32 +26,33 @@ def print_hits(result: SearchResult) -> None:
     table = _table("video", "duration")
     for hit in result.hits:
         duration = f"{hit.duration:.1f} s" if hit.duration is not None else ""
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", escape(hit.path), duration)
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", plain(hit.path), duration)
     _print(result.query, result.searched, table)
+    if result.warning:
+        say(result.warning)
 
 
 def print_speed(speed: Speed) -> None:
     """Rates of this machine, and how near embedding comes to what its parts allow."""
-    print(f"{speed.videos} videos, model {speed.model}, {speed.device}, {speed.cores} cores")
+    say(f"{speed.videos} videos, model {speed.model}, {speed.device}, {speed.cores} cores")
     table = Table("", "videos/s", box=box.SIMPLE)
     for name, rate in (("decode", speed.decode), ("encode", speed.encode), ("embed", speed.embed)):
         table.add_row(name, f"{rate:.1f}")
-    Console().print(table)
+    show(table)
     table = Table("encode in", "videos/s", "least cosine to float32", box=box.SIMPLE)
     for name, precision in speed.precisions.items():
         table.add_row(name, f"{precision.encode:.1f}", f"{precision.cosine:.5f}")
-    Console().print(table)
+    show(table)
     share = f"{100 * speed.embed / speed.allowed:.0f} %"
-    print(f"embed reaches {share} of decoding and encoding in turn; a warm query takes {speed.query_ms:.1f} ms")
+    say(f"embed reaches {share} of decoding and encoding in turn; a warm query takes {speed.query_ms:.1f} ms")
 
 
 def print_ranking(ranking: Ranking) -> None:
     """Rank, score, what the video shows and its file, for the demo; the right answer in green."""
     table = _table("what the video shows", "video")
     for rank, (score, captions, path) in enumerate(ranking.rows, start=1):
-        shown = escape(captions[0]) if captions else ""
-        right = ranking.query in captions
-        table.add_row(str(rank), f"{score:.3f}", f"[green]{shown}[/]" if right else shown, Path(path).name)
+        shown = plain(captions[0] if captions else "", "green" if ranking.query in captions else "")
+        table.add_row(str(rank), f"{score:.3f}", shown, plain(Path(path).name))
     _print(ranking.query, ranking.searched, table)
 
 
@@ -65,9 +66,8 @@ def _table(what: str, last: str) -> Table:
 
 
 def _print(query: str, searched: int, table: Table) -> None:
-    console = Console()
-    console.print(f'[bold]"{escape(query)}"[/]  among {searched} videos', soft_wrap=True, highlight=False)
-    console.print(table)
+    show(plain(f'"{query}"', "bold").append(f"  among {searched} videos", "not bold"), soft_wrap=True)
+    show(table)
 
 
 LISTED = 3  # names that stand for the rest
@@ -75,12 +75,12 @@ LISTED = 3  # names that stand for the rest
 
 def print_import(name: str, samples: int, info: dict[str, Any]) -> None:
     """What an import found, and what is not as published."""
-    print(f"{name}: {samples} videos")
+    say(f"{name}: {samples} videos")
     for part in info.get("splits", [info]):
         if "expected" in part:
             found, expected = part["found"], part["expected"]
             state = "complete" if part["complete"] else "not comparable to published numbers"
-            print(
+            say(
                 f"  {part['protocol']} {part['split']}: {found['videos']} of {expected['videos']} videos, "
                 f"{found['captions']} of {expected['captions']} captions: {state}"
             )
@@ -91,18 +91,17 @@ def print_import(name: str, samples: int, info: dict[str, Any]) -> None:
         ):
             if names:
                 more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-                print(f"  {len(names)} {what}: {'; '.join(names[:LISTED])}{more}")
+                say(f"  {len(names)} {what}: {'; '.join(names[:LISTED])}{more}")
         for kind, count in part.get("warnings", {}).items():
-            print(f"  {count} {kind}")
+            say(f"  {count} {kind}")
 
 
 def print_evaluations(name: str, evaluations: list[Evaluation]) -> None:
     """A table per direction: a row per run, beside the published one; the 95 % interval of R@1."""
     from clip2video_plugin.evaluation.report import METRICS
 
-    console = Console()
     for direction, label in (("t2v", "text to video"), ("v2t", "video to text")):
-        table = Table(title=f"{name}, {label}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        table = Table(title=plain(f"{name}, {label}"), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
         for column in ("run", "R@1", "95 %", *METRICS[1:], "n"):
             if column == "run":
                 table.add_column(column, overflow="fold")
@@ -113,17 +112,15 @@ def print_evaluations(name: str, evaluations: list[Evaluation]) -> None:
             low, high = evaluation.intervals.get(direction, {}).get("R@1", (None, None))
             interval = "" if low is None else f"{low:.1f}-{high:.1f}"
             rest = [f"{values[metric]:.1f}" for metric in METRICS[1:]]
-            table.add_row(escape(evaluation.name), f"{values['R@1']:.1f}", interval, *rest, f"{values['n']:.0f}")
+            table.add_row(plain(evaluation.name), f"{values['R@1']:.1f}", interval, *rest, f"{values['n']:.0f}")
         published = next((e.published for e in evaluations if e.published), None)
         if published is not None:
             first, *others = (f"{value:g}" for value in getattr(published, direction))
-            table.add_row(f"[dim]{published.source}[/]", first, "", *others, "")
-        console.print(table)
+            table.add_row(plain(published.source, "dim"), first, "", *others, "")
+        show(table)
     for evaluation in evaluations:
         if evaluation.not_comparable:
-            console.print(
-                f"[red]{escape(evaluation.name)}: {evaluation.not_comparable}[/]", soft_wrap=True, highlight=False
-            )
+            show(plain(f"{evaluation.name}: {evaluation.not_comparable}", "red"), soft_wrap=True)
 
 
 SHOWN = 8  # queries of each kind
@@ -131,13 +128,10 @@ SHOWN = 8  # queries of each kind
 
 def print_comparison(comparison: Comparison) -> None:
     """How R@1 changed, and the queries whose rank changed most, both ways."""
-    console = Console()
     points, low, high = comparison.difference
-    console.print(
+    say(
         f"R@1 {points:+.1f} points (95 %: {low:+.1f} to {high:+.1f}); {len(comparison.improved)} queries improved, "
-        f"{len(comparison.broken)} broke, {comparison.unchanged} are where they were",
-        soft_wrap=True,
-        highlight=False,
+        f"{len(comparison.broken)} broke, {comparison.unchanged} are where they were"
     )
     for title, changes, colour in (("improved", comparison.improved, "green"), ("broke", comparison.broken, "red")):
         if not changes:
@@ -148,55 +142,55 @@ def print_comparison(comparison: Comparison) -> None:
         table.add_column("query", overflow="fold")
         table.add_column("video", overflow="fold")
         for change in changes[:SHOWN]:
-            table.add_row(f"{change.old:g}", f"{change.new:g}", escape(change.caption), escape(Path(change.path).name))
-        console.print(table)
+            table.add_row(f"{change.old:g}", f"{change.new:g}", plain(change.caption), plain(Path(change.path).name))
+        show(table)
         if len(changes) > SHOWN:
-            console.print(f"  and {len(changes) - SHOWN} more (--json lists all)", highlight=False)
+            say(f"  and {len(changes) - SHOWN} more (--json lists all)")
 
 
 def print_training(result: TrainResult) -> None:
     """How a run ended and where its results are."""
     end = "stopped early, as validation got no better" if result.stopped_early else "done"
     best = ", ".join(f"{name} {result.best[name]:.1f}" for name in ("R@1", "R@5", "R@10") if name in result.best)
-    print(f"{result.steps} steps, {end}; best epoch {result.best_epoch}: {best} on the validation videos")
+    say(f"{result.steps} steps, {end}; best epoch {result.best_epoch}: {best} on the validation videos")
     if result.failed:
-        print(f"{len(result.failed)} videos could not be read and were left out")
-    print(f"weights {result.checkpoint}")
-    print(f"report  {result.folder / 'report.html'}")
+        say(f"{len(result.failed)} videos could not be read and were left out")
+    say(f"weights {result.checkpoint}")
+    say(f"report  {result.folder / 'report.html'}")
 
 
 def print_plugin_status(status: PluginStatus) -> None:
     """Where the plugin is, what it offers, and what went wrong."""
     if status.folder is None:
-        print("not installed; run: c2v plugin install")
+        say("not installed; run: c2v plugin install")
         return
     at = f"{status.folder}" + (f" -> {status.source}" if status.source != status.folder else "")
-    print(f"plugin    {status.version} in {at}")
-    print(f"FiftyOne  {status.fiftyone} (needs {status.needs_fiftyone})")
+    say(f"plugin    {status.version} in {at}")
+    say(f"FiftyOne  {status.fiftyone} (needs {status.needs_fiftyone})")
     if not status.enabled:
-        print("disabled; enable it: fiftyone plugins enable @clip2video/clip2video")
+        say("disabled; enable it: fiftyone plugins enable @clip2video/clip2video")
     for name in status.declared:
-        print(f"  {'ok     ' if name in status.registered else 'missing'} {name}")
+        say(f"  {'ok     ' if name in status.registered else 'missing'} {name}")
     for error in status.errors:
-        print(f"error: {error.strip().splitlines()[-1]}")
-        print(error)
+        lines = error.strip().splitlines()
+        for line in (f"error: {lines[-1]}", *lines):
+            say(line)
 
 
 def print_audit(audit: Audit, max_words: int) -> None:
     """What the splits share, with the longest overlaps."""
-    console = Console()
     table = Table(title=f"{audit.protocol}: shared between splits", title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("splits", "clips of a shared source", "overlaps in time"):
         table.add_column(column, justify="left" if column == "splits" else "right")
     for leak in audit.leaks:
         table.add_row(f"{leak.first} / {leak.second}", str(leak.clips), str(leak.overlaps))
-    console.print(table)
+    show(table)
     for leak in audit.leaks:
         for first, second, seconds in leak.examples[:3]:
-            print(f"  {leak.first} {first} and {leak.second} {second} share {seconds} s")
+            say(f"  {leak.first} {first} and {leak.second} {second} share {seconds} s")
     table = Table(title="captions", title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("split", "in several videos", "repeated in a video", f"over {max_words} tokens"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, count in audit.repeated.items():
         table.add_row(split, str(count), str(audit.repeated_within[split]), str(audit.long[split]))
-    console.print(table)
+    show(table)

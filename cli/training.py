@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.loading import loading
 
 SET = typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
@@ -38,7 +38,7 @@ def train(
 
     result = train_by_config(load_config(config, changes or ()), out=out, resume=resume)
     if as_json:
-        print(json.dumps(asdict(result), default=str, indent=2))
+        terminal.document(asdict(result), default=str)
     else:
         print_training(result)
 
@@ -89,8 +89,8 @@ def finetune(
         resume=resume,
     )
     if as_json:
-        print(json.dumps(asdict(done), default=str, indent=2))
+        terminal.document(asdict(done), default=str)
         return
     print_training(done.result)
-    print(f"checkpoint {done.checkpoint}; {dataset} is embedded with it under the brain key {done.brain_key}")
-    print(f"compare it: c2v eval {dataset} --compare OLD_KEY {done.brain_key}")
+    terminal.say(f"checkpoint {done.checkpoint}; {dataset} is embedded with it under the brain key {done.brain_key}")
+    terminal.say(f"compare it: c2v eval {dataset} --compare OLD_KEY {done.brain_key}")

@@ -34,6 +34,8 @@ LOOKUP = 1000  # videos asked for in the index at once
 
 @dataclass(frozen=True)
 class Failure:
+    """A video, by the path that open() takes, and what is wrong with it, in one line."""
+
     path: str
     reason: str
 
@@ -171,10 +173,10 @@ def embed_items(
                     writer.add(_row(done.item, done.stamp, done.duration, done.vector, fingerprint(done.item.path)))
                     report.embedded += 1
                     if done.warning:
-                        report.damaged.append(Failure(str(done.item.path), done.warning))
+                        report.damaged.append(Failure(str(done.item.path), printable(done.warning)))
                 else:
                     writer.add_failure(_failure(done))
-                    report.failed.append(Failure(str(done.item.path), done.reason))
+                    report.failed.append(Failure(str(done.item.path), printable(done.reason)))
             writer.flush_when_due()
             if progress:
                 progress(report)

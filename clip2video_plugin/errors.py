@@ -1,10 +1,15 @@
 """Every error a user can meet. Each message names the value, what is allowed and what to do next."""
 
+from clip2video_plugin.paths import printable
+
 
 class Clip2VideoError(Exception):
-    """Base of all errors that this package raises on purpose. ``exit_code`` is that of ``c2v``."""
+    """Base of all errors that this package raises on purpose, in one line. ``exit_code`` is that of ``c2v``."""
 
     exit_code = 1
+
+    def __init__(self, message: object) -> None:
+        super().__init__(printable(message))
 
 
 class VideoReadError(Clip2VideoError):

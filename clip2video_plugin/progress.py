@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from clip2video_plugin.paths import printable
 
 if TYPE_CHECKING:
     from clip2video_plugin.embed import Report
@@ -52,7 +55,7 @@ def bar(title: str, total: int | None = None, *, unit: str = "videos", quiet: bo
     """Shows a bar with rate and remaining time while the block runs; nothing where no one watches."""
     console = Console(stderr=True)
     with Progress(
-        SpinnerColumn(),
+        SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -63,5 +66,5 @@ def bar(title: str, total: int | None = None, *, unit: str = "videos", quiet: bo
         console=console,
         disable=quiet or not console.is_terminal,
     ) as progress:
-        progress.add_task(title, total=total, note="", rate="")
+        progress.add_task(escape(printable(title)), total=total, note="", rate="")
         yield Bar(progress, total, unit)

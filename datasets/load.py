@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def import_dataset(
     if kind not in TYPES:
         raise AnnotationError(f"kind is {kind!r}; allowed are {', '.join(TYPES)}")
     folder = expanded(dataset_dir)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise AnnotationError(f"no such folder: {dataset_dir}")
     if name is not None and fo.dataset_exists(name):
         raise AnnotationError(f"a dataset named {name!r} exists; choose another name, or delete it first")

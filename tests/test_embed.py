@@ -237,7 +237,7 @@ def test_two_runs_at_once_lose_nothing(world, model, tmp_path):
     command = [*C2V, "embed", str(world[0]), "--index", str(tmp_path / "index"), "--batch-size", "2"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
-        assert process.communicate(timeout=200)[1] == ""
+        assert "Traceback" not in process.communicate(timeout=200)[1]
         assert process.returncode == 0
     assert len(rows(tmp_path / "index")) == 24
 

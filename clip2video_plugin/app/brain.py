@@ -17,6 +17,7 @@ from clip2video_plugin.embed import Progress, embed_items
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import Provenance, VideoIndex, uri_of
 from clip2video_plugin.model.checkpoint import Model, installed_checkpoints, load_model
+from clip2video_plugin.paths import printable
 from clip2video_plugin.progress import bar
 from clip2video_plugin.provenance import provenance
 
@@ -89,7 +90,7 @@ def compute_clip2video(
             dataset.delete_brain_run(brain_key)
         raise
     for failure in report.failed:
-        logger.warning("cannot read %s: %s", failure.path, failure.reason)
+        logger.warning("cannot read %s: %s", printable(failure.path), failure.reason)
     results.reload()
     results._model = Clip2VideoModel(loaded)
     return results

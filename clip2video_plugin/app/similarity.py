@@ -24,6 +24,7 @@ from clip2video_plugin.errors import QueryError, VideoIndexError
 from clip2video_plugin.index import Hit, VideoIndex
 from clip2video_plugin.index.frames import FrameIndex
 from clip2video_plugin.model.checkpoint import load_model
+from clip2video_plugin.paths import printable
 from clip2video_plugin.provenance import provenance
 from clip2video_plugin.video.files import file_stamp
 
@@ -156,7 +157,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
         done = [one for batch in batches for one in batch]
         for one in done:
             if not isinstance(one, Embedded):
-                logger.warning("cannot read %s: %s", one.item.path, one.reason)
+                logger.warning("cannot read %s: %s", printable(one.item.path), printable(one.reason))
         read = [one for one in done if isinstance(one, Embedded)]
         vectors = np.stack([one.vector for one in read]) if read else np.zeros((0, self.table.dim), np.float32)
         return vectors, np.array([one.item.id for one in read]), None

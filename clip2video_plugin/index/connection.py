@@ -14,7 +14,7 @@ import lancedb
 from filelock import FileLock, Timeout
 
 from clip2video_plugin.errors import IndexBusyError, VideoIndexError, first_line
-from clip2video_plugin.paths import expanded
+from clip2video_plugin.paths import expanded, stored
 
 if TYPE_CHECKING:
     from clip2video_plugin.index.store import VideoIndex
@@ -52,6 +52,8 @@ def local_folder(uri: str) -> Path | None:
 
 def connect(uri: str) -> lancedb.DBConnection:
     """Opens a database, local or not; readers see what others write at once."""
+    if stored(uri) != uri:
+        raise VideoIndexError(f"index {uri} is not text in UTF-8, which LanceDB needs; choose another place (--index)")
     with plain_errors(uri):
         return lancedb.connect(local_folder(uri) or uri, read_consistency_interval=timedelta(seconds=0))
 

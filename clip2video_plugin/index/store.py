@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class VideoIndex:
         uri = uri_of(index)
         missing = VideoIndexError(f"no index at {uri}; make one with: c2v embed PATH --index {uri}")
         folder = local_folder(uri)
-        if folder is not None and not folder.is_dir():
+        if folder is not None and not os.path.isdir(folder):
             raise missing
         connection = connect(uri)
         with plain_errors(uri):

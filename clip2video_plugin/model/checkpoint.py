@@ -28,6 +28,7 @@ from clip2video_plugin.model.frozen import freeze
 from clip2video_plugin.model.network import Clip2Video, TextEmbedding, VideoEmbedding
 from clip2video_plugin.model.reference import check_keys
 from clip2video_plugin.model.tokenizer import load_tokenizer, tokenize
+from clip2video_plugin.paths import expanded
 from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
 
 EMBEDDED = "shapes"
@@ -121,10 +122,10 @@ def find_checkpoint(model: str | Path | None = None) -> tuple[str, Path]:
         return EMBEDDED, known[EMBEDDED]
     if str(model) in known:
         return str(model), known[str(model)]
-    folder = Path(model).expanduser()
-    if (folder / CONFIG).is_file():
+    folder = expanded(model)
+    if os.path.isfile(folder / CONFIG):
         return folder.resolve().name, folder
-    if folder.is_file():
+    if os.path.isfile(folder):
         raise CheckpointError(f"{model} is a file; a checkpoint is a folder. Convert it: c2v models import {model}")
     raise CheckpointError(f"no model {str(model)!r}; there are {', '.join(known)}, or name a checkpoint folder")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from clip2video_plugin.model.network import Clip2Video
 from clip2video_plugin.model.reference import check_keys, clip_sizes, from_reference, reference_key
 from clip2video_plugin.model.tokenizer import clip_tokenizer
 from clip2video_plugin.model.torchscript import is_torchscript, read_torchscript
+from clip2video_plugin.paths import expanded
 
 CLIP_EXTRAS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI stores beside the weights
 TEMPORAL_LAYERS = 4  # of the paper; the reference's cross_num_hidden_layers
@@ -44,7 +46,7 @@ def import_checkpoint(
     Raises:
         CheckpointError: the file is missing, damaged, unsafe or of another architecture.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     state = read_weights(file)
     is_clip = "visual.conv1.weight" in state
     if is_clip and not init_from_clip:
@@ -77,7 +79,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: it is missing, damaged, or holds more than tensors.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"no file {path}")
     try:
         if is_torchscript(path):

@@ -95,6 +95,8 @@ def tokenize(captions: Sequence[str], tokenizer: Tokenizer, max_words: int) -> t
     for caption in captions:
         if not isinstance(caption, str):
             raise QueryError(f"caption {caption!r} is not text")
+        if not caption.isascii() and any("\ud800" <= character <= "\udfff" for character in caption):
+            raise QueryError(f"{caption!r} is not text in UTF-8; write it again in that encoding")
     start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
     ids = torch.zeros(len(captions), max_words, dtype=torch.int64)  # [T, L]
     mask = torch.zeros_like(ids)  # [T, L]

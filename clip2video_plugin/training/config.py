@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from clip2video_plugin.errors import TrainingError
+from clip2video_plugin.paths import expanded
 
 Optimiser = Literal["adamw", "reference"]
 Negatives = Literal["other-videos", "reference"]
@@ -142,8 +144,8 @@ def load_config(source: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
     Raises:
         TrainingError: the file is missing or no TOML, or a key or value is not allowed.
     """
-    path = recipes().get(str(source), Path(source).expanduser())
-    if not path.is_file():
+    path = recipes().get(str(source), expanded(source))
+    if not os.path.isfile(path):
         raise TrainingError(f"no configuration {str(source)!r}; name a TOML file, or one of {', '.join(recipes())}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))

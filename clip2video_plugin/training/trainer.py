@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from clip2video_plugin.errors import TrainingError
 from clip2video_plugin.model import Clip2Video
 from clip2video_plugin.model.checkpoint import best_device, save_checkpoint
+from clip2video_plugin.paths import expanded, printable
 from clip2video_plugin.progress import bar
 from clip2video_plugin.training.batches import Batch, Collate, Order, Samples, load_batches
 from clip2video_plugin.training.cache import FrameCache
@@ -82,7 +83,7 @@ def train(
         TrainingError: the settings or the data cannot be used, ``out`` holds a run, or the loss is not finite.
     """
     config = config if isinstance(config, TrainConfig) else load_config(config)
-    folder = Path(out).expanduser()
+    folder = expanded(out)
     with processes(config.device or str(best_device())) as place:
         if (folder / STATE).exists() and not resume:
             raise TrainingError(f"{folder} holds a run already; resume it (--resume), or choose another folder")
@@ -117,7 +118,7 @@ class _Run:
             )
         network, self.tokenizer = start(config, videos)
         sizes = network.config
-        cache = Path(config.cache).expanduser() if config.cache else None
+        cache = expanded(config.cache) if config.cache else None
 
         def samples(these: Sequence[CaptionedVideo], name: str, *, training: bool) -> Samples:
             draws = config.cache_draws if training and config.jitter else 1
@@ -270,7 +271,7 @@ class _Run:
         for name, reason in failures:
             if name not in self.progress.failed:
                 self.progress.failed[name] = reason
-                print(f"c2v: {name} is left out: {reason}", file=sys.stderr)
+                print(printable(f"c2v: {name} is left out: {reason}"), file=sys.stderr)
 
     def _end_of_epoch(self, log: Log | None) -> bool:
         """Validates, keeps the best weights, and says whether to stop."""

@@ -38,7 +38,7 @@ def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> D
 
     try:
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
-    except (decord.DECORDError, RuntimeError):
+    except (decord.DECORDError, RuntimeError, UnicodeEncodeError):  # the last: it takes names in UTF-8 only
         return None
     try:
         picks = pick(plan)

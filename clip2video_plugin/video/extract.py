@@ -93,7 +93,7 @@ def _folders(videos: Sequence[Path], output: Path, root: Path | None) -> dict[Pa
     names = dict[Path, Path]()
     for video in videos:
         inside = video.parent.relative_to(base) if base and video != base and video.is_relative_to(base) else Path()
-        names[video] = output / inside / (video.stem or video.name)
+        names[video] = output / inside / (video.stem if video.stem.strip(".") else video.name)
     taken = dict[Path, int]()
     for folder in names.values():
         taken[folder] = taken.get(folder, 0) + 1

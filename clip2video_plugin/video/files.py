@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.paths import expanded
 from clip2video_plugin.video.image_folder import IMAGES, NOTE, images_in
 
 # Endings that the containers of `container.FORMATS` are found under.
@@ -25,18 +26,25 @@ def find_videos(paths: str | Path | Iterable[str | Path]) -> Iterator[Path]:
     """Absolute paths of the videos: named files whatever their ending, and below named folders what looks like one.
 
     A folder of numbered frame images, or one that ``c2v frames`` wrote, is a video. Each is given once, sorted
-    within its folder. Hidden files and folders are passed over, and links to folders not followed.
+    within its folder. Hidden files and folders are passed over, and links to folders not followed. What may not be read
+    or listed is given all the same, so that it fails by name.
 
     Raises:
-        VideoReadError: a named path does not exist.
+        VideoReadError: a named path does not exist, or no file can be called so.
     """
     names = [paths] if isinstance(paths, str | Path) else list(paths)
     seen = set[str]()
     for name in names:
-        path = Path(os.path.abspath(Path(name).expanduser()))
-        if not path.exists():
-            raise VideoReadError(path, "no such file or folder")
-        for video in _below(path, named=True):
+        path = Path(os.path.abspath(expanded(name)))
+        try:
+            path.stat()
+        except PermissionError:
+            pass  # reading it says so
+        except (FileNotFoundError, NotADirectoryError):
+            raise VideoReadError(path, "no such file or folder") from None
+        except (OSError, ValueError) as error:  # a name that no file can have
+            raise VideoReadError(path, getattr(error, "strerror", None) or str(error)) from None
+        for video in _below(path):
             if len(names) == 1:  # and none is below it twice
                 yield video
             elif str(video) not in seen:
@@ -44,29 +52,48 @@ def find_videos(paths: str | Path | Iterable[str | Path]) -> Iterator[Path]:
                 yield video
 
 
-def _below(path: Path, *, named: bool) -> Iterator[Path]:
-    if not path.is_dir():
-        if named or path.suffix.lower() in EXTENSIONS:
+def _below(top: Path) -> Iterator[Path]:
+    """The videos of a path that was named; a folder that cannot be listed is one, and reading it says why."""
+    waiting = [(top, os.path.isdir(top))]
+    while waiting:
+        path, is_folder = waiting.pop()
+        children = _children(path) if is_folder else None
+        if children is None or _is_frame_folder(children, named=path == top):
             yield path
-        return
+            continue
+        for child in reversed(children):
+            if _is_folder(child):
+                if not child.is_symlink():
+                    waiting.append((path / child.name, True))
+            elif _ending(child) in EXTENSIONS:
+                waiting.append((path / child.name, False))
+
+
+def _children(folder: Path) -> list[os.DirEntry[str]] | None:
+    """What a folder shows, by name; None where it cannot be listed."""
     try:
-        children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+        with os.scandir(folder) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
     except OSError:
-        yield path  # a folder that cannot be listed: reading it says why
-        return
-    if _is_frame_folder(children, named):
-        yield path
-        return
-    for child in children:
-        if not (child.is_dir() and child.is_symlink()):
-            yield from _below(child, named=False)
+        return None
 
 
-def _is_frame_folder(children: list[Path], named: bool) -> bool:
-    images = [child for child in children if child.suffix.lower() in IMAGES]
-    if not images or any(child.is_dir() or child.suffix.lower() in EXTENSIONS for child in children):
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # in a folder that can be listed and not entered
         return False
-    return named or any(child.name == NOTE for child in children) or all(FRAME_NAME.fullmatch(i.name) for i in images)
+
+
+def _ending(entry: os.DirEntry[str]) -> str:
+    return os.path.splitext(entry.name)[1].lower()
+
+
+def _is_frame_folder(children: list[os.DirEntry[str]], named: bool) -> bool:
+    images = [child.name for child in children if _ending(child) in IMAGES]
+    if not images or any(_is_folder(child) or _ending(child) in EXTENSIONS for child in children):
+        return False
+    return named or any(child.name == NOTE for child in children) or all(map(FRAME_NAME.fullmatch, images))
 
 
 def file_stamp(path: Path) -> tuple[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
+from clip2video_plugin.paths import printable
 from clip2video_plugin.video import decord_reader, image_folder, pyav_reader
 from clip2video_plugin.video.pyav_reader import Presentation
 from clip2video_plugin.video.sampling import (
@@ -100,7 +102,7 @@ def read_frames(
     """
     frames = read_quietly(path, policy=policy, count=count, fps=fps, start=start, end=end, size=size, reader=reader)
     if frames.warning:
-        warnings.warn(f"{path}: {frames.warning}", VideoReadWarning, stacklevel=2)
+        warnings.warn(printable(f"{path}: {frames.warning}"), VideoReadWarning, stacklevel=2)
     return frames
 
 
@@ -145,7 +147,7 @@ def decode(
     """Decodes the picked frames with the reader asked for; returns also which one it was."""
     if reader not in READERS:
         raise Clip2VideoError(f"reader is {reader!r}; allowed are {', '.join(READERS)}")
-    if path.is_dir():
+    if os.path.isdir(path):  # also of a path that may not be looked at
         return image_folder.decode(path, pick, convert), "images"
     decoded, used = decord_reader.decode(path, pick, convert) if reader == "decord" else None, "decord"
     if decoded is None:

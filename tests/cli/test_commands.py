@@ -33,7 +33,7 @@ def test_embed_as_json(c2v, videos):
     done = c2v("embed", "videos", "--index", "here", "--json")
     document = json.loads(done.stdout)
     assert done.returncode == 0
-    assert set(document) == {"embedded", "skipped", "moved", "failed", "seconds"}
+    assert set(document) == {"embedded", "skipped", "moved", "failed", "seconds", "warning"}
     assert (document["embedded"], document["skipped"]) == (3, 0)
     assert [set(f) for f in document["failed"]] == [{"path", "reason"}]
     assert document["failed"][0]["path"] == str(videos / "broken.mp4")
@@ -51,7 +51,7 @@ def test_strict_exits_with_3(c2v, videos):
 def test_search_as_json(c2v, world, world_index):
     query = caption(world[1][6])
     document = json.loads(c2v("search", query, "--index", world_index, "-k", "3", "--json").stdout)
-    assert set(document) == {"query", "model", "searched", "hits"}
+    assert set(document) == {"query", "model", "searched", "warning", "hits"}
     assert (document["query"], document["model"], document["searched"]) == (query, "shapes", 24)
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3]
     assert set(document["hits"][0]) == {"rank", "id", "path", "score", "start", "end", "duration"}

@@ -18,6 +18,7 @@ from clip2video_plugin.app.videos import items_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.evaluation.report import METRICS
 from clip2video_plugin.evaluation.retrieval import TIES
+from clip2video_plugin.paths import printable
 from clip2video_plugin.video.extract import extract_frames
 
 KINDS = {"folder": "a folder of captioned videos", "msrvtt": "MSR-VTT", "msvd": "MSVD", "vatex": "VATEX"}
@@ -204,7 +205,7 @@ class SampleFrames(foo.Operator):  # type: ignore[misc]
         return {
             "videos": report.written + report.skipped,
             "failed": len(report.failed),
-            "failures": "\n".join(f"{path}: {reason}" for path, reason in report.failed),
+            "failures": "\n".join(printable(f"{path}: {reason}") for path, reason in report.failed),
         }
 
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:

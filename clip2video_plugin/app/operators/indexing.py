@@ -14,6 +14,7 @@ from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.search import brain_keys, load_run, score_field
 from clip2video_plugin.app.videos import videos_of
 from clip2video_plugin.embed import Report
+from clip2video_plugin.paths import printable
 
 BRAIN_KEY = "clip2video"
 SHOWN_SAMPLINGS = {
@@ -95,7 +96,7 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
             "brain_key": results.key,
             "indexed": results.total_index_size,
             "failed": len(failed),
-            "failures": "\n".join(f"{f.path}: {f.reason}" for f in failed[:SHOWN]),
+            "failures": "\n".join(printable(f"{f.path}: {f.reason}") for f in failed[:SHOWN]),
         }
 
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
