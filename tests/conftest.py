@@ -1,6 +1,7 @@
 """What all tests share: a FiftyOne database of their own, generated videos, the embedded model."""
 
 import atexit
+import io
 import os
 import shutil
 import signal
@@ -72,6 +73,27 @@ def world_index(world, model, tmp_path_factory):
     uri = tmp_path_factory.mktemp("world-index")
     embed_videos([world[0]], index=uri, model=model)
     return uri
+
+
+@pytest.fixture(scope="session")
+def c2v_here():
+    """Runs the command line in this process: exit code, and the bytes on stdout and on stderr."""
+    from clip2video_plugin.cli.main import main
+
+    def run(*arguments, encoding="utf-8"):
+        out, err = io.BytesIO(), io.BytesIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                sys, "argv", ["c2v", *(os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in arguments)]
+            )
+            patch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding))
+            patch.setattr(sys, "stderr", io.TextIOWrapper(err, encoding))
+            with pytest.raises(SystemExit) as end:
+                main()
+            sys.stderr.flush()
+            return end.value.code or 0, out.getvalue(), err.getvalue()
+
+    return run
 
 
 @pytest.fixture

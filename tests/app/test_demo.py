@@ -17,6 +17,7 @@ def test_the_demo_finds_its_three_sentences(c2v, tmp_path):
     assert time.monotonic() - start < 180
     assert done.stdout.count("among 48 videos") == 3
     assert "c2v demo --app" in done.stdout
+    assert "generated shapes only" not in done.stdout + done.stderr
     again = c2v("demo", "--dir", tmp_path / "demo")
     assert again.returncode == 0, again.stderr
     assert again.stdout == done.stdout

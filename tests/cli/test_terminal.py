@@ -1,19 +1,16 @@
 """What reaches the terminal: any text, in a form that it can show and that steers nothing; or one line why not."""
 
 import ast
-import io
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
 import clip2video_plugin.cli
-from clip2video_plugin.cli.main import main
 from clip2video_plugin.shapes import caption
 
 from ..conftest import C2V
@@ -34,19 +31,6 @@ def videos(world):
     shutil.rmtree(folder)
 
 
-def run(*arguments, encoding="utf-8"):
-    """``c2v`` in this process: exit code, and the bytes on stdout and on stderr."""
-    out, err = io.BytesIO(), io.BytesIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["c2v", *(os.fsdecode(a) if isinstance(a, bytes) else str(a) for a in arguments)])
-        patch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding))
-        patch.setattr(sys, "stderr", io.TextIOWrapper(err, encoding))
-        with pytest.raises(SystemExit) as end:
-            main()
-        sys.stderr.flush()
-        return end.value.code or 0, out.getvalue(), err.getvalue()
-
-
 def in_shell(command):
     """``c2v`` in a process of its own; exit code, stderr."""
     line = command.replace("c2v ", " ".join(C2V) + " ")
@@ -55,10 +39,10 @@ def in_shell(command):
 
 
 @pytest.fixture(scope="module")
-def index(videos, tmp_path_factory):
+def index(c2v_here, videos, tmp_path_factory):
     """The index, and what ``c2v embed`` said."""
     uri = tmp_path_factory.mktemp("index")
-    return uri, run("embed", videos, "--index", uri)
+    return uri, c2v_here("embed", videos, "--index", uri)
 
 
 def harmless(text):
@@ -76,30 +60,30 @@ def test_embed_shows_any_name(index, videos):
     assert lines[1].startswith(f"  failed: {videos}/broken\\x9b\\xff\\n.mp4: not a video")
 
 
-def test_search_shows_any_name_in_a_table_and_in_json(index, videos, world):
+def test_search_shows_any_name_in_a_table_and_in_json(c2v_here, index, videos, world):
     query = "[bold]" + caption(world[1][0]) + " :smile: \x1b[2J"
-    shown = harmless(run("search", query, "--index", index[0])[1])
+    shown = harmless(c2v_here("search", query, "--index", index[0])[1])
     assert f'"[bold]{caption(world[1][0])} :smile: \\x1b[2J"' in shown
     for name in SHOWN:
         assert f"{videos}/{name}" in shown
-    document = json.loads(run("search", query, "--index", index[0], "--json")[1])
+    document = json.loads(c2v_here("search", query, "--index", index[0], "--json")[1])
     assert document["query"] == query
     assert {os.fsencode(hit["path"]) for hit in document["hits"]} == {os.fsencode(videos) + b"/" + n for n in NAMES}
 
 
-def test_frames_shows_any_name(videos, tmp_path):
-    code, out, _ = run("frames", videos, tmp_path / os.fsdecode(b"out\xff"), "--policy", "uniform", "--strict")
+def test_frames_shows_any_name(c2v_here, videos, tmp_path):
+    code, out, _ = c2v_here("frames", videos, tmp_path / os.fsdecode(b"out\xff"), "--policy", "uniform", "--strict")
     assert code == 3
     assert "4 videos written, 0 done before, 1 failed" in harmless(out)
     assert len(list((tmp_path / os.fsdecode(b"out\xff")).iterdir())) == 4
 
 
 @pytest.mark.parametrize(("encoding", "query"), [("ascii", "gr\\xf6\\xdfer \\u2713"), ("latin-1", "größer \\u2713")])
-def test_what_the_encoding_of_stdout_lacks_is_escaped(index, encoding, query):
-    code, out, err = run("search", "größer ✓", "--index", index[0], encoding=encoding)
+def test_what_the_encoding_of_stdout_lacks_is_escaped(c2v_here, index, encoding, query):
+    code, out, err = c2v_here("search", "größer ✓", "--index", index[0], encoding=encoding)
     assert (code, err) == (0, b"")
     assert f'"{query}"' in out.decode(encoding)
-    assert run("models", "list", encoding=encoding)[0] == 0
+    assert c2v_here("models", "list", encoding=encoding)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -124,9 +108,9 @@ def test_what_the_encoding_of_stdout_lacks_is_escaped(index, encoding, query):
         (["\x1b[31m"], 2),
     ],
 )
-def test_what_was_typed_is_quoted_without_controls(arguments, code, index, monkeypatch):
+def test_what_was_typed_is_quoted_without_controls(c2v_here, arguments, code, index, monkeypatch):
     monkeypatch.setenv("C2V_INDEX", str(index[0]))
-    ended, out, err = run(*arguments)
+    ended, out, err = c2v_here(*arguments)
     assert (ended, out) == (code, b"")
     harmless(err)
     if code == 1:
@@ -134,12 +118,12 @@ def test_what_was_typed_is_quoted_without_controls(arguments, code, index, monke
         assert err.startswith(b"c2v: ")
 
 
-def test_a_tag_that_is_not_text_is_one_line(world):
+def test_a_tag_that_is_not_text_is_one_line(c2v_here, world):
     import fiftyone as fo
 
     dataset = fo.Dataset()
     dataset.add_sample(fo.Sample(filepath=str(world[0] / "00000.mp4")))
-    code, _, err = run("finetune", dataset.name, "--brain-key", "k", "--tag", b"\xff")
+    code, _, err = c2v_here("finetune", dataset.name, "--brain-key", "k", "--tag", b"\xff")
     dataset.delete()
     assert (code, err.count(b"\n")) == (1, 1)
 
