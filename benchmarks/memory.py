@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clip2video_plugin import embed, encode, load_model
+from clip2video_plugin.model import Model
 from clip2video_plugin.video import Frames
 
 
@@ -62,10 +63,8 @@ def simulate(rows: int) -> dict[str, float]:
         vectors.cpu = lambda: vectors
         return vectors
 
-    model: Any = SimpleNamespace(
-        name=real.name, sha256=real.sha256, config=real.config, device=real.device, start_encoding=start_encoding
-    )
-    encode.read_quietly, embed.load_model = read, lambda *_, **__: model  # type: ignore[assignment]
+    Model.start_encoding = lambda _, pixels: start_encoding(pixels)  # type: ignore[method-assign]
+    encode.read_quietly, embed.load_model = read, lambda *_, **__: real  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as folder:
         videos = Path(folder) / "videos"
         videos.mkdir()

@@ -154,7 +154,11 @@ def embed_items(
     Args:
         total: the number of items, where they have no length.
         known: an index of paths by the same model, whose unchanged rows are copied instead of embedded.
+
+    Raises:
+        VideoIndexError: the index was made with another model, or cannot be written.
     """
+    index.provenance.check(provenance(model, index.provenance.policy), f"index {index.uri}")
     began = time.monotonic()
     report = Report(total=len(items) if isinstance(items, Sized) else total, warning=model.warning)
 

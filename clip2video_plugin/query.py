@@ -47,23 +47,23 @@ def search(
 
     Raises:
         QueryError: the query is empty, or k or weight is out of range.
-        VideoIndexError: there is no index, or it was made with other weights.
+        VideoIndexError: there is no index, or it was made with another model.
     """
     if not isinstance(query, str) or not query.strip():
         raise QueryError(f"the query {query!r} is empty; describe what happens in the video")
     k, weight = checked_k(k), checked_weight(weight)
     opened = index if isinstance(index, VideoIndex) else open_index(index)
-    loaded = model if isinstance(model, Model) else load_for(opened, model, device)
+    loaded = load_for(opened, model, device)
     text = loaded.encode_captions([query])
     vector = (text.vector if weight is None else text.at_weight(weight))[0].numpy()
     return SearchResult(query, loaded.name, opened.count(), opened.search(vector, k), loaded.warning)
 
 
-def load_for(index: VideoIndex, model: str | Path | None = None, device: str | None = None) -> Model:
-    """The model that made an index.
+def load_for(index: VideoIndex, model: str | Path | Model | None = None, device: str | None = None) -> Model:
+    """The model that made an index; one that is loaded is given back when it is that.
 
     Raises:
-        VideoIndexError: it is not installed, or the one of its name, or the one given, has other weights.
+        VideoIndexError: it is not installed, or the one of its name, or the one given, is another.
     """
     made = index.provenance
     if model is None:
@@ -73,6 +73,6 @@ def load_for(index: VideoIndex, model: str | Path | None = None, device: str | N
             raise VideoIndexError(
                 f"index {index.uri} was made with {made}, which is not installed; name its checkpoint folder (--model)"
             ) from None
-    loaded = load_model(model if model is not None else made.model, device=device)
+    loaded = model if isinstance(model, Model) else load_model(made.model if model is None else model, device=device)
     made.check(provenance(loaded, made.policy), f"index {index.uri}")
     return loaded

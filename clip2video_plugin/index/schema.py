@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -29,7 +30,9 @@ FINGERPRINT = pa.field("fingerprint", pa.string())
 class Provenance:
     """What made the vectors of an index. Vectors of different weights or frames do not compare.
 
-    ``policy`` and ``count`` say which frames were read; ``version`` is this package's, for the record.
+    ``policy`` and ``count`` say which frames were read; ``version`` is this package's, for the record. ``network`` is
+    JSON of what else makes vectors: sizes, heads, kinds of blocks, vocabulary; "" in tables made before it was kept,
+    which any network of the same weights fits.
     """
 
     model: str
@@ -37,6 +40,7 @@ class Provenance:
     policy: str
     count: int
     version: str
+    network: str = ""
 
     def to_metadata(self) -> dict[str, str]:
         return {f"clip2video.{key}": stored(str(value)) for key, value in asdict(self).items()}
@@ -49,7 +53,12 @@ class Provenance:
         except KeyError:
             raise VideoIndexError("the table does not say which model made it; it is no index of c2v embed") from None
         return cls(
-            as_path(fields["model"]), fields["sha256"], fields["policy"], int(fields["count"]), fields["version"]
+            as_path(fields["model"]),
+            fields["sha256"],
+            fields["policy"],
+            int(fields["count"]),
+            fields["version"],
+            values.get("clip2video.network", ""),
         )
 
     def __str__(self) -> str:
@@ -61,6 +70,13 @@ class Provenance:
             raise VideoIndexError(
                 f"{where} was made with {self}; this is {other}. "
                 "Use the model and the frames it was made with (--model, --sampling), or another index (--index)"
+            )
+        made, this = (json.loads(one.network or "{}") for one in (self, other))
+        if changed := [key for key in sorted(made.keys() & this.keys()) if made[key] != this[key]]:
+            raise VideoIndexError(
+                f"{where} was made with {self} and {', '.join(f'{key} {made[key]!r}' for key in changed)}; "
+                f"this model has the same weights with {', '.join(f'{key} {this[key]!r}' for key in changed)}. "
+                "Restore its config.json and tokenizer.json, or use another index (--index)"
             )
 
 

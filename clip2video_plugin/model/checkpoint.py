@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
@@ -24,9 +23,10 @@ from torch.overrides import TorchFunctionMode
 
 from clip2video_plugin.errors import CheckpointError, QueryError, first_line
 from clip2video_plugin.model.config import ModelConfig
-from clip2video_plugin.model.frozen import freeze
+from clip2video_plugin.model.frozen import FrozenBlock, freeze
 from clip2video_plugin.model.network import Clip2Video, TextEmbedding, VideoEmbedding
 from clip2video_plugin.model.reference import check_keys
+from clip2video_plugin.model.replacing import replacing
 from clip2video_plugin.model.tokenizer import load_tokenizer, tokenize
 from clip2video_plugin.paths import expanded
 from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
@@ -34,13 +34,15 @@ from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
 EMBEDDED = "shapes"
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+QUERY_FIELDS = ("center_weight", "max_words", "max_frames")  # a query's own, and what Provenance counts by itself
 
 
 @dataclass(frozen=True)
 class Model:
     """A checkpoint in memory, ready to embed: network, tokenizer, and what tells it from others.
 
-    ``sha256`` is that of model.safetensors: vectors of two models compare only when it is equal. ``folder`` is where
+    ``sha256`` is that of model.safetensors, ``vocabulary`` stands for the tokenizer. Vectors of two models compare
+    only when both are equal, and what of the configuration makes vectors (``makes_vectors``). ``folder`` is where
     it was loaded from, absolute; None of a network that was never saved.
     """
 
@@ -50,6 +52,26 @@ class Model:
     tokenizer: Tokenizer
     device: torch.device
     folder: Path | None = None
+    vocabulary: str = ""
+    loaded: tuple[object, ...] = field(default=(), repr=False, compare=False)  # ``_seal`` of the network then
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "loaded": ()}  # a copy's numbers lie elsewhere in memory
+
+    def makes_vectors(self) -> dict[str, object]:
+        """What makes its vectors beside the weights and the number of frames.
+
+        Raises:
+            CheckpointError: its weights or configuration were changed in memory, so that ``sha256`` is not theirs.
+        """
+        if self.loaded and self.loaded != _seal(self.network):
+            raise CheckpointError(
+                f"the network of model {self.name!r} was changed after it was loaded; "
+                "save it (save_checkpoint) and load that"
+            )
+        config = self.config.to_dict()
+        known = {"vocabulary": self.vocabulary} if self.vocabulary else {}
+        return {key: config[key] for key in config if key not in QUERY_FIELDS} | known
 
     @property
     def config(self) -> ModelConfig:
@@ -135,13 +157,9 @@ def installed_checkpoints() -> dict[str, Path]:
     found = {EMBEDDED: _embedded_folder()}
     folder = models_folder()
     if folder.is_dir():
-        found |= {path.name: path for path in sorted(folder.iterdir()) if (path / CONFIG).is_file()}
+        shown = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]  # not what a killed import left
+        found |= {path.name: path for path in shown if (path / CONFIG).is_file()}
     return found
-
-
-def load_config(folder: Path) -> ModelConfig:
-    """The configuration of a checkpoint folder."""
-    return ModelConfig.from_dict(_read_json(folder / CONFIG))
 
 
 def load_model(
@@ -163,20 +181,18 @@ def load_model(
     if precision not in PRECISIONS:
         raise CheckpointError(f"precision is {precision!r}; allowed are {', '.join(PRECISIONS)}")
     name, folder = find_checkpoint(model)
-    for file in (CONFIG, WEIGHTS, TOKENIZER):
-        if not (folder / file).is_file():
-            raise CheckpointError(f"checkpoint {folder} has no {file}")
-    config = load_config(folder)
-    blob = (folder / WEIGHTS).read_bytes()
+    written = _read_whole(folder)
+    config = ModelConfig.from_dict(_json(folder / CONFIG, written[CONFIG]))
     try:
-        weights = safetensors.torch.load(blob)
+        weights = safetensors.torch.load(written[WEIGHTS])
     except Exception as error:  # a header that no writer made can fail in any way
         raise CheckpointError(f"{folder / WEIGHTS} is damaged: {first_line(error)}") from None
     with torch.device("meta"), _Uninitialised():
         network = Clip2Video(config)
     check_keys(weights, {key: tuple(value.shape) for key, value in network.state_dict().items()})
     network.load_state_dict({key: value.float() for key, value in weights.items()}, assign=True)
-    tokenizer = load_tokenizer((folder / TOKENIZER).read_text(encoding="utf-8"))
+    words = _json(folder / TOKENIZER, written[TOKENIZER])
+    tokenizer = load_tokenizer(written[TOKENIZER].decode())
     if tokenizer.get_vocab_size() != config.vocab_size:
         raise CheckpointError(
             f"{folder}: tokenizer has {tokenizer.get_vocab_size()} tokens, the network {config.vocab_size}"
@@ -192,25 +208,32 @@ def load_model(
             freeze(network.image, precision)
     except (RuntimeError, AssertionError) as error:
         raise CheckpointError(f"device {str(device)!r} cannot be used here: {first_line(error)}") from None
-    return Model(name, hashlib.sha256(blob).hexdigest(), network, tokenizer, place, folder.absolute())
+    sha256 = hashlib.sha256(written[WEIGHTS]).hexdigest()
+    return Model(name, sha256, network, tokenizer, place, folder.absolute(), _vocabulary(words), _seal(network))
 
 
 def save_checkpoint(folder: Path, network: Clip2Video, tokenizer: Tokenizer, *, half: bool = False) -> None:
-    """Writes a checkpoint folder as a whole or not at all; ``half`` stores float16. Replaces an older one."""
+    """Writes a checkpoint folder as a whole or not at all; ``half`` stores float16. Replaces an older one.
+
+    Raises:
+        CheckpointError: the network is of fewer bits, something else is in its place, or it cannot be written; what
+            was there is kept.
+    """
+    if any(isinstance(block, FrozenBlock) for block in network.image.transformer.resblocks):
+        raise CheckpointError(
+            "a network of fewer bits is for running only; load it with precision 'float32' to save it"
+        )
     dtype = torch.float16 if half else torch.float32
     weights = {key: value.detach().cpu().to(dtype).contiguous() for key, value in network.state_dict().items()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        partial.chmod(0o755)
-        (partial / CONFIG).write_text(json.dumps(network.config.to_dict(), indent=2) + "\n", encoding="utf-8")
-        (partial / TOKENIZER).write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
-        safetensors.torch.save_file(weights, partial / WEIGHTS)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if folder.exists() and not (folder / CONFIG).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise CheckpointError(f"{folder} is no checkpoint, and is not replaced by one; choose another name")
+        with replacing(folder) as new:
+            (new / CONFIG).write_text(json.dumps(network.config.to_dict(), indent=2) + "\n", encoding="utf-8")
+            (new / TOKENIZER).write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
+            safetensors.torch.save_file(weights, new / WEIGHTS)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{folder} cannot be written: {first_line(error)}; what was there is kept") from None
 
 
 def best_device() -> torch.device:
@@ -238,11 +261,45 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _read_json(path: Path) -> dict[str, object]:
+def _read_whole(folder: Path) -> dict[str, bytes]:
+    """A checkpoint's files, all of one time: the folder may be replaced while they are read."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from None
+        while True:
+            before, missing = folder.stat(), None
+            written = dict[str, bytes]()
+            for file in (CONFIG, WEIGHTS, TOKENIZER):
+                try:
+                    written[file] = (folder / file).read_bytes()
+                except FileNotFoundError:
+                    missing = file
+            after = folder.stat()
+            if (before.st_ino, before.st_ctime_ns) == (after.st_ino, after.st_ctime_ns):
+                break
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {folder} cannot be read: {error.strerror}") from None
+    if missing:
+        raise CheckpointError(f"checkpoint {folder} has no {missing}")
+    return written
+
+
+def _json(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds a {type(value).__name__}; expected an object")
     return value
+
+
+def _vocabulary(tokenizer: dict[str, Any]) -> str:
+    """Stands for a tokenizer's words and merges, whichever version of the library wrote them."""
+    model = tokenizer["model"]
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    return hashlib.sha256(json.dumps([sorted(model["vocab"].items()), merges]).encode()).hexdigest()[:16]
+
+
+def _seal(network: Clip2Video) -> tuple[object, ...]:
+    """Changes when the configuration or a weight of a network in memory does."""
+    tensors = (*network.parameters(), *network.buffers())
+    return network.config, *((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)

@@ -91,7 +91,7 @@ class _Reader(pickle._Unpickler):
     """Reads data.pkl: plain values, places of tensors, and objects as data."""
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = {
-        code[0]: pickle._Unpickler.dispatch[code[0]] for code in OPCODES
+        code: act for code, act in pickle._Unpickler.dispatch.items() if bytes([code]) in OPCODES
     }
 
     def __init__(self, archive: _Archive) -> None:

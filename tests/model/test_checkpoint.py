@@ -101,6 +101,14 @@ def test_fewer_bits_are_close_to_float32(precision, cosine):
     assert cosine < (a * b).sum() < 1
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_a_network_of_fewer_bits_is_not_saved_over_a_checkpoint(tmp_path, precision):
+    model = load_model(device="cpu", precision=precision)
+    with pytest.raises(CheckpointError, match="is for running only; load it with precision 'float32'"):
+        save_checkpoint(tmp_path / "mine", model.network, model.tokenizer)
+    assert not (tmp_path / "mine").exists()
+
+
 def test_a_precision_that_is_not_there_is_named():
     with pytest.raises(CheckpointError, match="precision is 'int4'; allowed are auto, float32, bfloat16, int8"):
         load_model(precision="int4")
