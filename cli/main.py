@@ -19,6 +19,7 @@ from clip2video_plugin.cli.embed import embed
 from clip2video_plugin.cli.evaluating import eval_
 from clip2video_plugin.cli.frames import frames
 from clip2video_plugin.cli.importing import import_
+from clip2video_plugin.cli.index import index
 from clip2video_plugin.cli.models import models
 from clip2video_plugin.cli.plugin import plugin
 from clip2video_plugin.cli.search import search
@@ -69,6 +70,7 @@ app.command()(train)
 app.command()(finetune)
 app.command()(bench)
 app.command()(demo)
+app.add_typer(index, name="index")
 app.add_typer(models, name="models")
 app.add_typer(datasets, name="datasets")
 app.add_typer(plugin, name="plugin")

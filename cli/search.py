@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Optional
 
 import typer
@@ -26,6 +25,7 @@ def search(
         ),
     ] = None,
     device: Annotated[Optional[str], DEVICE] = None,
+    existing: Annotated[bool, typer.Option("--existing", help="Pass over videos whose files are gone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Find the videos that a sentence describes.
@@ -37,10 +37,10 @@ def search(
     with loading():
         from clip2video_plugin.query import search as find
 
-    result = find(query, index=index, model=model, k=k, weight=weight, device=device)
+    result = find(query, index=index, model=model, k=k, weight=weight, device=device, existing=existing)
     if as_json:
-        fields = ("rank", "id", "path", "score", "start", "end", "duration")
-        hits = [{name: asdict(hit)[name] for name in fields} for hit in result.hits]
+        fields = ("rank", "id", "path", "score", "start", "end", "duration", "missing")
+        hits = [{name: getattr(hit, name) for name in fields} for hit in result.hits]
         about = {name: getattr(result, name) for name in ("query", "model", "searched", "warning")}
         terminal.document({**about, "hits": hits})
         return

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.bench import Speed
     from clip2video_plugin.datasets.audit import Audit
     from clip2video_plugin.evaluation.report import Evaluation
+    from clip2video_plugin.index.contents import IndexInfo
     from clip2video_plugin.query import SearchResult
     from clip2video_plugin.training import TrainResult
 
@@ -26,10 +27,31 @@ def print_hits(result: SearchResult) -> None:
     table = _table("video", "duration")
     for hit in result.hits:
         duration = f"{hit.duration:.1f} s" if hit.duration is not None else ""
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", plain(hit.path), duration)
+        path = plain(hit.path)
+        if hit.missing:
+            path.append(" (missing)", "red")
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", path, duration)
     _print(result.query, result.searched, table)
     if result.warning:
         say(result.warning)
+
+
+def print_index(info: IndexInfo) -> None:
+    """What an index holds and by which model, and a row per table."""
+    say(f"index     {info.index}")
+    if info.model is not None:
+        say(f"made by   model {info.model} ({(info.sha256 or '')[:12]}), {info.frames} {info.sampling} frames")
+        say(f"vectors   {info.dim} numbers each")
+    say(f"videos    {info.videos}, and {info.failures} failures noted")
+    if info.bytes is not None:
+        say(f"on disk   {info.bytes / 1e6:.2f} MB")
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("table", "rows", "MB", "versions", "indexes", "model"):
+        table.add_column(column, justify="right" if column in ("rows", "MB", "versions") else "left", overflow="fold")
+    for one in info.tables:
+        numbers = str(one.rows), f"{one.bytes / 1e6:.2f}", str(one.versions)
+        table.add_row(plain(one.name), *numbers, ", ".join(one.indexes), plain(one.model or ""))
+    show(table)
 
 
 def print_speed(speed: Speed) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
@@ -52,6 +52,16 @@ def document(value: object, default: Any = None) -> None:
     """A JSON document on standard output, in ASCII."""
     with _sending():
         sys.stdout.write(json.dumps(value, default=default, indent=2) + "\n")
+
+
+def documents(values: Iterable[object]) -> None:
+    """A JSON array on standard output, of values that are not kept."""
+    with _sending():
+        before = "[\n  "
+        for value in values:
+            sys.stdout.write(before + json.dumps(value))
+            before = ",\n  "
+        sys.stdout.write("[]\n" if before[0] == "[" else "\n]\n")
 
 
 def show(*parts: RenderableType, soft_wrap: bool = False) -> None:

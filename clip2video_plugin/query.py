@@ -34,6 +34,7 @@ def search(
     k: int = 10,
     weight: float | None = None,
     device: str | None = None,
+    existing: bool = False,
 ) -> SearchResult:
     """Finds the k videos that fit a sentence best.
 
@@ -44,6 +45,7 @@ def search(
             the index names.
         k: most hits to give, up to 10,000.
         weight: share in [0, 1] of the global vector against the aligned one; the model's own by default.
+        existing: pass over videos whose files are gone (``Hit.missing``), and give k of the others.
 
     Raises:
         QueryError: the query is empty, or k or weight is out of range.
@@ -56,7 +58,7 @@ def search(
     loaded = load_for(opened, model, device)
     text = loaded.encode_captions([query])
     vector = (text.vector if weight is None else text.at_weight(weight))[0].numpy()
-    return SearchResult(query, loaded.name, opened.count(), opened.search(vector, k), loaded.warning)
+    return SearchResult(query, loaded.name, opened.count(), opened.search(vector, k, existing=existing), loaded.warning)
 
 
 def load_for(index: VideoIndex, model: str | Path | Model | None = None, device: str | None = None) -> Model:

@@ -109,10 +109,11 @@ def exists(connection: lancedb.DBConnection, table: str) -> bool:
 
 def table_names(connection: lancedb.DBConnection) -> list[str]:
     """The names of all tables, of every page."""
-    names, page = list[str](), list(connection.table_names(limit=1000))
-    while page:
-        names += page
-        page = list(connection.table_names(page_token=page[-1], limit=1000))
+    page = connection.list_tables(limit=1000)
+    names = list(page.tables)
+    while page.page_token:
+        page = connection.list_tables(page_token=page.page_token, limit=1000)
+        names += page.tables
     return names
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip2video_plugin.errors import IndexBusyError, VideoIndexError
-from clip2video_plugin.index import upkeep
+from clip2video_plugin.index import contents, upkeep
 from clip2video_plugin.index.connection import (
     chunks,
     connect,
@@ -29,6 +29,7 @@ from clip2video_plugin.index.connection import (
     uri_of,
     writer_lock,
 )
+from clip2video_plugin.index.contents import Entry, IndexInfo, Pruned, Removed
 from clip2video_plugin.index.nearest import Hit, Nearest
 from clip2video_plugin.index.schema import FAILURES, FINGERPRINT, Provenance, state_of, videos_schema
 from clip2video_plugin.index.view import vectors_of
@@ -36,18 +37,6 @@ from clip2video_plugin.paths import as_path
 
 VIDEOS = "videos"
 IN_LIST = 1_000  # ids in one filter
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What an index knows of a video's file; ``fingerprint`` is None in rows of earlier versions."""
-
-    id: str
-    path: str
-    size: int
-    mtime: float
-    duration: float | None
-    fingerprint: str | None
 
 
 def open_index(index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
@@ -148,7 +137,15 @@ class VideoIndex:
 
     def entries(self, ids: Sequence[str]) -> dict[str, Entry]:
         """id -> what is known of its file, for those of ``ids`` that are indexed."""
-        return {entry.id: entry for part in chunks(list(ids), IN_LIST) for entry in self._entries(in_list("id", part))}
+        parts = (self.entries_where(in_list("id", part)) for part in chunks(list(ids), IN_LIST))
+        return {entry.id: entry for part in parts for entry in part}
+
+    def entries_where(self, where: str) -> list[Entry]:
+        """What is known of the files of the rows that a filter keeps."""
+        names = ["id", "path", "size", "mtime", "duration"]
+        names += [FINGERPRINT.name] * (FINGERPRINT.name in self._table.schema.names)
+        rows = read(self.uri, lambda: self._table.search().where(where).select(names).limit(None).to_list())
+        return [Entry(**{"fingerprint": None, **row, "path": as_path(row["path"])}) for row in rows]
 
     def entries_like(self, stamps: Collection[tuple[int, float]]) -> list[Entry]:
         """What is known of the files of these sizes and times of change."""
@@ -156,7 +153,7 @@ class VideoIndex:
             return []
         sizes = ", ".join(str(size) for size in {size for size, _ in stamps})
         times = ", ".join(repr(time) for time in {time for _, time in stamps})
-        alike = self._entries(f"size IN ({sizes}) AND mtime IN ({times})")
+        alike = self.entries_where(f"size IN ({sizes}) AND mtime IN ({times})")
         return [entry for entry in alike if (entry.size, entry.mtime) in stamps]
 
     def ids(self) -> Iterator[str]:
@@ -261,14 +258,48 @@ class VideoIndex:
             with plain_errors(self.uri), self.writing():
                 _delete(self.uri, table, ids)
 
-    def failures(self) -> list[dict[str, Any]]:
-        """The videos that could not be read, by path."""
-        table = self._failures()
-        rows = read(self.uri, lambda: table.search().limit(None).to_list()) if table is not None else []
+    def failures(self, where: str | None = None) -> list[dict[str, Any]]:
+        """The videos that could not be read, by path; of a filter those that it keeps."""
+        if (table := self._failures()) is None:
+            return []
+        rows = read(self.uri, lambda: table.search().where(where or "true").limit(None).to_list())
         return sorted(({**row, "path": as_path(row["path"])} for row in rows), key=lambda row: str(row["path"]))
 
     def _failures(self) -> Any:
         return self._connection.open_table("failures") if exists(self._connection, "failures") else None
+
+    # Contents
+
+    def info(self) -> IndexInfo:
+        """What the whole index holds, by which model, and how large it is."""
+        return contents.describe(self)
+
+    def videos(self) -> Iterator[Entry]:
+        """Every video's file, in order of paths; of more than 10,000, read in pages in the table's order."""
+        if self.count() <= upkeep.EXACT_ROWS:
+            yield from sorted(self.entries(list(self.ids())).values(), key=lambda entry: entry.path)
+        else:
+            ids = self.ids()
+            while part := list(islice(ids, IN_LIST)):
+                yield from self.entries(part).values()
+
+    def remove(self, paths: str | Path | Iterable[str | Path]) -> Removed:
+        """Removes the rows of files, and of all below folders, whether they still exist or not."""
+        return contents.remove(self, [paths] if isinstance(paths, str | Path) else paths)
+
+    def prune(self, *, folders: bool = False, dry_run: bool = False) -> Pruned:
+        """Removes the rows of files that are gone, and the failures noted of such.
+
+        Args:
+            folders: those of folders, too, that are gone or empty as a whole with two or more videos in them; else
+                they are kept and named, as after a disk that is not there all of its files seem gone.
+            dry_run: remove nothing, and say what would go.
+        """
+        return contents.prune(self, folders=folders, dry_run=dry_run)
+
+    def check(self) -> list[str]:
+        """What is wrong with the rows, in words; nothing when all is right (``contents.check``)."""
+        return read(self.uri, lambda: list(contents.problems_of(self._table)))
 
     # Search
 
@@ -293,12 +324,6 @@ class VideoIndex:
             VideoIndexError: the vector is of another length.
         """
         return read(self.uri, lambda: self._nearest.search(vector, k, ids=ids, furthest=furthest, existing=existing))
-
-    def _entries(self, where: str) -> list[Entry]:
-        names = ["id", "path", "size", "mtime", "duration"]
-        names += [FINGERPRINT.name] * (FINGERPRINT.name in self._table.schema.names)
-        rows = read(self.uri, lambda: self._table.search().where(where).select(names).limit(None).to_list())
-        return [Entry(**{"fingerprint": None, **row, "path": as_path(row["path"])}) for row in rows]
 
     def _known(self, ids: list[str]) -> bool:
         """Whether any of these ids has a row."""

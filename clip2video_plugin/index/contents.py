@@ -1,0 +1,249 @@
+"""What an index holds, how large it is, which of its files are gone, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from clip2video_plugin.errors import VideoIndexError
+from clip2video_plugin.index import upkeep
+from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, table_names, uri_of
+from clip2video_plugin.index.nearest import gone
+from clip2video_plugin.index.schema import Provenance
+from clip2video_plugin.index.view import vectors_of
+from clip2video_plugin.paths import as_path, expanded, stored
+
+if TYPE_CHECKING:
+    from clip2video_plugin.index.store import VideoIndex
+
+FAILURES_TABLE, FRAMES_PREFIX = "failures", "frames_"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an index knows of a video's file; ``fingerprint`` is None in rows of earlier versions."""
+
+    id: str
+    path: str
+    size: int
+    mtime: float
+    duration: float | None
+    fingerprint: str | None
+
+    @property
+    def missing(self) -> bool:
+        """Whether the file is gone, looked up when asked."""
+        return gone(self.path)
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """A table of an index; ``bytes`` on disk with its old versions, ``model`` None where it holds no vectors."""
+
+    name: str
+    rows: int
+    bytes: int
+    versions: int
+    indexes: list[str]
+    model: str | None
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """What an index holds and who made it; the model's part is None where ``c2v embed`` has made no table in it.
+
+    ``videos`` and ``failures`` count rows; ``frames`` is how many of a video its vector of ``dim`` numbers is made of;
+    ``bytes`` are those of the whole folder, None elsewhere than on this machine.
+    """
+
+    index: str
+    videos: int
+    failures: int
+    bytes: int | None
+    model: str | None
+    sha256: str | None
+    sampling: str | None
+    frames: int | None
+    dim: int | None
+    tables: list[TableInfo]
+
+
+def describe(index: str | Path | VideoIndex | None = None) -> IndexInfo:
+    """What the index at a URI holds, its tables of FiftyOne's runs (``brain_``, ``frames_``) included.
+
+    Raises:
+        VideoIndexError: there is none there.
+    """
+    uri = uri_of(index)
+    folder = local_folder(uri)
+    connection = connect(uri)
+    with plain_errors(uri):
+        names = table_names(connection) if folder is None or folder.is_dir() else []
+        if not names:
+            raise VideoIndexError(f"no index at {uri}; make one with: c2v embed PATH --index {uri}")
+        opened = {name: connection.open_table(name) for name in names}
+        tables = [_table_info(folder, table) for table in opened.values()]
+        rows = {table.name: table.rows for table in tables}
+        schema = opened["videos"].schema if "videos" in opened else None
+    made = Provenance.from_metadata(schema.metadata) if schema else None
+    return IndexInfo(
+        index=uri,
+        videos=rows.get("videos", 0),
+        failures=rows.get(FAILURES_TABLE, 0),
+        bytes=None if folder is None else upkeep.folder_bytes(folder),
+        model=made.model if made else None,
+        sha256=made.sha256 if made else None,
+        sampling=made.policy if made else None,
+        frames=made.count if made else None,
+        dim=int(schema.field("vector").type.list_size) if schema else None,
+        tables=tables,
+    )
+
+
+def _table_info(folder: Path | None, table: Any) -> TableInfo:
+    try:
+        model = Provenance.from_metadata(table.schema.metadata).model
+    except VideoIndexError:
+        model = None
+    size = table.stats()["total_bytes"] if folder is None else upkeep.folder_bytes(folder / f"{table.name}.lance")
+    indexes = sorted(index.name for index in table.list_indices())
+    return TableInfo(table.name, table.count_rows(), size, len(table.list_versions()), indexes, model)
+
+
+def _at_or_below(paths: Iterable[str | Path]) -> Iterator[tuple[str, str]]:
+    """The absolute path of each, and a filter for the rows of this file, or of what lies in this folder."""
+    for path in paths:
+        absolute = str(path) if "://" in str(path) else os.path.abspath(expanded(path))
+        text = stored(absolute)
+        yield absolute, f"(path = {quoted(text)} OR starts_with(path, {quoted(text.rstrip('/') + '/')}))"
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Paths whose rows went: of videos, and of noted failures. ``unknown`` are those asked for that have no row."""
+
+    videos: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """Paths whose rows went, or would go, as their files are gone: of videos, and of noted failures.
+
+    ``kept`` are folders that are gone or empty as a whole, and how many videos were in each: a disk may be away.
+    """
+
+    videos: list[str]
+    failures: list[str]
+    kept: dict[str, int]
+
+
+def remove(index: VideoIndex, paths: Iterable[str | Path]) -> Removed:
+    """``VideoIndex.remove``."""
+    videos, failed, unknown = dict[str, str](), dict[str, str](), list[str]()
+    for path, where in _at_or_below(paths):
+        found = {entry.id: entry.path for entry in index.entries_where(where)}
+        noted = {row["id"]: row["path"] for row in index.failures(where)}
+        unknown += [] if found or noted else [path]
+        videos |= found
+        failed |= noted
+    index.delete(list(videos))
+    index.clear_failures(list(failed))
+    return Removed(sorted(videos.values()), sorted(failed.values()), unknown)
+
+
+def prune(index: VideoIndex, *, folders: bool, dry_run: bool) -> Pruned:
+    """``VideoIndex.prune``."""
+    videos = {entry.id: entry.path for entry in index.videos() if entry.missing}
+    failed = {row["id"]: row["path"] for row in index.failures() if gone(row["path"])}
+    single, whole = _split_by_folder(sorted({*videos.values(), *failed.values()}))
+    if folders:
+        whole = {}
+    else:
+        videos = {i: path for i, path in videos.items() if path in single}
+        failed = {i: path for i, path in failed.items() if path in single}
+    if not dry_run:
+        index.delete(list(videos))
+        index.clear_failures(list(failed))
+    return Pruned(sorted(videos.values()), sorted(failed.values()), whole)
+
+
+def _split_by_folder(paths: list[str]) -> tuple[set[str], dict[str, int]]:
+    """Of files that are gone, those missed one by one, and folders in which two or more went with everything else."""
+    folders = dict[str, str | None]()
+    tops = [folders.setdefault(home, _gone_folder(home)) for home in map(os.path.dirname, paths)]
+    whole = {top: count for top, count in Counter(tops).items() if top is not None and count > 1}
+    return {path for path, top in zip(paths, tops, strict=True) if top not in whole}, whole
+
+
+def _gone_folder(folder: str) -> str | None:
+    """The highest folder at or above this one that is not there or has nothing in it."""
+    top = None
+    while True:
+        try:
+            with os.scandir(folder) as there:
+                if next(there, None) is not None:
+                    return top
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return top
+        top, above = folder, os.path.dirname(folder)
+        if above == folder:
+            return top
+        folder = above
+
+
+def check(index: str | Path | VideoIndex | None = None) -> list[str]:
+    """What is wrong with each table of vectors of an index, in words; nothing when all is right.
+
+    Vectors are finite and of unit norm, no id is there twice, indexes cover the rows, files exist.
+    """
+    from clip2video_plugin.index.store import VideoIndex
+
+    uri = uri_of(index)
+    found = list[str]()
+    for table in describe(index).tables:
+        if table.name != FAILURES_TABLE and not table.name.startswith(FRAMES_PREFIX):
+            try:
+                problems = VideoIndex.open(uri, table=table.name).check()
+            except VideoIndexError as error:
+                problems = [str(error)]
+            found += [f"table {table.name}: {problem}" for problem in problems]
+    return found
+
+
+def problems_of(table: Any) -> Iterator[str]:
+    """What is wrong with a table of videos."""
+    ids, examples, counts = list[pa.Array](), dict[str, str](), Counter[str]()
+
+    def note(what: str, batch: pa.Table, wrong: Any) -> None:
+        if at := np.flatnonzero(wrong).tolist():
+            counts[what] += len(at)
+            examples.setdefault(what, as_path(batch["path"][at[0]].as_py()))
+
+    for part in table.search().select(["id", "path", "vector"]).limit(None).to_batches():
+        batch = pa.Table.from_batches([part])
+        ids += batch["id"].chunks
+        vectors = vectors_of(batch)
+        finite = np.asarray(np.isfinite(vectors).all(axis=1))
+        note("vectors with numbers that are not finite", batch, ~finite)
+        norms = np.linalg.norm(np.where(finite[:, None], vectors, 0), axis=1)
+        note("vectors that are not of unit norm", batch, finite & (np.abs(norms - 1) > 1e-3))
+        note("files that are gone", batch, [gone(as_path(path)) for path in batch["path"].to_pylist()])
+    for what, count in counts.items():
+        yield f"{count} {what}, the first {examples[what]}"
+    rows = sum(map(len, ids))
+    if rows and (twice := rows - pc.count_distinct(pa.chunked_array(ids)).as_py()):
+        yield f"{twice} rows more than ids: embed into another index, or remove the videos and embed them again"
+    if upkeep.needs_indexing(table):
+        yield f"the indexes do not cover its {rows} rows; the next c2v embed brings them up to date"

@@ -1,0 +1,100 @@
+"""``c2v index``: documents, exit codes, and never silently."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from clip2video_plugin import embed_videos, open_index
+from clip2video_plugin.cli.main import app
+from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.shapes import caption
+
+
+@pytest.fixture
+def c2v(tmp_path, monkeypatch):
+    """Runs the command line in this process, as most of a command's own is its imports."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def indexed(world, model, tmp_path):
+    """Three good videos and a broken one, and their index."""
+    videos = tmp_path / "videos"
+    (videos / "deeper").mkdir(parents=True)
+    for i, name in enumerate(["a.mp4", "b.mp4", "deeper/c.mp4"]):
+        shutil.copy(world[0] / f"{i:05d}.mp4", videos / name)
+    (videos / "broken.mp4").write_text("no video")
+    embed_videos(videos, index=tmp_path / "index", model=model)
+    return videos
+
+
+def test_the_life_of_an_index(c2v, indexed, world, model):
+    def run(*args, code=0):
+        done = c2v("index", *args, "--index", "index")
+        assert done.exit_code == code, done.output
+        return done
+
+    info = json.loads(run("info", "--json").stdout)
+    assert (info["videos"], info["failures"], info["model"]) == (3, 1, "shapes")
+    assert (info["sha256"], info["dim"]) == (model.sha256, model.config.vector_dim)
+    assert info["bytes"] > 3 * 4 * model.config.vector_dim
+    assert {table["name"] for table in info["tables"]} == {"videos", "failures"}
+    assert "model shapes" in run("info").stdout
+    assert run("check").stdout == "all is right\n"
+    (failure,) = json.loads(run("failures", "--json").stdout)
+    assert failure["path"] == str(indexed / "broken.mp4")
+    assert failure["reason"] in run("failures").stdout
+
+    (indexed / "a.mp4").unlink()
+    listed = json.loads(run("list", "--json").stdout)
+    assert [(video["path"], video["duration"], video["missing"]) for video in listed] == [
+        (str(indexed / "a.mp4"), 3.0, True),
+        (str(indexed / "b.mp4"), 3.0, False),
+        (str(indexed / "deeper" / "c.mp4"), 3.0, False),
+    ]
+    assert f"{indexed / 'a.mp4'}  (missing)" in run("list").stdout
+    assert run("list", "--missing").stdout.count("\n") == 1
+    checked = json.loads(run("check", "--json", code=1).stdout)
+    assert not checked["ok"]
+    assert "1 files that are gone" in checked["problems"][0]
+
+    query = caption(world[1][0])
+    found = json.loads(c2v("search", query, "--index", "index", "--json").stdout)["hits"]
+    assert {hit["path"]: hit["missing"] for hit in found} == {video["path"]: video["missing"] for video in listed}
+    assert "(missing)" in c2v("search", query, "--index", "index").stdout.replace("\n", "")
+    existing = json.loads(c2v("search", query, "--index", "index", "--existing", "--json").stdout)["hits"]
+    assert [hit["missing"] for hit in existing] == [False, False]
+
+    assert f"to remove: {indexed / 'a.mp4'}" in run("prune", "--dry-run").stdout
+    assert len(json.loads(run("list", "--json").stdout)) == 3
+    assert f"removed: {indexed / 'a.mp4'}" in run("prune").stdout
+    assert json.loads(run("prune", "--json").stdout)["videos"] == []
+
+    assert "nothing is indexed at or below" in run("remove", "nowhere", code=1).stderr
+    shutil.rmtree(indexed)
+    kept = run("prune", code=1)
+    assert "--yes" in kept.stderr
+    assert len(json.loads(run("list", "--json").stdout)) == 2
+    assert json.loads(run("remove", indexed / "deeper", "--json").stdout)["videos"] == [str(indexed / "deeper/c.mp4")]
+    gone = run("prune", "--yes").stdout
+    assert f"removed: {indexed / 'b.mp4'}" in gone
+    assert f"removed: {indexed / 'broken.mp4'} (a noted failure)" in gone
+    assert json.loads(run("list", "--json").stdout) == []
+    assert open_index(indexed.parent / "index").count() == 0
+
+
+def test_a_moved_folder_is_told(c2v, indexed):
+    indexed.rename(indexed.parent / "moved")
+    done = c2v("embed", "moved", "--index", "index")
+    assert "0 embedded, 0 unchanged, 1 failed, 3 moved" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["info", "list", "failures", "prune", "check", "remove"])
+def test_each_command_has_examples_and_says_when_there_is_no_index(c2v, command):
+    assert f"c2v index {command}" in c2v("index", command, "--help").stdout
+    done = c2v("index", command, *(["x"] if command == "remove" else []))
+    assert isinstance(done.exception, Clip2VideoError)
+    assert "c2v embed PATH" in str(done.exception)
