@@ -10,7 +10,9 @@ import fiftyone.core.media as fom
 
 from clip2video_plugin.app.metadata import compute_video_metadata
 from clip2video_plugin.app.model import Clip2VideoModel
+from clip2video_plugin.app.runs import database_identity, refresh
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityConfig, Clip2VideoSimilarityIndex
+from clip2video_plugin.app.tables import new_table
 from clip2video_plugin.app.videos import holds_videos, items_of, videos_of
 from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.embed import Progress, embed_items
@@ -68,9 +70,11 @@ def compute_clip2video(
         raise Clip2VideoError(f"brain_key is {brain_key!r}; it must be an identifier such as 'clip2video'")
     batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    refresh(dataset, brain_key)
     new = not dataset.has_brain_run(brain_key)
     results = _results(dataset, brain_key, loaded, index, sampling)
     try:
+        table = results.own_table()
         if samples.media_type == fom.VIDEO:
             compute_video_metadata(samples)
         items = items_of(samples)
@@ -78,8 +82,8 @@ def compute_clip2video(
             report = embed_items(
                 items,
                 loaded,
-                results.table,
-                known=_known(results.config.uri, results.table.provenance),
+                table,
+                known=_known(results.config.uri, table.provenance),
                 batch_size=batch_size,
                 workers=workers,
                 progress=progress if callable(progress) else shown.report,
@@ -91,6 +95,7 @@ def compute_clip2video(
         raise
     for failure in report.failed:
         logger.warning("cannot read %s: %s", printable(failure.path), failure.reason)
+    results.prune()
     results.reload()
     results._model = Clip2VideoModel(loaded)
     return results
@@ -116,11 +121,12 @@ def _results(
         made = existing.table.provenance
         made.check(provenance(model, sampling or made.policy), f"brain key {brain_key!r}")
         return existing
-    uri = uri_of(index)
-    table = f"brain_{dataset._doc.id}_{brain_key}"
-    config = Clip2VideoSimilarityConfig(uri=uri, table_name=table, checkpoint=_checkpoint(model))
+    uri, table, made = uri_of(index), new_table(), provenance(model, sampling or "uniform")
+    config = Clip2VideoSimilarityConfig(
+        uri=uri, table_name=table, checkpoint=_checkpoint(model), owner=str(dataset._doc.id)
+    )
     method = config.build()
-    rows = VideoIndex.create(uri, model.config.vector_dim, provenance(model, sampling or "uniform"), table=table)
+    rows = VideoIndex.create(uri, model.config.vector_dim, made, table=table, database=database_identity())
     try:
         method.register_run(dataset, brain_key, overwrite=False)
         results: Clip2VideoSimilarityIndex = method.initialize(dataset, brain_key)

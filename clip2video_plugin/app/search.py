@@ -12,8 +12,8 @@ import fiftyone.core.collections as foc
 import numpy as np
 
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
-from clip2video_plugin.app.videos import videos_of
-from clip2video_plugin.bounds import checked_k, checked_weight
+from clip2video_plugin.app.videos import owners_of, videos_of
+from clip2video_plugin.bounds import MAX_K, checked_k, checked_weight
 from clip2video_plugin.errors import Clip2VideoError, QueryError, VideoIndexError
 
 LENGTHS = {  # seconds, at least and less than
@@ -116,13 +116,15 @@ def find(
             f"the vectors of brain key {run.key!r} are gone ({error}); delete the index and compute it again"
         ) from None
     if like:
-        vector = run.get_embeddings(list(like), allow_missing=False)[0].mean(axis=0)
+        owners = owners_of(samples, like)
+        vector = run.get_embeddings([owners.get(i, i) for i in like], allow_missing=False)[0].mean(axis=0)
     elif query and query.strip():
         text = run.get_model().model.encode_captions([query])
         vector = (text.vector if weight is None else text.at_weight(weight))[0].numpy()
     else:
         raise QueryError("type what happens in the video")
-    hits = [hit for hit in run.ranked(samples, np.asarray(vector), k + len(like)) if hit[0] not in set(like)][:k]
+    wanted = min(k + len(like), MAX_K)
+    hits = [hit for hit in run.ranked(samples, np.asarray(vector), wanted) if hit[0] not in set(like)][:k]
     ids, scores = [i for i, _ in hits], [score for _, score in hits]
     view, field, new = _scored(samples.select(ids, ordered=True), run.key, ids, scores)
     paths = view.values("filepath")

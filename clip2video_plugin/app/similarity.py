@@ -8,21 +8,27 @@ The three classes must stay together in this module and keep their names.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import fiftyone.brain.similarity as fbs
 import fiftyone.core.collections as foc
-import fiftyone.core.media as fom
+import fiftyone.core.fields as fof
+import fiftyone.core.stages as fos
 import numpy as np
+from bson import ObjectId
 from numpy.typing import NDArray
 
+from clip2video_plugin.app import tables
 from clip2video_plugin.app.model import Clip2VideoModel
-from clip2video_plugin.app.videos import all_samples, items_of
+from clip2video_plugin.app.neighbours import Neighbours
+from clip2video_plugin.app.ranking import rank
+from clip2video_plugin.app.runs import StoredRun, living, save_config, stored_run, users_of
+from clip2video_plugin.app.videos import all_samples, items_of, owners_of, videos_of_clips
+from clip2video_plugin.bounds import MAX_K, checked_k
 from clip2video_plugin.encode import Embedded, encode_items
 from clip2video_plugin.errors import QueryError, VideoIndexError
-from clip2video_plugin.index import Hit, VideoIndex
-from clip2video_plugin.index.frames import FrameIndex
+from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.checkpoint import load_model
 from clip2video_plugin.paths import printable
 from clip2video_plugin.provenance import provenance
@@ -31,29 +37,34 @@ from clip2video_plugin.video.files import file_stamp
 logger = logging.getLogger(__name__)
 
 
-# FiftyOne selects the hits in one MongoDB pipeline, which has a size limit and slows down long before it.
-MAX_K = 10_000
-
-
 class Clip2VideoSimilarityConfig(fbs.SimilarityConfig):  # type: ignore[misc]
-    """What a run remembers: its table and its checkpoint. Stored in MongoDB, so it holds no secret."""
+    """What a run remembers: its table, whose that is, and its checkpoint. Stored in MongoDB, so it holds no secret.
+
+    ``owner`` is the id of the dataset that the table was made for; a clone and an import have other ids, and read it.
+    """
 
     def __init__(
         self,
         uri: str | None = None,
         table_name: str | None = None,
         checkpoint: str | None = None,
+        owner: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.uri = uri
         self.table_name = table_name
         self.checkpoint = checkpoint
+        self.owner = owner
         self.supports_prompts = True  # fob.compute_similarity() passes False
 
     @property
     def method(self) -> str:
         return "clip2video"
+
+    @property
+    def metric(self) -> str:
+        return "cosine"
 
     @property
     def max_k(self) -> int:
@@ -79,35 +90,82 @@ class Clip2VideoSimilarity(fbs.Similarity):  # type: ignore[misc]
         self.initialize(samples, brain_key).cleanup()
 
 
-class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
-    """One row per video sample, ``id`` being the sample's id."""
+class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # type: ignore[misc]
+    """One row per video sample, ``id`` being the sample's id.
+
+    Rows of samples that were deleted since are no hits and do not count. What other processes do to the run, to its
+    table and to its checkpoint is noticed by the next call.
+    """
 
     def __init__(self, samples: Any, config: Any, brain_key: str, backend: Any = None) -> None:
-        super().__init__(samples, config, brain_key, backend=backend)
-        self._model: Clip2VideoModel | None = None
+        self._dataset_id: ObjectId = samples._root_dataset._doc.id
+        self._run_id: ObjectId | None = None
         self._opened: VideoIndex | None = None
+        self._dead: tuple[Any, frozenset[str]] | None = None
+        self._compared: tuple[Any, Neighbours] | None = None
+        self._viewed: Any = None
+        self._curr_view: Any = None
+        fbs.SimilarityIndex.__init__(self, samples, config, brain_key, backend=backend)
+        fbs.DuplicatesMixin.__init__(self)
+        self._model: Clip2VideoModel | None = None
+
+    def run(self) -> StoredRun:
+        """The run as MongoDB has it now; its table and checkpoint are taken up.
+
+        Raises:
+            VideoIndexError: it was deleted.
+        """
+        run = stored_run(self._dataset_id, self._key, self._run_id)
+        if run is None or run.config.get("method") != self.config.method:
+            name = f"brain key {self._key!r}" if self._key else "this run"
+            raise VideoIndexError(f"{name} has been deleted; compute it again")
+        self._run_id = run.id
+        if any(run.config.get(name) != getattr(self.config, name) for name in ("uri", "table_name", "checkpoint")):
+            self._config, self._opened = type(self.config).from_dict(dict(run.config)), None
+        return run
 
     @property
     def table(self) -> VideoIndex:
-        """The rows of this run.
+        """The rows of this run, to read; of a clone those of the dataset it was cloned from.
 
         Raises:
-            VideoIndexError: its table is gone.
+            VideoIndexError: the run was deleted, or its table is gone.
         """
+        run = self.run()
         if self._opened is None:
             try:
-                self._opened = VideoIndex.open(self.config.uri, table=self.config.table_name)
+                opened = VideoIndex.open(self.config.uri, table=self.config.table_name)
             except VideoIndexError as error:
                 raise VideoIndexError(
                     f"the vectors of brain key {self.key!r} are gone ({error}); "
                     "delete_brain_run() it and compute it again"
                 ) from None
+            if not self._owns(run) and tables.has_other_ids(opened, self._samples):
+                opened = self._take_over(run)  # an import that gave its samples new ids
+            self._opened = opened
+        return self._opened
+
+    def own_table(self) -> VideoIndex:
+        """The table to write to: a run that reads another dataset's gets one of its own, with a copy of the rows."""
+        table, run = self.table, self.run()
+        return table if self._owns(run) else self._take_over(run)
+
+    def _owns(self, run: StoredRun) -> bool:
+        return tables.owns(self.config, str(self._dataset_id), run)
+
+    def _take_over(self, run: StoredRun) -> VideoIndex:
+        name = tables.copy_rows(self.config, self._samples)
+        self._config.table_name, self._config.owner = name, str(self._dataset_id)
+        save_config(self._samples._root_dataset, run, self._config.serialize())
+        self._opened = VideoIndex.open(self.config.uri, table=name)
+        self._opened.finish()
         return self._opened
 
     @property
     def frames_table(self) -> str:
         """Name of the table of frame vectors beside this run's table (see ``moments.py``)."""
-        return str(self.config.table_name).replace("brain_", "frames_", 1)
+        self.run()
+        return tables.frames_of(self.config.table_name)
 
     @property
     def supports_prompts(self) -> bool:
@@ -115,12 +173,39 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
 
     @property
     def total_index_size(self) -> int:
-        return self.table.count()
+        return self.table.count() - len(self.dead())
 
     @property
     def sample_ids(self) -> NDArray[np.str_]:
         """Ids of all indexed samples."""
-        return np.array(sorted(self.table.ids()))
+        return np.array(sorted(set(self.table.ids()) - self.dead()), dtype="<U24")
+
+    def dead(self) -> frozenset[str]:
+        """Ids of rows whose samples were deleted; all ids are looked up once after a change."""
+        state = self._state()
+        if self._dead is None or self._dead[0] != state:
+            never = state[-1] is None and self._owns(self.run())
+            ids = set() if never else set(self.table.ids())
+            self._dead = state, frozenset(ids - living(self._samples._root_dataset, ids))
+        return self._dead[1]
+
+    def _state(self) -> tuple[Any, ...]:
+        """What says that neither rows nor samples are others than before."""
+        return (*self.table.state, self.run().samples_deleted)
+
+    def _apply_view_if_necessary(self) -> None:
+        state = self._state()
+        if state != self._viewed:
+            self._curr_sample_ids, self._viewed = None, state
+        super()._apply_view_if_necessary()
+
+    def _apply_view(self) -> None:
+        view: foc.SampleCollection = self._curr_view
+        try:
+            self._curr_view = videos_of_clips(view)
+            super()._apply_view()
+        finally:
+            self._curr_view = view
 
     def get_model(self) -> Clip2VideoModel:
         """The model of the run.
@@ -129,10 +214,15 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
             VideoIndexError: its checkpoint has changed since.
             CheckpointError: it is not installed here.
         """
+        made, where = self.table.provenance, f"brain key {self.key!r}"
+        if self._model is not None:
+            try:
+                made.check(provenance(self._model.model, made.policy), where)
+            except VideoIndexError:  # computed anew with other weights since
+                self._model = None
         if self._model is None:
             loaded = load_model(self.config.checkpoint)
-            made = self.table.provenance
-            made.check(provenance(loaded, made.policy), f"brain key {self.key!r}")
+            made.check(provenance(loaded, made.policy), where)
             self._model = Clip2VideoModel(loaded)
         return self._model
 
@@ -173,11 +263,12 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
         reload: bool = True,
     ) -> None:
         """Adds vectors [n, D] of samples, as ``compute_embeddings`` gives them."""
+        table = self.own_table()
         ids = [str(i) for i in sample_ids]
         vectors = dict(zip(ids, np.asarray(embeddings, np.float32), strict=True))
-        if len(vectors) and np.asarray(embeddings).shape[1:] != (self.table.dim,):
-            raise VideoIndexError(f"vectors have shape {np.asarray(embeddings).shape}; expected [n, {self.table.dim}]")
-        existing = set(self.table.stamps(ids))
+        if len(vectors) and np.asarray(embeddings).shape[1:] != (table.dim,):
+            raise VideoIndexError(f"vectors have shape {np.asarray(embeddings).shape}; expected [n, {table.dim}]")
+        existing = set(table.stamps(ids))
         if existing and not overwrite:
             if not allow_existing:
                 raise VideoIndexError(f"{len(existing)} ids are in the index already, the first is {min(existing)}")
@@ -203,7 +294,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
                     "mtime": mtime,
                 }
             )
-        self.table.write(rows)
+        table.write(rows)
         if reload:
             self.reload()
 
@@ -216,11 +307,18 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
         reload: bool = True,
     ) -> None:
         """Removes the vectors of samples."""
+        table = self.own_table()
         ids = [str(i) for i in (sample_ids if sample_ids is not None else [])]
-        self._check_missing(set(ids) - set(self.table.stamps(ids)), allow_missing, warn_missing)
-        self.table.delete(ids)
+        self._check_missing(set(ids) - set(table.stamps(ids)), allow_missing, warn_missing)
+        table.delete(ids)
         if reload:
             self.reload()
+
+    def prune(self) -> int:
+        """Removes the vectors of samples that were deleted from the dataset; returns how many."""
+        if dead := self.dead():
+            self.own_table().delete(sorted(dead))
+        return len(dead)
 
     def get_embeddings(
         self,
@@ -233,7 +331,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
         if sample_ids is None:
             ids = list(self.sample_ids)
         else:
-            ids = [sample_ids] if isinstance(sample_ids, str) else [str(i) for i in sample_ids]
+            ids = [str(i) for i in ([sample_ids] if isinstance(sample_ids, str) else sample_ids)]
         found = self.table.vectors(ids)
         self._check_missing(set(ids) - set(found), allow_missing, warn_missing)
         kept = [i for i in ids if i in found]
@@ -241,14 +339,43 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
         return vectors, np.array(kept), None
 
     def cleanup(self) -> None:
-        """Drops the tables of the run."""
-        try:
-            self.table.drop()
-            if (frames := FrameIndex.open(self.config.uri, self.frames_table)) is not None:
-                frames.drop()
-        except VideoIndexError:
+        """Drops the tables of the run, unless they are another dataset's, or a clone reads them."""
+        run = self.run()
+        readers = users_of(self.config.table_name) - {run.id}
+        if readers or not self._owns(run):
+            logger.info("the vectors of brain key %r are kept: others read them", self.key)
+        elif not tables.drop(self.config):
             logger.warning("the vectors of brain key %r were gone already", self.key)
         self._opened = None
+
+    def sort_by_similarity(
+        self,
+        query: Any,
+        k: int | None = None,
+        reverse: bool = False,
+        aggregation: str | None = "mean",
+        dist_field: str | None = None,
+        _mongo: bool = False,
+    ) -> Any:
+        """FiftyOne's query. ``dist_field`` gets scores, larger is better; a view of clips answers to their ids, too.
+
+        Raises:
+            QueryError: k, the aggregation or the query is none that can be answered.
+        """
+        samples = self.view
+        k = None if k is None else checked_k(k)
+        _check_aggregation(aggregation)
+        vectors = self._query_vectors(self._parse_query(query))
+        hits = dict(self.ranked(samples, vectors.mean(axis=0), k, reverse))
+        if dist_field is not None and hits:
+            samples.set_values(dist_field, hits, key_field="id")
+        elif dist_field is not None:  # FiftyOne takes a field's type from its first value
+            samples._root_dataset.add_sample_field(dist_field, fof.FloatField)
+        stage = fos.Select(list(hits), ordered=True)
+        if not _mongo:
+            return samples.add_stage(stage)
+        stage.validate(samples)
+        return stage.to_mongo(samples)
 
     def _kneighbors(
         self,
@@ -258,35 +385,73 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
         aggregation: str | None = None,
         return_dists: bool = False,
     ) -> Any:
-        """FiftyOne's query hook; the "distances" it returns are scores, larger is better."""
-        if aggregation not in (None, "mean"):
-            raise QueryError(f"aggregation is {aggregation!r}; allowed is 'mean'")
-        vectors, single = self._query_vectors(query)
-        if aggregation == "mean" or single:
-            answer = self._search(vectors.mean(axis=0), k, reverse)
-            ids, scores = [i for i, _ in answer], [s for _, s in answer]
-        else:
-            answers = [self._search(vector, k, reverse) for vector in vectors]
-            ids, scores = [[i for i, _ in a] for a in answers], [[s for _, s in a] for a in answers]  # type: ignore[misc]
-        return (ids, None, scores) if return_dists else (ids, None)
+        """FiftyOne's hook: nearest videos, and their cosine distances, 0 to 2.
 
-    def _query_vectors(self, query: Any) -> tuple[NDArray[np.float32], bool]:
-        """Query vectors [n, D], and whether one alone was asked."""
+        Of an aggregate these are the best by score. Of single videos they are exact, without the video itself, and
+        around the mean of all, as FiftyOne's own index has them; a vector that is a row's own counts as its video.
+        """
+        k = None if k is None else checked_k(k)
+        _check_aggregation(aggregation)
+        if aggregation is None:
+            return self._exact(query, lambda found: _nearest(found, k, reverse), return_dists, k or 0)
+        vectors = self._query_vectors(query)
+        vector = vectors.mean(axis=0)
+        hits = self.ranked(self.view, vector, k, reverse)
+        length = float(np.linalg.norm(vector)) or 1.0
+        ids, distances = [i for i, _ in hits], [max(1 - score / length, 0.0) for _, score in hits]
+        return (ids, None, distances) if return_dists else (ids, None)
+
+    def _radius_neighbors(self, query: Any = None, thresh: float | None = None, return_dists: bool = False) -> Any:
+        """FiftyOne's hook: the videos within a cosine distance, by the distances of ``_kneighbors``."""
+        return self._exact(query, lambda found: np.flatnonzero(found <= thresh), return_dists)
+
+    def _exact(self, query: Any, choose: Callable[[Any], Any], return_dists: bool, least: int = 0) -> Any:
+        """What ``choose`` takes of the distances to the view's videos: positions, or ids where a query was given."""
+        state, known = self._state(), self._compared
+        if known is None or known[0] != state:
+            vectors, ids, _ = self.get_embeddings()
+            self._compared = known = state, Neighbours.of(ids, vectors)
+        of, here = known[1], self.current_sample_ids
+        among = np.arange(len(of.ids)) if self._current_inds is None else np.asarray(self._current_inds, int)
+        if query is None:
+            distances = list(of.between(among, among)) if len(among) else []
+        elif _is_numbers(query):
+            distances = [of.of_vector(vector, among, least) for vector in self._query_vectors(query)]
+        else:
+            self._query_vectors(query)  # all are indexed
+            rows = np.searchsorted(of.ids, self._samples_of(query))
+            distances = list(of.between(rows, among))
+        found = [choose(some) for some in distances]
+        near: list[Any] = [some[at] for some, at in zip(distances, found, strict=True)]
+        if query is None:
+            return (found, near) if return_dists else found
+        names: list[Any] = [[str(here[i]) for i in at] for at in found]
+        near = [some.tolist() for some in near]
+        if isinstance(query, str) or (_is_numbers(query) and query.ndim == 1):
+            names, near = names[0], near[0]
+        return (names, None, near) if return_dists else (names, None)
+
+    def _query_vectors(self, query: Any) -> NDArray[np.float32]:
+        """Query vectors [n, D]."""
         if query is None:
             raise QueryError("a query is needed: a sentence, a sample id or a vector")
-        if isinstance(query, np.ndarray) and query.dtype.kind in "fiu":
+        table = self.table
+        if _is_numbers(query):
             vectors = np.atleast_2d(np.asarray(query, np.float32))
-            if vectors.shape[1] != self.table.dim:
-                raise QueryError(f"the query vector has {vectors.shape[1]} numbers; this index has {self.table.dim}")
-            return vectors, query.ndim == 1
-        ids = [query] if isinstance(query, str) else [str(i) for i in query]
-        found = self.table.vectors(ids)
+            if vectors.shape[1] != (dim := table.dim):
+                raise QueryError(f"the query vector has {vectors.shape[1]} numbers; this index has {dim}")
+            return vectors
+        ids = self._samples_of(query)
+        found = table.vectors(ids)
         if absent := [i for i in ids if i not in found]:
             raise QueryError(f"sample {absent[0]} is not in the index of brain key {self.key!r}; add it first")
-        return np.stack([found[i] for i in ids]), isinstance(query, str)
+        return np.stack([found[i] for i in ids])
 
-    def _search(self, vector: NDArray[np.float32], k: int | None, reverse: bool) -> list[tuple[str, float]]:
-        return self.ranked(self.view, vector, k, reverse)
+    def _samples_of(self, query: Any) -> list[str]:
+        """The samples of these ids, which may be of clips of the view."""
+        ids = [query] if isinstance(query, str) else [str(i) for i in query]
+        owners = owners_of(self.view, ids)
+        return [owners.get(i, i) for i in ids]
 
     def ranked(
         self, samples: foc.SampleCollection, vector: NDArray[np.float32], k: int | None = None, reverse: bool = False
@@ -296,31 +461,9 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
         Keeps no state, so that several users may ask at once.
 
         Raises:
-            QueryError: the samples are frames or patches.
+            QueryError: the samples are frames or patches, or k is out of range.
         """
-        size = self.table.count()
-        if k is None and size > MAX_K:
-            logger.warning("showing the best %d of %d videos; pass k to choose", MAX_K, size)
-        k = min(k if k is not None else size, MAX_K, max(size, 1))
-        if samples._is_clips:
-            clips: dict[str, list[str]] = {}
-            for clip, sample in zip(*samples.values(["id", "sample_id"]), strict=True):
-                clips.setdefault(sample, []).append(clip)
-            hits = self.table.search(vector, k, ids=list(clips), furthest=reverse)
-            return [(clip, hit.score) for hit in hits for clip in clips[hit.id]][:k]
-        if samples._is_frames or samples._is_patches:
-            raise QueryError(
-                "this view shows frames or patches; CLIP2Video ranks whole videos: search the dataset instead"
-            )
-        whole = samples.view() == samples._root_dataset.view() and samples.media_type != fom.GROUP
-        ids = None if whole else set(samples.values("id"))
-        hits = self.table.search(vector, k, ids=ids, furthest=reverse)
-        return [(hit.id, hit.score) for hit in self._alive(hits)]
-
-    def _alive(self, hits: list[Hit]) -> list[Hit]:
-        """Without videos whose samples were deleted from the dataset after indexing."""
-        alive = set(all_samples(self._samples).select([hit.id for hit in hits]).values("id"))
-        return [hit for hit in hits if hit.id in alive]
+        return rank(self.table, samples, vector, k, reverse, self.dead)
 
     def _check_missing(self, missing: set[str], allow: bool, warn: bool) -> None:
         if missing and not allow:
@@ -331,3 +474,19 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex):  # type: ignore[misc]
     @classmethod
     def _from_dict(cls, d: Any, samples: Any, config: Any, brain_key: str) -> Clip2VideoSimilarityIndex:
         return cls(samples, config, brain_key)
+
+
+def _check_aggregation(aggregation: object) -> None:
+    if aggregation not in (None, "mean"):
+        raise QueryError(f"aggregation is {aggregation!r}; allowed is 'mean'")
+
+
+def _is_numbers(query: Any) -> bool:
+    return isinstance(query, np.ndarray) and query.dtype.kind in "fiu"
+
+
+def _nearest(distances: NDArray[np.float32], k: int | None, furthest: bool) -> NDArray[np.int64]:
+    """Positions of the k smallest distances, or the largest; none of NaN."""
+    known = np.flatnonzero(~np.isnan(distances))
+    order = np.argsort(-distances[known] if furthest else distances[known], kind="stable")
+    return known[order[:k]]

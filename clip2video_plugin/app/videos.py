@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import fiftyone as fo
@@ -55,6 +56,20 @@ def all_samples(samples: foc.SampleCollection) -> foc.SampleCollection:
     """Every sample of the dataset that a collection is of, one by one: those of all group slices, active or not."""
     dataset = samples._root_dataset
     return dataset.select_group_slices(_allow_mixed=True) if dataset.media_type == fom.GROUP else dataset
+
+
+def videos_of_clips(samples: foc.SampleCollection) -> foc.SampleCollection:
+    """The videos that a view of clips is of; other collections themselves."""
+    if not samples._is_clips:
+        return samples
+    return all_samples(samples).select(samples.distinct("sample_id"))
+
+
+def owners_of(samples: foc.SampleCollection, ids: Sequence[str]) -> dict[str, str]:
+    """Clip -> its sample, for those of these ids that are of clips of a view."""
+    if not samples._is_clips:
+        return {}
+    return dict(zip(*samples.select(list(ids)).values(["id", "sample_id"]), strict=True))
 
 
 def holds_videos(samples: foc.SampleCollection) -> bool:

@@ -55,7 +55,9 @@ REFUSED = {
         [UNKNOWN], allow_missing=False
     ),
     "aggregation is 'max'; allowed is 'mean'": lambda d: run(d)._kneighbors(query="x", aggregation="max"),
-    "a query is needed: a sentence, a sample id or a vector": lambda d: run(d)._kneighbors(query=None),
+    "a query is needed: a sentence, a sample id or a vector": lambda d: run(d)._kneighbors(
+        query=None, aggregation="mean"
+    ),
     "the query vector has 3 numbers; this index has 256": lambda d: run(d)._kneighbors(query=np.zeros(3)),
     f"sample {UNKNOWN} is not in the index of brain key 'c2v'; add it first": lambda d: run(d)._kneighbors(
         query=[UNKNOWN]
