@@ -51,7 +51,10 @@ def import_dataset(
         raise AnnotationError(f"no such folder: {dataset_dir}")
     if name is not None and fo.dataset_exists(name):
         raise AnnotationError(f"a dataset named {name!r} exists; choose another name, or delete it first")
-    dataset = fo.Dataset(name)
+    try:
+        dataset = fo.Dataset(name)
+    except ValueError as error:
+        raise AnnotationError(f"name is {name!r}; FiftyOne cannot take it: {error}") from None
     try:
         infos = []
         for split in [None] if kind == "folder" else splits or ["test"]:

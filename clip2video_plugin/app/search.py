@@ -90,7 +90,7 @@ def find(
     samples: foc.SampleCollection,
     query: str | None = None,
     *,
-    like: Sequence[str] = (),
+    like: str | Sequence[str] = (),
     brain_key: str | None = None,
     k: int = 25,
     weight: float | None = None,
@@ -99,7 +99,7 @@ def find(
 
     Args:
         query: what happens in the video, in words.
-        like: ids of samples instead, whose mean vector is the query; they are no hits themselves.
+        like: id of a sample, or ids of several, instead, whose mean vector is the query; they are no hits themselves.
         weight: w in [0, 1] of the global vector (appearance) against the aligned one; the model's own by default.
 
     Raises:
@@ -107,6 +107,7 @@ def find(
         Clip2VideoError: there is no such index, or its vectors are gone.
     """
     k, weight = checked_k(k), checked_weight(weight)
+    like = [like] if isinstance(like, str) else list(like)
     samples = videos_of(samples)
     run = load_run(samples, brain_key)
     try:

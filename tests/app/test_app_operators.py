@@ -74,7 +74,8 @@ def datasets(world, model, tmp_path_factory):
 @pytest.fixture(scope="module")
 def app(datasets, tmp_path_factory):
     # the variable lets the App schedule runs
-    with plugin_server(datasets["ops"], tmp_path_factory, FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS="true") as address:
+    environment = {"FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "true", "C2V_ROOTS": str(tmp_path_factory.getbasetemp())}
+    with plugin_server(datasets["ops"], tmp_path_factory, **environment) as address:
         yield address
 
 
@@ -151,6 +152,8 @@ def test_import_videos(on, world, tmp_path):
         open_operator(page, "Import videos with captions")
         field(page, "Folder").fill(str(tmp_path / "nowhere"))
         refuses(page, f"there is no folder {tmp_path / 'nowhere'}")
+        field(page, "Folder").fill("/etc")
+        refuses(page, "folder /etc is outside of what the App may use: ")
         field(page, "Folder").fill(str(world[0]))
         field(page, "Name of the new dataset").fill("app-ops")
         refuses(page, "there is a dataset 'app-ops' already")

@@ -97,13 +97,15 @@ def test_evaluate_retrieval_gives_the_metrics_and_writes_fields(indexed):
     assert indexed.count("c2v_worst_rank") == 24
 
 
-def test_sample_frames_writes_a_folder_for_each_video(dataset, tmp_path):
+def test_sample_frames_writes_a_folder_for_each_video(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("C2V_ROOTS", str(tmp_path))
     result = operator("sample_frames")(dataset.limit(3), tmp_path / "frames", fps=2)
     assert (result["videos"], result["failed"]) == (3, 0)
     assert len(list((tmp_path / "frames").glob("*/*.jpg"))) >= 15
 
 
-def test_import_videos_makes_a_dataset(world, tmp_path):
+def test_import_videos_makes_a_dataset(world, monkeypatch):
+    monkeypatch.setenv("C2V_ROOTS", str(world[0]))
     result = operator("import_videos")("folder", world[0], "from-operator")
     assert (result["dataset"], result["videos"]) == ("from-operator", 24)
     assert fo.load_dataset("from-operator").persistent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -11,9 +10,10 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from clip2video_plugin.app.evaluate import evaluate, field_of_captions, worst_failures
-from clip2video_plugin.app.operators.forms import ask_key, ask_number, refused
+from clip2video_plugin.app.operators.forms import ask_choice, ask_key, ask_number, form, refused, wrong
 from clip2video_plugin.app.operators.indexing import call
 from clip2video_plugin.app.operators.running import Running
+from clip2video_plugin.app.roots import confined
 from clip2video_plugin.app.videos import items_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.evaluation.report import METRICS
@@ -23,6 +23,21 @@ from clip2video_plugin.video.extract import extract_frames
 
 KINDS = {"folder": "a folder of captioned videos", "msrvtt": "MSR-VTT", "msvd": "MSVD", "vatex": "VATEX"}
 SPLITS = ("test", "val", "train")
+
+
+DEPTH = 100  # levels of an imported folder whose links must not lead out of the roots
+
+
+def problem_of_folder(ctx: foo.ExecutionContext, name: str, *, there: bool = False) -> str | None:
+    """Why a folder that is asked for cannot be used, or None; it may have to be ``there``."""
+    folder = ctx.params.get(name)
+    if not folder:
+        return None
+    try:
+        path = confined(folder, ctx.dataset)
+    except Clip2VideoError as error:
+        return str(error)
+    return f"there is no folder {printable(folder)}" if there and not path.is_dir() else None
 
 
 class ImportVideos(foo.Operator):  # type: ignore[misc]
@@ -42,44 +57,38 @@ class ImportVideos(foo.Operator):  # type: ignore[misc]
 
     def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
         inputs = types.Object()
-        kinds = types.DropdownView()
-        for kind, label in KINDS.items():
-            kinds.add_choice(kind, label=label)
-        inputs.enum("kind", kinds.values(), default="folder", view=kinds, label="What")
-        folder = ctx.params.get("folder")
-        gone = bool(folder) and not Path(folder).expanduser().is_dir()
+        ask_choice(inputs, ctx, "kind", KINDS, label="What", default="folder")
         inputs.str(
             "folder",
             required=True,
             label="Folder",
             description="With the videos and their captions, on the machine that the App runs on",
-            **({"invalid": True, "error_message": f"there is no folder {folder}"} if gone else {}),
+            **wrong(problem_of_folder(ctx, "folder", there=True)),
         )
         name = ctx.params.get("name")
-        taken = bool(name) and fo.dataset_exists(name)
+        taken = isinstance(name, str) and fo.dataset_exists(name)
         inputs.str(
             "name",
             required=True,
             label="Name of the new dataset",
-            **({"invalid": True, "error_message": f"there is a dataset {name!r} already"} if taken else {}),
+            **wrong(f"there is a dataset {name!r} already" if taken else None),
         )
         if ctx.params.get("kind", "folder") != "folder":
-            splits = types.DropdownView()
-            for split in SPLITS:
-                splits.add_choice(split, label=split)
-            inputs.enum("split", splits.values(), default="test", view=splits, label="Split")
+            ask_choice(inputs, ctx, "split", {split: split for split in SPLITS}, label="Split", default="test")
             inputs.str("protocol", label="Protocol", description="1k-a, 7k, full; msvd; vatex-1k5, vatex-hgr")
-        return types.Property(inputs, view=types.View(label="Import videos with captions"))
+        # The App keeps what was filled in before another kind was chosen
+        return form(inputs, ctx, "Import videos with captions", "split", "protocol")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         from clip2video_plugin.datasets import import_dataset
 
         params = ctx.params
+        folder = confined(params["folder"], ctx.dataset, depth=DEPTH)
         options: dict[str, Any] = {}
         if params.get("kind", "folder") != "folder":
             options = {"splits": [params.get("split", "test")], "protocol": params.get("protocol") or None}
         dataset = import_dataset(
-            params.get("kind", "folder"), params["folder"], name=params["name"], progress=Running(ctx), **options
+            params.get("kind", "folder"), folder, name=params["name"], progress=Running(ctx), **options
         )
         if not ctx.delegated:
             ctx.ops.open_dataset(dataset.name)
@@ -131,14 +140,11 @@ class EvaluateRetrieval(foo.Operator):  # type: ignore[misc]
             "captions",
             default=usual,
             label="Field of captions",
-            **({"invalid": True, "error_message": f"there is no field {field!r}"} if absent else {}),
+            **wrong(f"there is no field {field!r}" if absent else None),
         )
-        rules = types.DropdownView()
-        for rule in TIES:
-            rules.add_choice(rule, label=rule)
-        inputs.enum("ties", rules.values(), default="strict", view=rules, label="Ties")
+        ask_choice(inputs, ctx, "ties", {rule: rule for rule in TIES}, label="Ties", default="strict")
         inputs.bool("worst", default=True, label="Show the worst failures afterwards")
-        return types.Property(inputs, view=types.View(label="Evaluate CLIP2Video retrieval"))
+        return form(inputs, ctx, "Evaluate CLIP2Video retrieval")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         params = ctx.params
@@ -190,15 +196,22 @@ class SampleFrames(foo.Operator):  # type: ignore[misc]
         inputs = types.Object()
         if refused(inputs, ctx):
             return types.Property(inputs)
-        inputs.str("output", required=True, label="Folder", description="Gets a folder of JPEG files for each video")
+        inputs.str(
+            "output",
+            required=True,
+            label="Folder",
+            description="Gets a folder of JPEG files for each video",
+            **wrong(problem_of_folder(ctx, "output")),
+        )
         ask_number(inputs, ctx, "fps", default=5, least=1, most=100, label="Frames a second")
-        return types.Property(inputs, view=types.View(label="Sample frames of videos"))
+        return form(inputs, ctx, "Sample frames of videos")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        output = confined(ctx.params["output"], ctx.dataset, depth=1)
         paths, tell = [item.path for item in items_of(videos_of(ctx.view))], Running(ctx)
         report = extract_frames(
             paths,
-            Path(ctx.params["output"]).expanduser(),
+            output,
             fps=float(ctx.params.get("fps", 5)),
             progress=lambda done, failed: tell(done, len(paths), failed=failed),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import fiftyone.operators as foo
@@ -16,9 +17,9 @@ PANEL = "video_search"
 
 
 def refuse(inputs: types.Object, why: str) -> None:
-    """Shows why the operator cannot run here, and keeps it from running."""
+    """Shows why the operator cannot run here, and keeps it from running; from Python it is the error's reason."""
     inputs.view("refusal", types.Warning(label=why))
-    inputs.str("refused", view=types.HiddenView(), required=True, invalid=True)
+    inputs.str("refused", view=types.HiddenView(), required=True, invalid=True, error_message=why)
 
 
 def refused(inputs: types.Object, ctx: foo.ExecutionContext, *, indexed: bool = False) -> bool:
@@ -32,20 +33,41 @@ def refused(inputs: types.Object, ctx: foo.ExecutionContext, *, indexed: bool = 
     return False
 
 
-def ask_key(inputs: types.Object, ctx: foo.ExecutionContext, name: str = "brain_key", label: str = "Brain key") -> None:
+def form(inputs: types.Object, ctx: foo.ExecutionContext, label: str, *more: str) -> types.Property:
+    """The finished form. A parameter that it does not ask for is refused, unless it is one ``more``."""
+    allowed = dict.fromkeys([*(name for name in inputs.properties if name not in ("refusal", "refused")), *more])
+    if unknown := [name for name in ctx.params if name not in allowed]:
+        refuse(inputs, f"there is no parameter {', '.join(map(repr, unknown))}; allowed are {', '.join(allowed)}")
+    return types.Property(inputs, view=types.View(label=label))
+
+
+def wrong(message: str | None) -> dict[str, Any]:
+    """What marks an input whose value is refused, if there is a message that says why."""
+    return {"invalid": True, "error_message": message} if message else {}
+
+
+def ask_choice(
+    inputs: types.Object, ctx: foo.ExecutionContext, name: str, choices: Mapping[str, str], *, label: str, default: str
+) -> None:
+    """A choice among values, each with its label; another value is refused with those there are."""
+    shown, value = types.DropdownView(), ctx.params.get(name)
+    for choice, its_label in choices.items():
+        shown.add_choice(choice, label=its_label)
+    known = value is None or value in list(choices)
+    refusal = None if known else f"{name} is {value!r}; allowed are {', '.join(choices)}"
+    inputs.enum(name, list(choices), default=default, view=shown, label=label, **wrong(refusal))
+
+
+def ask_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     """A choice among the CLIP2Video runs of the dataset."""
-    keys, shown = brain_keys(ctx.dataset), types.DropdownView()
-    for key in keys:
-        shown.add_choice(key, label=key)
-    inputs.enum(name, keys, default=keys[0], view=shown, label=label)
+    keys = {key: key for key in brain_keys(ctx.dataset)}
+    ask_choice(inputs, ctx, "brain_key", keys, label="Brain key", default=next(iter(keys)))
 
 
-def ask_model(inputs: types.Object) -> None:
+def ask_model(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     """A choice among the installed checkpoints."""
-    names = types.DropdownView()
-    for name, folder in installed_checkpoints().items():
-        names.add_choice(name, label=name, description=str(folder))
-    inputs.enum("model", names.values(), default=EMBEDDED, view=names, label="Model")
+    names = {name: name for name in installed_checkpoints()}
+    ask_choice(inputs, ctx, "model", names, label="Model", default=EMBEDDED)
 
 
 def ask_number(
@@ -53,8 +75,11 @@ def ask_number(
 ) -> None:
     """A whole number within bounds; one outside is refused with them."""
     value = ctx.params.get(name)
-    wrong = value is not None and not (
-        isinstance(value, int | float) and least <= value <= most and value == int(value)
+    fits = value is None or (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and least <= value <= most
+        and value == int(value)
     )
-    said = {"invalid": True, "error_message": f"{name} is {value}; it must lie between {least} and {most}"}
-    inputs.int(name, default=default, **more, **(said if wrong else {}))
+    refusal = None if fits else f"{name} is {value!r}; it must lie between {least} and {most}"
+    inputs.int(name, default=default, **more, **wrong(refusal))

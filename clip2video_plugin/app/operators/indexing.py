@@ -9,7 +9,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from clip2video_plugin.app.brain import compute_clip2video
-from clip2video_plugin.app.operators.forms import ask_key, ask_model, refused
+from clip2video_plugin.app.operators.forms import ask_choice, ask_key, ask_model, form, refused, wrong
 from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.search import brain_keys, load_run, score_field
 from clip2video_plugin.app.videos import videos_of
@@ -22,6 +22,7 @@ SHOWN_SAMPLINGS = {
     "reference": "those of the paper, MSR-VTT",
     "reference-5fps": "those of the paper, MSVD and VATEX",
 }
+SHOWN_DEVICES = {"auto": "the best there is", "cpu": "CPU", "cuda": "NVIDIA GPU", "mps": "Apple GPU"}
 SHOWN = 20  # failures that are listed
 
 
@@ -48,29 +49,17 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
         if ctx.view != ctx.dataset.view():
             inputs.view_target(ctx)
         key = ctx.params.get("brain_key", BRAIN_KEY)
-        wrong = problem_of_key(ctx.dataset, key)
         inputs.str(
             "brain_key",
             default=BRAIN_KEY,
             label="Brain key",
             description="Name of the index. An existing one is brought up to date",
-            **({"invalid": True, "error_message": wrong} if wrong else {}),
+            **wrong(problem_of_key(ctx.dataset, key)),
         )
-        ask_model(inputs)
-        samplings = types.DropdownView()
-        for sampling, label in SHOWN_SAMPLINGS.items():
-            samplings.add_choice(sampling, label=label)
-        inputs.enum("sampling", samplings.values(), default="uniform", view=samplings, label="Frames")
-        devices = types.DropdownView()
-        for device, label in (
-            ("auto", "the best there is"),
-            ("cpu", "CPU"),
-            ("cuda", "NVIDIA GPU"),
-            ("mps", "Apple GPU"),
-        ):
-            devices.add_choice(device, label=label)
-        inputs.enum("device", devices.values(), default="auto", view=devices, label="Device")
-        return types.Property(inputs, view=types.View(label="Compute CLIP2Video embeddings"))
+        ask_model(inputs, ctx)
+        ask_choice(inputs, ctx, "sampling", SHOWN_SAMPLINGS, label="Frames", default="uniform")
+        ask_choice(inputs, ctx, "device", SHOWN_DEVICES, label="Device", default="auto")
+        return form(inputs, ctx, "Compute CLIP2Video embeddings", "view_target")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         samples = ctx.target_view() if "view_target" in ctx.params else ctx.view
@@ -148,7 +137,7 @@ class DeleteIndex(foo.Operator):  # type: ignore[misc]
         if not refused(inputs, ctx, indexed=True):
             ask_key(inputs, ctx)
             inputs.view("what", types.Notice(label="Its vectors are deleted for good; the videos are not touched"))
-        return types.Property(inputs, view=types.View(label="Delete a CLIP2Video index"))
+        return form(inputs, ctx, "Delete a CLIP2Video index")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         run = load_run(ctx.dataset, ctx.params.get("brain_key"))
@@ -165,8 +154,8 @@ class DeleteIndex(foo.Operator):  # type: ignore[misc]
         outputs.str("deleted", label="Deleted")
         return types.Property(outputs)
 
-    def __call__(self, samples: foc.SampleCollection, brain_key: str, *, delegate: bool = False) -> Any:
-        return call(self, samples, {"brain_key": brain_key}, delegate)
+    def __call__(self, samples: foc.SampleCollection, brain_key: str, *, delegate: bool = False, **params: Any) -> Any:
+        return call(self, samples, {"brain_key": brain_key, **params}, delegate)
 
 
 class IndexInfo(foo.Operator):  # type: ignore[misc]
@@ -188,7 +177,7 @@ class IndexInfo(foo.Operator):  # type: ignore[misc]
         inputs = types.Object()
         if not refused(inputs, ctx, indexed=True):
             ask_key(inputs, ctx)
-        return types.Property(inputs, view=types.View(label="About a CLIP2Video index"))
+        return form(inputs, ctx, "About a CLIP2Video index")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         run = load_run(ctx.dataset, ctx.params.get("brain_key"))
@@ -215,5 +204,5 @@ class IndexInfo(foo.Operator):  # type: ignore[misc]
             outputs.str(name, label=label)
         return types.Property(outputs, view=types.View(label="About the index"))
 
-    def __call__(self, samples: foc.SampleCollection, brain_key: str, *, delegate: bool = False) -> Any:
-        return call(self, samples, {"brain_key": brain_key}, delegate)
+    def __call__(self, samples: foc.SampleCollection, brain_key: str, *, delegate: bool = False, **params: Any) -> Any:
+        return call(self, samples, {"brain_key": brain_key, **params}, delegate)

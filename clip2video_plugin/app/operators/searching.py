@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import fiftyone.core.collections as foc
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from clip2video_plugin.app.operators.forms import PANEL, ask_key, ask_number, refuse, refused
+from clip2video_plugin.app.operators.forms import PANEL, ask_key, ask_number, form, refuse, refused
 from clip2video_plugin.app.operators.indexing import call
 from clip2video_plugin.app.search import Found, find
 from clip2video_plugin.bounds import MAX_K
@@ -36,7 +37,7 @@ class SearchVideos(foo.Operator):  # type: ignore[misc]
         inputs.str("query", required=True, label="What happens in the video", description="a dog runs on the beach")
         ask_key(inputs, ctx)
         ask_number(inputs, ctx, "k", default=25, least=1, most=MAX_K, label="Number of results")
-        return types.Property(inputs, view=types.View(label="Search videos by a sentence"))
+        return form(inputs, ctx, "Search videos by a sentence", "weight")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         params = ctx.params
@@ -81,7 +82,7 @@ class FindSimilarVideos(foo.Operator):  # type: ignore[misc]
             return types.Property(inputs)
         ask_key(inputs, ctx)
         ask_number(inputs, ctx, "k", default=25, least=1, most=MAX_K, label="Number of results")
-        return types.Property(inputs, view=types.View(label="Find videos like the selected ones"))
+        return form(inputs, ctx, "Find videos like the selected ones", "samples")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         found = find(
@@ -95,9 +96,12 @@ class FindSimilarVideos(foo.Operator):  # type: ignore[misc]
     def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
         return results_shown()
 
-    def __call__(self, view: foc.SampleCollection, samples: list[str], *, delegate: bool = False, **params: Any) -> Any:
-        """From Python: ids of samples to be like."""
-        return call(self, view, {"samples": list(samples), **params}, delegate)
+    def __call__(
+        self, view: foc.SampleCollection, samples: str | Sequence[str], *, delegate: bool = False, **params: Any
+    ) -> Any:
+        """From Python: the id of a sample, or the ids of several, to be like."""
+        ids = samples if isinstance(samples, str) else list(samples)
+        return call(self, view, {"samples": ids, **params}, delegate)
 
 
 class OpenVideoSearch(foo.Operator):  # type: ignore[misc]

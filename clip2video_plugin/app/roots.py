@@ -1,0 +1,76 @@
+"""Folders of the server that operators read and write: who may open the App need not be given the rest of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import fiftyone.core.collections as foc
+
+from clip2video_plugin.app.videos import videos_of
+from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.paths import expanded, printable
+
+VARIABLE = "C2V_ROOTS"
+SHOWN = 5  # roots that a refusal names
+
+
+def confined(path: object, dataset: foc.SampleCollection | None, *, depth: int = 0) -> Path:
+    """A path of the server that an operator may use, with its links resolved.
+
+    It must lie below one of the folders in $C2V_ROOTS, by default those that hold the dataset's media, and the
+    working directory.
+
+    Args:
+        depth: levels of folders in it whose links must not lead out either.
+
+    Raises:
+        Clip2VideoError: it leads elsewhere; the message names it and the folders that are allowed.
+    """
+    if not isinstance(path, str | Path) or not str(path).strip():
+        raise Clip2VideoError("name a folder of the machine that the App runs on")
+    real = _resolved(path)
+    if real is None or not _allowed(real, dataset):
+        raise Clip2VideoError(_refusal(f"folder {path}", dataset))
+    for link in _links(real, depth):
+        target = _resolved(link)
+        if target is None or not _allowed(target, dataset):
+            raise Clip2VideoError(_refusal(f"{link}, a link in folder {path},", dataset))
+    return real
+
+
+def _refusal(what: str, dataset: foc.SampleCollection | None) -> str:
+    roots = [str(root) for root in _roots(dataset)]
+    more = f" and {len(roots) - SHOWN} more" if len(roots) > SHOWN else ""
+    return printable(f"{what} is outside of what the App may use: {', '.join(roots[:SHOWN])}{more} (see {VARIABLE})")
+
+
+def _allowed(real: Path, dataset: foc.SampleCollection | None) -> bool:
+    return any(real.is_relative_to(root) for root in _roots(dataset))
+
+
+def _roots(dataset: foc.SampleCollection | None) -> Iterator[Path]:
+    """The allowed folders, links resolved; those of the media last, since they take a look at every sample."""
+    named = [entry for entry in os.environ.get(VARIABLE, "").split(os.pathsep) if entry.strip()]
+    found = map(_resolved, named or [os.getcwd()])
+    yield from dict.fromkeys(root for root in found if root is not None)
+    if not named and dataset is not None:
+        folders = dict.fromkeys(map(os.path.dirname, videos_of(dataset).values("filepath")))
+        yield from dict.fromkeys(root for root in map(_resolved, folders) if root is not None)
+
+
+def _resolved(path: str | Path) -> Path | None:
+    """Absolute, without links and ``..``; None for what is no path."""
+    try:
+        return Path(os.path.realpath(expanded(path)))
+    except (OSError, ValueError):
+        return None
+
+
+def _links(folder: Path, depth: int) -> Iterator[Path]:
+    """Links in a folder, down to a number of levels."""
+    for here, folders, files in os.walk(folder):
+        yield from (path for name in (*folders, *files) if (path := Path(here, name)).is_symlink())
+        if len(Path(here).relative_to(folder).parts) + 1 >= depth:
+            folders.clear()
