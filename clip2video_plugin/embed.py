@@ -279,7 +279,7 @@ def _row(
         "end": duration,
         "duration": duration,
         "vector": vector,
-        "captions": list(item.captions),
+        "captions": [caption.encode(errors="replace").decode() for caption in item.captions],
         "size": stamp[0],
         "mtime": stamp[1],
         FINGERPRINT.name: content,

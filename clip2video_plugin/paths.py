@@ -19,13 +19,24 @@ _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def stored(path: str | Path) -> str:
-    """A path as UTF-8 text for a column of a table: itself where it is that, and never that of another path."""
-    return _UNSTORABLE.sub(lambda found: f"\0{ord(found[0]):04x}", str(path))
+    """A path as UTF-8 text for a column of a table: itself where it is that, and never that of another path.
+
+    The same in every locale.
+    """
+    try:
+        text = os.fsencode(path).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # no file can be called so
+        text = str(path)
+    return _UNSTORABLE.sub(lambda found: f"\0{ord(found[0]):04x}", text)
 
 
 def as_path(text: str) -> str:
     """The path that ``stored`` made the text of, as ``open`` takes it."""
-    return _STORED.sub(lambda found: chr(int(found[1], 16)), text)
+    path = _STORED.sub(lambda found: chr(int(found[1], 16)), text)
+    try:
+        return os.fsdecode(path.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return path
 
 
 def printable(text: object) -> str:

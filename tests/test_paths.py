@@ -1,6 +1,8 @@
 """Names of files: stored without loss, shown without harm."""
 
 import os
+import subprocess
+import sys
 import unicodedata
 
 from hypothesis import given
@@ -34,6 +36,17 @@ def test_the_text_of_a_name_is_no_other_name(name):
     text = stored(os.fsdecode(name))
     if text.encode() != name:
         assert "\0" in text
+
+
+def test_a_name_is_stored_alike_in_every_locale():
+    name = b"/gr\xc3\xb6\xc3\x9fe/caf\xe9.mp4"
+    code = (
+        "import os; from clip2video_plugin.paths import as_path, stored; "
+        f"text = stored(os.fsdecode({name!r})); assert os.fsencode(as_path(text)) == {name!r}; print(ascii(text))"
+    )
+    c_locale = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = subprocess.run([sys.executable, "-c", code], env=c_locale, capture_output=True, text=True, timeout=60)
+    assert said.stdout.strip() == ascii(stored(os.fsdecode(name))), said.stderr
 
 
 @given(st.text(st.characters()) | NAMES.map(os.fsdecode))

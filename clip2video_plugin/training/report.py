@@ -6,7 +6,6 @@ import html
 from pathlib import Path
 from typing import Any
 
-from clip2video_plugin.paths import printable
 from clip2video_plugin.training.state import REPORT, read_log
 
 PAGE = """<!doctype html>
@@ -37,9 +36,8 @@ def write_report(folder: Path) -> Path:
         parts += [_epochs(epochs, best), _hardest(best)]
     path = folder / REPORT
     partial = folder / f".{REPORT}"
-    partial.write_text(
-        PAGE.format(title=html.escape(printable(folder.resolve().name)), body="\n".join(parts)), encoding="utf-8"
-    )
+    page = PAGE.format(title=html.escape(folder.resolve().name), body="\n".join(parts))
+    partial.write_text(page, encoding="utf-8", errors="backslashreplace")  # names of files are any bytes
     partial.replace(path)
     return path
 
