@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 
 def prepare() -> None:
-    """Has standard output and error escape what their encoding lacks, and makes those that were closed."""
+    """Has standard output and error escape what their encoding lacks, and makes the streams that were closed."""
     warn_once.cache_clear()
+    if sys.stdin is None:
+        sys.stdin = _null(0, os.O_RDONLY)
     if sys.stdout is None:  # what is opened next must not get its number; writing to this one fails
         sys.stdout = _null(1, os.O_RDONLY)
     if sys.stderr is None:
@@ -116,4 +118,4 @@ def _discard(stream: TextIO) -> None:
 
 def _null(number: int, flags: int) -> TextIO:
     os.dup2(os.open(os.devnull, flags), number)
-    return open(number, "w", encoding="utf-8", closefd=False)
+    return open(number, "w" if number else "r", encoding="utf-8", closefd=False)

@@ -119,6 +119,7 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 def _tensorboard(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
+
+        return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+    except (ImportError, UnicodeEncodeError):  # not installed, or the folder has a name that it cannot write
         return None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)

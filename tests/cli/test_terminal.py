@@ -78,6 +78,27 @@ def test_frames_shows_any_name(c2v_here, videos, tmp_path):
     assert len(list((tmp_path / os.fsdecode(b"out\xff")).iterdir())) == 4
 
 
+def test_index_lists_and_removes_any_name(c2v_here, world, tmp_path):
+    folder = tmp_path / os.fsdecode(b"fol\xffder's")
+    for place in (folder / "sub", tmp_path / "other"):
+        place.mkdir(parents=True)
+        for i, name in enumerate(NAMES):
+            (place / os.fsdecode(name)).write_bytes((world[0] / f"{i:05d}.mp4").read_bytes())
+    (folder / os.fsdecode(b"broken\xff\x1b[31m.mp4")).touch()
+    where = ("--index", tmp_path / "index")
+    assert c2v_here("embed", folder, tmp_path / "other", *where)[0] == 0
+    shown = harmless(c2v_here("index", "list", *where)[1])
+    assert all(f"{tmp_path}/fol\\xffder's/sub/{name}" in shown for name in SHOWN)
+    assert "broken\\xff\\x1b[31m.mp4: the file is empty" in harmless(c2v_here("index", "failures", *where)[1])
+    one = tmp_path / "other" / os.fsdecode(NAMES[0])
+    one.unlink()
+    assert "other/caf\\xe9.mp4" in harmless(c2v_here("index", "list", "--missing", *where)[1])
+    assert c2v_here("index", "prune", "--yes", *where)[0] == 0
+    assert c2v_here("index", "remove", folder, tmp_path / "other" / os.fsdecode(NAMES[1]), *where)[0] == 0
+    left = json.loads(c2v_here("index", "list", "--json", *where)[1])
+    assert {os.fsencode(Path(video["path"]).name) for video in left} == {*NAMES[2:]}
+
+
 @pytest.mark.parametrize(("encoding", "query"), [("ascii", "gr\\xf6\\xdfer \\u2713"), ("latin-1", "größer \\u2713")])
 def test_what_the_encoding_of_stdout_lacks_is_escaped(c2v_here, index, encoding, query):
     code, out, err = c2v_here("search", "größer ✓", "--index", index[0], encoding=encoding)
@@ -146,6 +167,7 @@ def test_a_full_disk_at_stdout_is_one_line_and_the_work_is_kept(videos, tmp_path
         ("c2v --version >&-", 1, "c2v: cannot write to standard output: Bad file descriptor\n"),
         ("c2v --help >/dev/full", 1, "No space left on device\n"),
         ("c2v --help | true; exit ${PIPESTATUS[0]}", 1, ""),  # as head, which has what it wanted
+        ("c2v --version <&-", 0, ""),
         ("c2v --version 2>/dev/full", 0, ""),
         ("c2v --version 2>&-", 0, ""),
         ("c2v frames /nowhere out 2>/dev/full", 1, ""),
