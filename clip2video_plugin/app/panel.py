@@ -249,7 +249,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
     def _timeline(self, ctx: foo.ExecutionContext) -> None:
         """Where in the selected video the query fits, or that its frames are needed for that."""
         shown, state = _shown(ctx), ctx.panel.state
-        if not shown.query or len(ctx.selected or ()) != 1:
+        if not shown.query or not ctx.selected:
             return
         try:
             run = load_run(ctx.dataset, state.get("options.brain_key"))
@@ -280,8 +280,8 @@ def _options(ctx: foo.ExecutionContext) -> tuple[str | None, int, str | None, st
 
 
 def selected_video(ctx: foo.ExecutionContext) -> str:
-    """Id of the first selected sample, of a clip that of its video; raises Clip2VideoError when it is no video."""
-    chosen: str = ctx.selected[0]
+    """Id of the sample selected last, of a clip that of its video; raises Clip2VideoError when it is no video."""
+    chosen: str = ctx.selected[-1]
     if ctx.view._is_clips:
         chosen = str(ctx.view[chosen].sample_id)
     if not len(videos_of(ctx.dataset).select(chosen)):

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clip2video_plugin.errors import VideoIndexError
-from clip2video_plugin.index.connection import connect, exists, in_list, plain_errors, writer_lock
+from clip2video_plugin.index import upkeep
+from clip2video_plugin.index.connection import connect, exists, in_list, plain_errors, read, writer_lock
 from clip2video_plugin.index.schema import Provenance
 
 STAMP = {"size": "CAST(NULL AS BIGINT)", "mtime": "CAST(NULL AS DOUBLE)"}  # which older tables do not have
@@ -87,9 +88,11 @@ class FrameIndex:
             "mtime": pa.array([stamp[1]] * n, pa.float64()),
         }
         with plain_errors(self.uri), writer_lock(self.uri):
+            before = self._table.version
             merge = self._table.merge_insert(["id", "timestamp"]).when_matched_update_all()
             merge = merge.when_not_matched_insert_all().when_not_matched_by_source_delete(in_list("id", [video]))
             merge.execute(pa.table(columns, schema=schema))
+            upkeep.tidy(self.uri, self._table, before)
 
     def read(
         self, video: str, stamp: tuple[int, float] | None = None
@@ -99,8 +102,7 @@ class FrameIndex:
         Args:
             stamp: size and mtime of the file now; frames that were read of it before it changed are none then.
         """
-        with plain_errors(self.uri):
-            rows = self._table.search().where(in_list("id", [video])).limit(None).to_arrow()
+        rows = read(self.uri, lambda: self._table.search().where(in_list("id", [video])).limit(None).to_arrow())
         if stamp is not None and STAMP.keys() <= set(rows.column_names):
             rows = rows.filter((pc.field("size") == stamp[0]) & (pc.field("mtime") == stamp[1]))
         elif stamp is not None:

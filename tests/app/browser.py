@@ -133,7 +133,12 @@ def wait_for_order(page, orders, expected, seconds=60):
 def select_first(page):
     """Selects the first video of the grid."""
     page.wait_for_timeout(3000)  # the grid makes room for the panel
-    box = page.locator('[data-cy="looker"]').first.bounding_box()
+    select(page, 0)
+
+
+def select(page, number):
+    """Selects a video of the grid besides those that are selected."""
+    box = page.locator('[data-cy="looker"]').nth(number).bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.wait_for_timeout(500)
     page.mouse.click(box["x"] + 20, box["y"] + 20)  # the box that appears in its corner

@@ -124,6 +124,19 @@ def test_a_reader_sees_the_old_frames_or_the_new_and_never_none(three):
     assert len(seen) > 5
 
 
+def test_frames_that_are_computed_again_and_again_take_twice_their_room_at_most(three):
+    dataset, run = three
+    video = dataset.first().id
+    compute_frames(run, dataset)
+    times, vectors = frames_of(run).read(video)
+    index = frames_of(run)
+    for n in range(100):
+        index.write(f"{video} {n % 30}", times, vectors, (n, 1.0))
+    folder = Path(run.config.uri) / f"{run.frames_table}.lance"
+    assert len(times) * 33 == index._table.count_rows()
+    assert sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) < 2.1 * index._table.stats()["total_bytes"]
+
+
 def test_a_changed_file_has_no_curve_until_its_frames_are_computed_anew(three):
     dataset, run = three
     first, second, _ = dataset
