@@ -13,7 +13,7 @@ from fiftyone.operators import types
 from clip2video_plugin.app.moments import compute_frames, mark_moments, timeline
 from clip2video_plugin.app.operators.forms import PANEL, URI
 from clip2video_plugin.app.panel_layout import ANY, DEFAULT_K, TAG, draw
-from clip2video_plugin.app.panel_memory import Shown, forget, shown_in
+from clip2video_plugin.app.panel_memory import Shown, forget, remember, shown_in
 from clip2video_plugin.app.panel_parts import LONG, about, curve, describe, histogram, picture, plain
 from clip2video_plugin.app.search import brain_keys, find, load_run, narrowed
 from clip2video_plugin.app.videos import path_of, video_of, videos_of
@@ -26,8 +26,8 @@ HISTORY = 20  # queries that are remembered for each dataset
 class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
     """The page's state holds query, options, weight, threshold, keep.tag, save.view_name, and the data of plots.
 
-    All else that is shown is in ``panel_memory``, under an id that the state gets when a page loads the panel:
-    FiftyOne's own ids of panels are the same on several pages.
+    All else that is shown is in ``panel_memory``, under an id that the state gets when the panel is loaded: FiftyOne's
+    own ids of panels are the same in several sessions.
     """
 
     _drawing = threading.Lock()  # so that of two events the later answer has what both found
@@ -62,8 +62,11 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         super().execute(ctx)
 
     def on_load(self, ctx: foo.ExecutionContext) -> None:
-        # Drawn anew although the state has one: that may be another page's, out of a saved workspace.
-        ctx.panel.state.set("page", uuid.uuid4().hex)
+        # Pages of one session mirror their states, so that the others follow; a saved workspace brings a stranger's.
+        old, new = _shown(ctx), uuid.uuid4().hex
+        ctx.panel.state.set("page", new)
+        if ctx.dataset is not None and old.view == ctx.view._serialize(include_uuids=False):
+            remember(new, old)
         self._refresh(ctx)
 
     def on_unload(self, ctx: foo.ExecutionContext) -> None:

@@ -52,6 +52,7 @@ def draw(on: foo.Panel, ctx: foo.ExecutionContext, shown: Shown) -> types.Proper
     _draw_options(on, ctx, panel, keys)
     if shown.ids:
         panel.btn("back", label="Back to all videos", icon="undo", on_click=on.on_back, variant="outlined")
+    if shown.ids and not shown.sample:  # which needs the room
         row = panel.h_stack("keep", gap=1)
         row.str("tag", label="Tag these results", view=types.TextFieldView(placeholder="a tag"))
         row.btn("tag_it", label="Tag", on_click=on.on_tag, variant="outlined")

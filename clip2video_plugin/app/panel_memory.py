@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 PANELS = 256  # most panels remembered; the one that was longest not used is forgotten
@@ -63,6 +63,12 @@ def shown_in(page: str | None, dataset: str | None) -> Shown:
         while len(_panels) > PANELS:
             _panels.popitem(last=False)
         return known
+
+
+def remember(page: str, shown: Shown) -> None:
+    """Starts the panel of a new page with what another shows."""
+    with _lock:
+        _panels[page] = replace(shown)
 
 
 def forget(page: str | None) -> None:

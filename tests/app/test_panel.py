@@ -1,5 +1,6 @@
 """The panel's events as the server runs them: they overlap, and each brings the page's state of when it happened."""
 
+import json
 import shutil
 from copy import deepcopy
 
@@ -41,11 +42,11 @@ def _closed():
     panel_memory._panels.clear()
 
 
-def happens(panel, dataset, event, state, selected=(), **params):
+def happens(panel, dataset, event, state, selected=(), view=(), **params):
     """Runs an event; the page's state after it, what is drawn by name (None: nothing), and what else the page does."""
     asked = {
         "dataset_name": dataset.name,
-        "view": [],
+        "view": list(view),
         "selected": list(selected),
         "params": {"panel_id": "one", "__method__": event, "panel_state": deepcopy(state), **params},
     }
@@ -139,10 +140,22 @@ def test_two_pages_with_one_panel_keep_what_each_found(panel, dataset, world):
     _, drawn, _ = happens(panel, dataset, "on_tag", {**pages[1], "keep": {"tag": "mine"}})
     assert "name a tag, and search first" in str(drawn["error_shown"])
     assert "mine" not in dataset.count_sample_tags()
-    # A saved workspace brings the state of the page that saved it.
+    # A saved workspace brings the state of the page that saved it to a session with another view.
     third, drawn, _ = happens(panel, dataset, "on_load", after)
     assert third["page"] != after["page"]
     assert "back" not in drawn
+
+
+def test_a_second_page_of_a_session_shows_what_its_view_is_the_answer_to(panel, dataset, world):
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    after, drawn, _ = happens(panel, dataset, "on_query", opened, value=caption(world[1][3]))
+    answer = message(drawn)
+    stages = shown_in(after["page"], dataset.name).view
+    second, drawn, _ = happens(panel, dataset, "on_load", after, view=json.loads(json.dumps(stages)))
+    assert message(drawn) == answer
+    # FiftyOne mirrors the state to the first page.
+    _, drawn, _ = happens(panel, dataset, "on_change_selected", second, selected=[dataset.first().id])
+    assert message(drawn) == answer
 
 
 def test_no_event_is_answered_before_the_page_has_its_id(panel, dataset, world):
