@@ -5,13 +5,17 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import INDEX
 from clip2video_plugin.cli.loading import loading
+from clip2video_plugin.errors import Clip2VideoError
+
+if TYPE_CHECKING:
+    from clip2video_plugin.app.tables import RunTable
 
 index = typer.Typer(help="What an index holds: show, check, and clear it up.", no_args_is_help=True)
 JSON = typer.Option("--json", help="Print one JSON document instead of text.")
@@ -42,6 +46,7 @@ def info(index: Annotated[Optional[str], INDEX] = None, as_json: Annotated[bool,
 def list_videos(
     index: Annotated[Optional[str], INDEX] = None,
     missing: Annotated[bool, typer.Option("--missing", help="Only videos whose files are gone.")] = False,
+    tables: Annotated[bool, typer.Option("--tables", help="The tables of FiftyOne runs instead.")] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """List the videos with their durations, and mark those whose files are gone.
@@ -49,7 +54,12 @@ def list_videos(
     [dim]c2v index list[/]
 
     [dim]c2v index list --missing --json[/]
+
+    [dim]c2v index list --tables[/]
     """
+    if tables:
+        _list_tables(index, as_json)
+        return
     with loading():
         from clip2video_plugin.index import open_index
 
@@ -101,7 +111,7 @@ def remove(
     if as_json:
         terminal.document(asdict(removed))
     else:
-        _print_removed(removed.videos, removed.failures, "removed")
+        _print_removed(removed.videos, removed.failures, [], "removed")
     for path in removed.unknown:
         terminal.warn(f"nothing is indexed at or below {path}; see: c2v index list")
     if removed.unknown:
@@ -115,12 +125,16 @@ def prune(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask; and remove what was in folders that are gone as a whole.")
     ] = False,
+    tables: Annotated[
+        Optional[list[str]],
+        typer.Option("--table", help="A table that does not say which FiftyOne database it is of, to remove as well."),
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Remove videos and failures whose files are gone, and print them.
+    """Remove videos and failures whose files are gone, and tables of FiftyOne runs that no dataset has, and print them.
 
     Asks before, in a terminal. In a script, videos in a folder that is gone or empty as a whole are kept unless --yes
-    is given, and the exit code is 1: their disk may only be away.
+    is given, and the exit code is 1: their disk may only be away. Tables are kept as well then.
 
     [dim]c2v index prune --dry-run[/]
 
@@ -128,26 +142,45 @@ def prune(
     """
     with loading():
         from clip2video_plugin.index import open_index
+        from clip2video_plugin.index.contents import Pruned
 
-    opened = open_index(index)
+    unowned, named = _unowned(index), tables or []
+    # An index that holds nothing but runs has no table of videos.
+    opened = open_index(index) if not unowned or _has_videos(index) else None
     if not (yes or dry_run or as_json) and sys.stdin.isatty() and sys.stdout.isatty():
-        found = opened.prune(folders=True, dry_run=True)
-        if found.videos or found.failures:
-            _print_removed(found.videos, found.failures, "to remove")
+        found = opened.prune(folders=True, dry_run=True) if opened else Pruned([], [], {})
+        gone = [table.name for table in unowned if table.ours or table.name in named]
+        if found.videos or found.failures or gone:
+            _print_removed(found.videos, found.failures, gone, "to remove")
             yes = typer.confirm("Remove them from the index?")
             if not yes:
                 raise typer.Exit(1)
-    pruned = opened.prune(folders=yes, dry_run=dry_run)
+    pruned = opened.prune(folders=yes, dry_run=dry_run) if opened else Pruned([], [], {})
+    gone = list[str]()
+    if unowned or named:
+        from clip2video_plugin.app.tables import prune_tables
+
+        gone = prune_tables(index, named=named, dry_run=not yes or dry_run)
+    removed = gone if yes or dry_run else []
     if as_json:
-        terminal.document({**asdict(pruned), "dry_run": dry_run})
+        left = [table.name for table in unowned if table.name not in removed]
+        terminal.document({**asdict(pruned), "tables": removed, "kept_tables": left, "dry_run": dry_run})
     else:
-        _print_removed(pruned.videos, pruned.failures, "to remove" if dry_run else "removed")
+        _print_removed(pruned.videos, pruned.failures, removed, "to remove" if dry_run else "removed")
     for folder, count in pruned.kept.items():
         terminal.warn(
             f"kept {count} videos of {folder}, which is gone or empty as a whole; "
             "is its disk there? To remove them: --yes"
         )
-    if pruned.kept and not dry_run:
+    for table in unowned:
+        if table.name in removed:
+            continue
+        what = f"kept table {table.name} of {table.rows} rows, which no dataset has"
+        if table.ours or table.name in named:
+            terminal.warn(f"{what}; to remove it: --yes")
+        else:
+            terminal.warn(f"{what}, nor does it say which FiftyOne database it is of; to remove it: --table NAME --yes")
+    if (pruned.kept or set(gone) - set(removed)) and not dry_run:
         raise typer.Exit(1)
 
 
@@ -173,9 +206,49 @@ def check(index: Annotated[Optional[str], INDEX] = None, as_json: Annotated[bool
         raise typer.Exit(1)
 
 
-def _print_removed(videos: list[str], failures: list[str], done: str) -> None:
+def _print_removed(videos: list[str], failures: list[str], tables: list[str], done: str) -> None:
     for path in videos:
         terminal.say(f"{done}: {path}")
     for path in failures:
         terminal.say(f"{done}: {path} (a noted failure)")
-    terminal.say(f"{len(videos)} videos and {len(failures)} failures {done}")
+    for table in tables:
+        terminal.say(f"{done}: table {table}, which no dataset has")
+    and_tables = f" and {len(tables)} tables" if tables else ""
+    terminal.say(f"{len(videos)} videos and {len(failures)} failures{and_tables} {done}")
+
+
+def _has_videos(index: str | None) -> bool:
+    from clip2video_plugin.index.connection import uri_of
+    from clip2video_plugin.index.store import VIDEOS
+    from clip2video_plugin.index.tables import has_table
+
+    return has_table(uri_of(index), VIDEOS)
+
+
+def _list_tables(index: str | None, as_json: bool) -> None:
+    with loading():
+        from clip2video_plugin.app.tables import run_tables
+
+    tables = run_tables(index)
+    if as_json:
+        terminal.documents(asdict(table) for table in tables)
+        return
+    for table in tables:
+        terminal.say(f"{table.rows:>10}  {table.name}  {table.whose}")
+
+
+def _unowned(index: str | None) -> list[RunTable]:
+    """The tables that no dataset has; FiftyOne is asked only where the index has tables of runs."""
+    with loading():
+        from clip2video_plugin.index.connection import uri_of
+        from clip2video_plugin.index.tables import RUN_TABLES, marked_tables
+
+    if not marked_tables(uri_of(index), RUN_TABLES):
+        return []
+    with loading():
+        from clip2video_plugin.app.tables import run_tables
+    try:
+        return [table for table in run_tables(index) if not table.used_by and table.ours is not False]
+    except Clip2VideoError as error:
+        terminal.warn(str(error))
+        return []

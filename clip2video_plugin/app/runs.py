@@ -58,6 +58,19 @@ def users_of(table: str) -> set[ObjectId]:
     return {run["_id"] for run in runs if run["_dataset_id"] in there}
 
 
+def tables_in_use() -> dict[str, list[str]]:
+    """Table -> "dataset: key" of the runs, of datasets that exist, that keep their vectors in it."""
+    database = get_db_conn()
+    names = {found["_id"]: found["name"] for found in database.datasets.find({}, {"name": 1})}
+    used = dict[str, list[str]]()
+    for run in database.runs.find(
+        {"config.table_name": {"$type": "string"}}, {"_dataset_id": 1, "key": 1, "config": 1}
+    ):
+        if run["_dataset_id"] in names:
+            used.setdefault(run["config"]["table_name"], []).append(f"{names[run['_dataset_id']]}: {run['key']}")
+    return used
+
+
 def living(dataset: fo.Dataset, ids: Collection[str]) -> set[str]:
     """Those of these ids that samples of a dataset have, of whatever slice."""
     asked, samples, out = list(ids), dataset._sample_collection, set[str]()

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import fiftyone.core.collections as foc
 
-from clip2video_plugin.app.runs import StoredRun, database_identity, living, users_of
+from clip2video_plugin.app.runs import StoredRun, database_identity, living, tables_in_use, users_of
 from clip2video_plugin.app.videos import all_samples, items_of
-from clip2video_plugin.errors import VideoIndexError
+from clip2video_plugin.errors import Clip2VideoError, VideoIndexError, first_line
 from clip2video_plugin.index import VideoIndex
-from clip2video_plugin.index.connection import chunks
-from clip2video_plugin.index.copies import copy_table, has_table
+from clip2video_plugin.index.connection import chunks, uri_of
 from clip2video_plugin.index.frames import FrameIndex
 from clip2video_plugin.index.schema import new_marks
+from clip2video_plugin.index.tables import FRAMES, RUN, RUN_TABLES, copy_table, drop_tables, has_table, marked_tables
 from clip2video_plugin.paths import stored
 
-RUN, FRAMES = "brain_", "frames_"
 LOOK = 100  # rows that tell whether an imported dataset kept its ids
 
 
@@ -75,3 +77,72 @@ def drop(config: Any) -> bool:
     except VideoIndexError:
         return False
     return True
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """A table of a FiftyOne run.
+
+    ``used_by`` has "dataset: key" of the runs that read it; ``ours`` says whether it is of this FiftyOne database, None
+    where it does not say, having been made by an earlier version.
+    """
+
+    name: str
+    rows: int
+    used_by: list[str]
+    ours: bool | None
+
+    @property
+    def whose(self) -> str:
+        if self.used_by:
+            return ", ".join(self.used_by)
+        if self.ours is None:
+            return "no dataset here has it, and it does not say which FiftyOne database it is of"
+        return "no dataset has it" if self.ours else "of another FiftyOne database"
+
+
+def run_tables(index: str | Path | VideoIndex | None = None) -> list[RunTable]:
+    """The tables of FiftyOne runs in an index. FiftyOne's database is asked only where there are any.
+
+    Raises:
+        Clip2VideoError: that database cannot be reached.
+    """
+    tables = marked_tables(uri_of(index), RUN_TABLES)
+    if not tables:
+        return []
+    try:
+        here, used = database_identity(), tables_in_use()
+    except Exception as error:  # pymongo's, FiftyOne's
+        raise Clip2VideoError(f"cannot ask FiftyOne's database whose the tables are: {first_line(error)}") from None
+    databases = {table.name: table.database for table in tables}
+    out = list[RunTable]()
+    for table in tables:
+        run = RUN + table.name.removeprefix(FRAMES) if table.name.startswith(FRAMES) else table.name
+        database = table.database or databases.get(run, "")
+        out.append(RunTable(table.name, table.rows, used.get(run, []), database == here if database else None))
+    return out
+
+
+def prune_tables(
+    index: str | Path | VideoIndex | None = None, *, named: Sequence[str] = (), dry_run: bool = False
+) -> list[str]:
+    """Removes the tables that no run of this FiftyOne database reads; returns their names.
+
+    Tables of another database stay; those that do not say whose they are go only where they are named.
+
+    Raises:
+        Clip2VideoError: a named table is not there, is read by a run, or is another database's.
+    """
+    tables = {table.name: table for table in run_tables(index)}
+    for name in named:
+        table = tables.get(name)
+        if table is None:
+            raise Clip2VideoError(f"there is no table {name!r} of a FiftyOne run; see: c2v index list --tables")
+        if table.used_by:
+            raise Clip2VideoError(f"table {name} is read by {', '.join(table.used_by)}; delete that run instead")
+        if table.ours is False:
+            raise Clip2VideoError(f"table {name} is of another FiftyOne database; prune it from there")
+    gone = [t.name for t in tables.values() if not t.used_by and (t.ours or t.name in named)]
+    if not dry_run:
+        drop_tables(uri_of(index), gone)
+    return gone

@@ -110,7 +110,7 @@ def test_a_renamed_key_and_its_successor_have_a_table_each(dataset, folder, mode
 
 def test_a_run_stored_before_tables_had_owners_still_loads_and_its_clone_does_not_delete_it(dataset, folder, model):
     from clip2video_plugin.app.runs import get_db_conn
-    from clip2video_plugin.index.copies import copy_table
+    from clip2video_plugin.index.tables import copy_table
 
     before, old = answer(dataset), f"brain_{dataset._doc.id}_k1"
     ids = dataset.values("id")

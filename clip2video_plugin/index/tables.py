@@ -1,12 +1,24 @@
-"""A table copied to another of the same index, in batches."""
+"""The tables of an index as wholes: which there are, a copy of one in batches, and their removal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 
-from clip2video_plugin.index.connection import connect, exists, plain_errors, writer_lock
+from clip2video_plugin.index.connection import (
+    connect,
+    exists,
+    local_folder,
+    plain_errors,
+    table_names,
+    writer_lock,
+)
+from clip2video_plugin.index.schema import DATABASE
+
+RUN, FRAMES = "brain_", "frames_"  # with which the names of tables of FiftyOne runs begin
+RUN_TABLES = (RUN, FRAMES)
 
 
 def copy_table(uri: str, source: str, target: str, ids: Mapping[str, str], marks: Mapping[str, str]) -> None:
@@ -39,3 +51,34 @@ def has_table(uri: str, table: str) -> bool:
     """Whether an index has a table of this name."""
     with plain_errors(uri):
         return exists(connect(uri), table)
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A table, and the FiftyOne database whose run it serves; "" where it does not say."""
+
+    name: str
+    rows: int
+    database: str
+
+
+def marked_tables(uri: str, prefixes: tuple[str, ...]) -> list[Marked]:
+    """The tables of an index whose names begin so; none where there is no index."""
+    folder = local_folder(uri)
+    if folder is not None and not folder.is_dir():
+        return []
+    connection, out = connect(uri), list[Marked]()
+    with plain_errors(uri):
+        for name in sorted(name for name in table_names(connection) if name.startswith(prefixes)):
+            table = connection.open_table(name)
+            database = (table.schema.metadata or {}).get(DATABASE.encode(), b"").decode()
+            out.append(Marked(name, int(table.count_rows()), database))
+    return out
+
+
+def drop_tables(uri: str, names: Iterable[str]) -> None:
+    """Removes tables."""
+    connection = connect(uri)
+    with plain_errors(uri):
+        for name in names:
+            connection.drop_table(name)
