@@ -82,6 +82,17 @@ def test_a_view_of_groups_ranks_the_videos_of_its_slice(groups, model, world, ac
     groups.group_slice = "left"
 
 
+def test_where_pictures_are_shown_those_of_the_groups_with_the_best_videos_are_found(groups, model, world):
+    groups.group_slice = "picture"
+    query = caption(world[1][7])
+    group_of = dict(zip(*groups.select_group_slices(_allow_mixed=True).values(["id", "group.id"]), strict=True))
+    expected = list(dict.fromkeys(group_of[i] for i in best(groups, model, query, ["left", "right"])))
+    for k, view in ((3, groups), (2, groups.limit(4)), (5, groups)):
+        inside = [group for group in expected if group in view.values("group.id")][:k]
+        assert view.sort_by_similarity(query, k=k, brain_key="c2v").values("group.id") == inside
+    groups.group_slice = "left"
+
+
 def test_vectors_of_every_slice_are_added(grouped):
     run = grouped.load_brain_results("c2v")
     vectors, ids, _ = run.get_embeddings()
