@@ -193,6 +193,10 @@ def print_plugin_status(status: PluginStatus) -> None:
         say("disabled; enable it: fiftyone plugins enable @clip2video/clip2video")
     for name in status.declared:
         say(f"  {'ok     ' if name in status.registered else 'missing'} {name}")
+    for line in status.outdated:
+        say(f"outdated: {line}")
+    if status.outdated:
+        say("renew it: c2v plugin uninstall && c2v plugin install")
     for error in status.errors:
         lines = error.strip().splitlines()
         for line in (f"error: {lines[-1]}", *lines):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+import os
 import shutil
 import sysconfig
 from dataclasses import dataclass, field
@@ -25,8 +27,9 @@ FILES = (MANIFEST, "requirements.txt", "clip2video_plugin/app/entry.py", "clip2v
 class PluginStatus:
     """What FiftyOne knows of the plugin.
 
-    ``declared`` operators and panels are those of fiftyone.yml, ``registered`` those that FiftyOne loaded; ``errors``
-    are tracebacks of what it could not load.
+    ``declared`` operators and panels are those of this package's fiftyone.yml, ``registered`` those that FiftyOne
+    loaded; ``outdated`` says where what is in the plugins folder differs from this package; ``errors`` are tracebacks
+    of what could not be loaded, and copies beside the first.
     """
 
     folder: Path | None
@@ -37,6 +40,7 @@ class PluginStatus:
     enabled: bool = True
     declared: list[str] = field(default_factory=list)
     registered: list[str] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     @property
@@ -45,6 +49,7 @@ class PluginStatus:
             self.folder is not None
             and self.enabled
             and not self.errors
+            and not self.outdated
             and sorted(self.declared) == sorted(self.registered)
         )
 
@@ -85,6 +90,8 @@ def install() -> Path:
     if target.exists() or target.is_symlink():
         if there is None and target.exists():
             raise Clip2VideoError(f"{target} is taken by something else; move it away first")
+        if _is_checkout(target):
+            raise Clip2VideoError(f"{target} is a checkout, which works as it is; move it away first to use another")
         _remove(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +115,7 @@ def uninstall() -> Path | None:
     there = _installed()
     if there is None:
         return None
-    if not there.is_symlink() and (there / "pyproject.toml").exists():
+    if _is_checkout(there):
         raise Clip2VideoError(f"{there} is a checkout; delete it yourself, or: fiftyone plugins delete {NAME}")
     _remove(there)
     return there
@@ -119,15 +126,15 @@ def status() -> PluginStatus:
     import fiftyone.plugins as fop
     from fiftyone.plugins.context import PluginContext
 
-    there = _installed()
-    manifest = _manifest(there if there is not None else plugin_source())
+    there, source = _installed(), plugin_source()
+    manifest, own = _manifest(there if there is not None else source), _manifest(source)
     facts: dict[str, Any] = {
         "folder": there,
         "source": there.resolve() if there is not None else None,
         "version": str(manifest.get("version")),
         "needs_fiftyone": str(manifest.get("fiftyone", {}).get("version")),
         "fiftyone": fo.__version__,
-        "declared": [*manifest.get("operators", ()), *manifest.get("panels", ())],
+        "declared": _offered(own),
     }
     if there is None:
         return PluginStatus(**facts)
@@ -140,8 +147,30 @@ def status() -> PluginStatus:
         **facts,
         enabled=any(plugin.name == NAME for plugin in fop.list_plugins(enabled=True)),
         registered=[instance.name for instance in context.instances],
-        errors=list(context.errors),
+        outdated=_differences(there, source),
+        errors=[*context.errors, *(f"another copy is in {copy}; take one away" for copy in _copies()[1:])],
     )
+
+
+def _differences(there: Path, source: Path) -> list[str]:
+    """Where a copy differs from this package, a line each."""
+    if there.resolve() == source:
+        return []
+    found, own = _manifest(there), _manifest(source)
+    lines = [
+        f"{key} is {found.get(key)!r}, this package's is {own.get(key)!r}"
+        for key in ("version", "fiftyone")
+        if found.get(key) != own.get(key)
+    ]
+    lines += [f"{name} is not offered" for name in _offered(own) if name not in _offered(found)]
+    lines += [f"{name} is offered and gone" for name in _offered(found) if name not in _offered(own)]
+    pairs = {name: (there / name, source / name) for name in FILES}
+    other = [name for name, (a, b) in pairs.items() if not a.is_file() or not filecmp.cmp(a, b, shallow=False)]
+    return lines + [f"{name} is another" for name in other]
+
+
+def _offered(manifest: dict[str, Any]) -> list[str]:
+    return [*manifest.get("operators", ()), *manifest.get("panels", ())]
 
 
 def _place() -> Path:
@@ -150,13 +179,25 @@ def _place() -> Path:
 
 def _installed() -> Path | None:
     """Where in the plugins folder the plugin is, by its manifest's name; broken links at its own place count."""
-    root = _place().parent
     if _place().is_symlink() and not _place().exists():
         return _place()
-    for file in sorted([*root.glob(f"*/{MANIFEST}"), *root.glob(f"*/*/{MANIFEST}")]):
-        if _manifest(file.parent).get("name") == NAME:
-            return file.parent
-    return None
+    return next(iter(_copies()), None)
+
+
+def _copies() -> list[Path]:
+    """The plugin's folders at any depth, as FiftyOne finds them: not in hidden folders, nor within plugins."""
+    found = []
+    for root, folders, files in os.walk(_place().parent, followlinks=True):
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        if MANIFEST in files or "fiftyone.yaml" in files:
+            folders.clear()
+            if _manifest(Path(root)).get("name") == NAME:
+                found.append(Path(root))
+    return found
+
+
+def _is_checkout(folder: Path) -> bool:
+    return not folder.is_symlink() and (folder / "pyproject.toml").exists()
 
 
 def _remove(path: Path) -> None:

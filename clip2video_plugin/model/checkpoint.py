@@ -170,9 +170,9 @@ def load_model(
     Args:
         device: "cpu", "cuda", "mps" ...; by default the best there is.
         precision: of the image tower: "float32"; "bfloat16"; "auto" for bfloat16 where it is measured more than
-            twice as fast (benchmarks/encode.py; cosine to float32 .9999 or more); or "int8" on a CPU, faster again
-            at a cost in accuracy that ``c2v bench`` and benchmarks/encode.py print. All else is float32. Only
-            the network of "float32" can be trained and saved.
+            twice as fast (benchmarks/encode.py; cosine to float32 .9999 at the median of generated videos, .9998 or
+            more for each); or "int8" on a CPU (.9999, and .9997 or more), at a cost in accuracy that ``c2v bench``
+            prints for your videos. All else is float32. Only the network of "float32" can be trained and saved.
 
     Raises:
         CheckpointError: the checkpoint is missing, incomplete, or does not fit its configuration, or the device

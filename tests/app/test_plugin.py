@@ -93,11 +93,56 @@ def test_a_checkout_in_the_plugins_folder_is_left_to_its_owner(plugins):
         plugin.install()
 
 
-def test_errors_of_registration_are_told(plugins, c2v):
-    place = plugins / "clip2video"
+def copied(place):
     for name in plugin.FILES:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, place / name)
+    return place
+
+
+def test_an_old_copy_is_told_from_what_the_package_offers(plugins, c2v):
+    place = copied(plugins / "clip2video")
+    manifest = yaml.safe_load((place / "fiftyone.yml").read_text())
+    lost = manifest["operators"].pop()
+    (place / "fiftyone.yml").write_text(yaml.safe_dump(manifest | {"version": "0.0.1"}))
+    done = c2v("plugin", "status")
+    assert done.returncode == 1
+    assert f"missing {lost}" in done.stdout
+    assert f"outdated: {lost} is not offered" in done.stdout
+    assert "outdated: version is '0.0.1', this package's is " in done.stdout
+    assert plugin.install() == place  # in its stead
+    assert plugin.status().works
+
+
+def test_a_copy_with_another_file_is_outdated(plugins):
+    place = copied(plugins / "clip2video")
+    assert plugin.status().works
+    (place / "clip2video_plugin/app/query_box.js").write_text("// of last year\n")
+    assert plugin.status().outdated == ["clip2video_plugin/app/query_box.js is another"]
+
+
+def test_a_copy_is_found_at_any_depth_as_fiftyone_finds_it(plugins):
+    deep = copied(plugins / "a" / "b" / "c" / "d")
+    copied(plugins / ".hidden" / "clip2video")
+    assert plugin.status().folder == deep
+    assert plugin.status().works
+    with pytest.raises(Clip2VideoError, match=f"is in {deep} already"):
+        plugin.install()
+    copied(plugins / "z" / "clip2video")
+    assert not plugin.status().works
+    assert any(f"another copy is in {plugins / 'z' / 'clip2video'}" in error for error in plugin.status().errors)
+
+
+def test_a_checkout_in_its_place_is_not_removed_for_a_link(plugins):
+    place = copied(plugins / "clip2video")
+    (place / "pyproject.toml").write_text("mine")
+    with pytest.raises(Clip2VideoError, match="is a checkout, which works as it is"):
+        plugin.install()
+    assert (place / "pyproject.toml").read_text() == "mine"
+
+
+def test_errors_of_registration_are_told(plugins, c2v):
+    place = copied(plugins / "clip2video")
     (place / "clip2video_plugin/app/entry.py").write_text(
         "def register(plugin):\n    raise RuntimeError('lost a screw')\n"
     )
