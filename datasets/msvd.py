@@ -76,7 +76,8 @@ def read_annotations(
         found = list[Annotation]()
         for name, texts in captions.items():
             video_id = check_id(mapping.get(name, name), ID, path)
-            start, end = clean_times(*video_id.rsplit("_", 2)[1:], Warnings())
+            _, first, last = video_id.rsplit("_", 2)
+            start, end = clean_times(first, last, Warnings())
             url = f"https://www.youtube.com/watch?v={video_id[:11]}"
             found.append(Annotation(video_id, start=start, end=end, source_url=url))
             add_captions(found[-1], texts, warnings)

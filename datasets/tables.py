@@ -25,7 +25,7 @@ class Table:
         self.columns = [name.strip() for name in next(self._rows, (1, 1, list[str]()))[2]]
 
     def pick(
-        self, wanted: Sequence[tuple[str, ...]], warnings: Warnings, is_name: Callable[[str], bool]
+        self, wanted: Sequence[tuple[str, ...]], warnings: Warnings, is_name: Callable[[str], object]
     ) -> Iterator[list[str | None]]:
         """The wanted columns of each row, each column by the first of its names that is there, in any case.
 
