@@ -16,6 +16,7 @@ COUNTS = (10, 25, 50, 100, 250)
 DEFAULT_K = 25
 ANY = "any"
 TAG = "tag "  # before a tag that is a choice, so that one called "any" is no other choice
+LONG_ERROR = 1000  # characters of an error that are shown
 PLACEHOLDER = "type, and press Enter"
 LAYOUT = types.GridView(gap=1, padding=1)
 PLOT: dict[str, Any] = {
@@ -46,7 +47,7 @@ def draw(on: foo.Panel, ctx: foo.ExecutionContext, shown: Shown) -> types.Proper
     )
     panel.str("query", view=box)
     if shown.error:
-        panel.view("error_shown", types.Error(label=shown.error))
+        panel.view("error_shown", types.Error(label=plain(shown.error, LONG_ERROR)))  # it shows Markdown, too
     if shown.message:
         panel.md(shown.message, "message_shown")
     _draw_options(on, ctx, panel, keys)

@@ -77,8 +77,9 @@ def about(dataset: fo.Dataset, run: Any, sample_id: str) -> str:
     return "\n".join(lines)
 
 
-def plain(text: str) -> str:
+def plain(text: str, most: int = LONG) -> str:
     """Text as Markdown that shows just it, in one line, cut where it is long."""
     line = printable(" ".join(text.split()))
-    cut = line if len(line) <= LONG else line[: LONG - 1] + "…"
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", cut)
+    cut = line if len(line) <= most else line[: most - 1] + "…"
+    inside = re.sub(r"([\\`*_\[\]<>&~|#])", r"\\\1", cut)
+    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", inside)  # at the start of a line, what makes lists and headings

@@ -15,7 +15,7 @@ from clip2video_plugin import compute_clip2video
 from clip2video_plugin.app import panel_memory, plugin
 from clip2video_plugin.app.operators.forms import PANEL, URI
 from clip2video_plugin.app.panel_memory import PANELS, shown_in
-from clip2video_plugin.app.panel_parts import about
+from clip2video_plugin.app.panel_parts import about, plain
 from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.shapes import caption
 
@@ -192,6 +192,15 @@ def test_captions_and_names_are_shown_as_they_are_written(panel, dataset, world,
     assert not kinds & {"html_inline", "html_block", "link_open", "image", "em_open", "code_inline", "heading_open"}
 
 
+@pytest.mark.parametrize(
+    "text", [ODD, "- a", "1. a", "12) a", "+ a", "=== a", "> a", "# a", "***", "---", "a_b_c", "&lt;"]
+)
+def test_text_is_shown_as_it_is_written(text):
+    shown, kinds = texts(plain(text))
+    assert shown == text
+    assert kinds == {"paragraph_open", "inline", "text", "paragraph_close"} | (kinds & {"text_special"})
+
+
 def test_captions_in_a_field_of_one_string_are_not_taken_apart(panel, world, model, tmp_path):
     sentence = caption(world[1][0])
     dataset = fo.Dataset()
@@ -215,6 +224,9 @@ def test_a_name_whose_address_is_taken_is_refused_in_words(panel, dataset, world
         assert "the view cannot be called so; choose another name: " in str(drawn["error_shown"]), name
     _, drawn, _ = happens(panel, dataset, "on_save", {**after, "save": {"view_name": "<b>*größe*</b>"}})
     assert texts(message(drawn))[0] == "saved as the view <b>*größe*</b>"
+    _, drawn, _ = happens(panel, dataset, "on_save", {**after, "save": {"view_name": "<b>*größe*</b>"}})
+    error = texts(drawn["error_shown"]["view"]["label"])[0]  # FiftyOne's alerts show Markdown
+    assert error == "there is a saved view '<b>*größe*</b>' already; choose another name"
     for name in ("My view", "<b>*größe*</b>"):
         dataset.delete_saved_view(name)
 
