@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from clip2video_plugin.alone import alone_in
 from clip2video_plugin.errors import Clip2VideoError
 
 CHUNK = 1 << 20
@@ -32,19 +33,20 @@ def download(
     Raises:
         error: the server cannot be reached, or gives another file.
     """
-    if target.is_file() and digest(target) == sha256:
-        return target
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fill(url, part, progress)
+        with alone_in(target.parent):  # two processes would write into one part
+            if target.is_file() and digest(target) == sha256:
+                return target
+            _fill(url, part, progress)
+            if (found := digest(part)) != sha256:
+                part.unlink()
+                raise error(f"{url} gave a file with SHA-256 {found}, expected {sha256}; it was deleted")
+            os.replace(part, target)
     except (urllib.error.URLError, OSError, ValueError) as failure:
         reason = getattr(failure, "reason", None) or failure
         raise error(f"{url} cannot be downloaded: {reason}; run the same command again to resume") from None
-    if (found := digest(part)) != sha256:
-        part.unlink()
-        raise error(f"{url} gave a file with SHA-256 {found}, expected {sha256}; it was deleted")
-    os.replace(part, target)
     return target
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from clip2video_plugin.alone import alone_in
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 
@@ -24,7 +24,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     folder = folder.resolve()  # a link stays one
     folder.parent.mkdir(parents=True, exist_ok=True)
     new, old = (folder.with_name(f".{folder.name}.{age}") for age in ("new", "old"))
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with alone_in(folder.parent):
         if old.exists() and not folder.exists():  # between the two steps below
             old.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
@@ -60,6 +60,8 @@ def _exchange(a: Path, b: Path) -> bool:
 
 
 def _flush(path: Path) -> None:
+    if os.name != "posix":  # folders cannot be opened there
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

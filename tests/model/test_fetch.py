@@ -3,6 +3,8 @@
 import hashlib
 import http.server
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import ClassVar
 
 import pytest
@@ -18,6 +20,7 @@ class Server(http.server.BaseHTTPRequestHandler):
     ranges: ClassVar[list] = []
     cut: int | None = None  # end the first answer after so many bytes
     plain = False  # ignore ranges
+    meeting: threading.Barrier | None = None  # where two answers wait for each other, halfway
 
     def do_GET(self):
         wanted = self.headers.get("Range")
@@ -29,6 +32,12 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(BODY) - start))
         self.end_headers()
+        if Server.meeting:
+            middle = (start + len(BODY)) // 2
+            self.wfile.write(BODY[start:middle])
+            start = middle
+            with suppress(threading.BrokenBarrierError):
+                Server.meeting.wait(1)
         end = start + Server.cut if Server.cut else None
         Server.cut = None
         self.wfile.write(BODY[start:end])
@@ -41,7 +50,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 def url(tmp_path, monkeypatch):
     monkeypatch.setenv("C2V_MODELS", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    Server.ranges, Server.cut, Server.plain = [], None, False
+    Server.ranges, Server.cut, Server.plain, Server.meeting = [], None, False, None
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/ViT-B-32.pt"
@@ -62,6 +71,15 @@ def test_a_file_is_downloaded_once(url):
     assert seen[-1] == (len(BODY), len(BODY))
     assert fetch("clip-vit-b32", url=url, sha256=SHA) == path
     assert len(Server.ranges) == 1
+
+
+def test_two_at_once_download_one_file(url):
+    Server.meeting = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        paths = list(pool.map(lambda _: fetch("clip-vit-b32", url=url, sha256=SHA), range(2)))
+    assert paths[0] == paths[1]
+    assert paths[0].read_bytes() == BODY
+    assert Server.ranges == [None]
 
 
 def test_an_interrupted_download_goes_on(url):

@@ -76,7 +76,7 @@ def test_killed_at_any_point_the_old_or_the_new_checkpoint_is_there_and_nothing_
     assert done.returncode == 0, done.stderr
     number, left = done.stdout.split(" ", 1)
     assert int(number) > 15
-    assert left.strip() == "['.mine.lock', 'mine']"
+    assert left.strip() == "['mine']"
 
 
 @pytest.mark.parametrize("exchange", [True, False])
@@ -98,7 +98,7 @@ def test_what_cannot_be_written_leaves_the_old_one(saved, monkeypatch, exchange)
     with pytest.raises(CheckpointError, match="No space left on device; what was there is kept"):
         save_checkpoint(folder, model.network, model.tokenizer, half=True)
     assert content(folder) == before
-    assert sorted(path.name for path in folder.parent.iterdir()) == [".mine.lock", "mine"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["mine"]
 
 
 def test_where_folders_cannot_change_places_it_is_replaced_in_two_steps_and_found_again_between_them(
@@ -111,10 +111,11 @@ def test_where_folders_cannot_change_places_it_is_replaced_in_two_steps_and_foun
     folder.rename(folder.with_name(".mine.old"))  # killed between the steps
     save_checkpoint(folder, model.network, model.tokenizer)
     assert len(content(folder)["model.safetensors"]) > 1.9 * len(half["model.safetensors"])
-    assert sorted(path.name for path in folder.parent.iterdir()) == [".mine.lock", "mine"]
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["mine"]
 
 
-def test_what_is_no_checkpoint_is_not_replaced(tmp_path, model):
+def test_what_is_no_checkpoint_is_not_replaced(tmp_path):
+    model = load_model(device="cpu", precision="float32")
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "a.jpg").write_bytes(b"mine")
