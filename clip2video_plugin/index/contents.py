@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import upkeep
-from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, table_names, uri_of
+from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, read, table_names, uri_of
 from clip2video_plugin.index.nearest import gone
 from clip2video_plugin.index.schema import Provenance
 from clip2video_plugin.index.view import vectors_of
@@ -84,15 +85,17 @@ def describe(index: str | Path | VideoIndex | None = None) -> IndexInfo:
     """
     uri = uri_of(index)
     folder = local_folder(uri)
+    nothing = VideoIndexError(f"no index at {uri}; make one with: c2v embed PATH --index {uri}")
+    if folder is not None and not folder.is_dir():
+        raise nothing
     connection = connect(uri)
     with plain_errors(uri):
-        names = table_names(connection) if folder is None or folder.is_dir() else []
-        if not names:
-            raise VideoIndexError(f"no index at {uri}; make one with: c2v embed PATH --index {uri}")
-        opened = {name: connection.open_table(name) for name in names}
-        tables = [_table_info(folder, table) for table in opened.values()]
-        rows = {table.name: table.rows for table in tables}
-        schema = opened["videos"].schema if "videos" in opened else None
+        opened = {name: connection.open_table(name) for name in table_names(connection)}
+    if not opened:
+        raise nothing
+    tables = [read(uri, partial(_table_info, folder, table)) for table in opened.values()]
+    rows = {table.name: table.rows for table in tables}
+    schema = opened["videos"].schema if "videos" in opened else None
     made = Provenance.from_metadata(schema.metadata) if schema else None
     return IndexInfo(
         index=uri,

@@ -54,6 +54,7 @@ def test_info_says_what_the_index_holds_by_which_model_and_how_large(files, tmp_
     assert versions["videos"] == len(lancedb.connect(tmp_path / "index").open_table("videos").list_versions())
     with pytest.raises(VideoIndexError, match="c2v embed PATH --index"):
         describe(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_videos_are_listed_by_path_and_those_whose_files_are_gone_are_marked(files, tmp_path):
