@@ -22,6 +22,9 @@ def eval_(
         Optional[tuple[str, str]],
         typer.Option("--compare", metavar="OLD NEW", help="Two runs, query by query: what improved, what broke."),
     ] = None,
+    tags: Annotated[
+        Optional[list[str]], typer.Option("--tag", help="Evaluate samples with this tag alone; may be repeated.")
+    ] = None,
     captions: Annotated[
         Optional[str], typer.Option("--captions", help="Field of captions.", show_default="query, else captions")
     ] = None,
@@ -41,11 +44,11 @@ def eval_(
 
     [dim]c2v eval --protocol msvd --brain-key old --brain-key new --markdown[/]
 
-    [dim]c2v eval holiday --compare clip2video tuned[/]
+    [dim]c2v eval holiday --compare clip2video tuned --tag tuned-val[/]
     """
     with loading():
         from clip2video_plugin.app.compare import compare
-        from clip2video_plugin.app.evaluate import evaluate, find_dataset
+        from clip2video_plugin.app.evaluate import evaluate, find_dataset, tagged
         from clip2video_plugin.cli.tables import print_comparison, print_evaluations
         from clip2video_plugin.evaluation.report import markdown
 
@@ -55,7 +58,8 @@ def eval_(
         "weight": weight,
         "allow_incomplete": allow_incomplete,
     }
-    samples, keys = find_dataset(dataset, protocol, list(compared) if compared else brain_key)
+    found, keys = find_dataset(dataset, protocol, list(compared) if compared else brain_key)
+    samples = tagged(found, tags or ())
     if compared:
         comparison = compare(samples, *compared, **options)
         evaluations = [comparison.old, comparison.new]
@@ -70,6 +74,7 @@ def eval_(
         for line in markdown(evaluations).splitlines():
             terminal.say(line)
     else:
-        print_evaluations(samples.name, evaluations)
+        name = f"{found.name}, tagged {' or '.join(tags)}" if tags else found.name
+        print_evaluations(name, evaluations)
         if comparison:
             print_comparison(comparison)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
@@ -66,9 +67,11 @@ def finetune(
 ) -> None:
     """Fine-tune on tagged samples of a dataset, and embed the dataset again with the new weights.
 
+    A share of the samples is held out and gets the tag BRAIN_KEY-val, so that the new weights can be evaluated on it.
+
     [dim]c2v finetune holiday --tag train --brain-key tuned[/]
 
-    [dim]c2v eval holiday --compare clip2video tuned[/]
+    [dim]c2v eval holiday --compare clip2video tuned --tag tuned-val[/]
     """
     with loading():
         from clip2video_plugin.app.train import finetune as run
@@ -93,4 +96,6 @@ def finetune(
         return
     print_training(done.result)
     terminal.say(f"checkpoint {done.checkpoint}; {dataset} is embedded with it under the brain key {done.brain_key}")
-    terminal.say(f"compare it: c2v eval {dataset} --compare OLD_KEY {done.brain_key}")
+    terminal.say(f"not trained on: the samples tagged {' or '.join(done.val_tags)}")
+    compare = ["c2v", "eval", dataset, "--compare", "OLD_KEY", done.brain_key]
+    terminal.say("compare it: " + shlex.join([*compare, *(part for tag in done.val_tags for part in ("--tag", tag))]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import fiftyone as fo
@@ -206,3 +206,16 @@ def find_dataset(name: str | None, protocol: str | None, asked: list[str] | None
     if not keys:
         raise Clip2VideoError(f"dataset {name} has no CLIP2Video run; make one with compute_clip2video() or in the App")
     return dataset, keys
+
+
+def tagged(dataset: fo.Dataset, tags: Sequence[str]) -> foc.SampleCollection:
+    """The samples that have one of the tags, or all without any; raises Clip2VideoError when there are none."""
+    if not tags:
+        return dataset
+    view = dataset.match_tags(list(tags))
+    if not len(view):
+        there = ", ".join(dataset.distinct("tags")) or "none"
+        raise Clip2VideoError(
+            f"dataset {dataset.name} has no samples tagged {' or '.join(tags)}; its tags are: {there}"
+        )
+    return view

@@ -11,9 +11,12 @@ from typing import Any
 from clip2video_plugin.errors import TrainingError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.checkpoint import EMBEDDED, find_checkpoint, installed_checkpoints, models_folder
+from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.training import TrainConfig, TrainResult, train
 from clip2video_plugin.training.config import with_changes
+from clip2video_plugin.training.videos import CaptionedVideo, VideoFile, split
 from clip2video_plugin.training.world import scene_videos
+from clip2video_plugin.video.sampling import REFERENCE_FPS
 
 TABLE_KEYS = ("dataset", "view", "tags", "captions", "scenes", "seed")
 
@@ -68,11 +71,15 @@ def find_captioned_videos(table: dict[str, Any], seed: int) -> Any:
 
 @dataclass(frozen=True)
 class Finetuned:
-    """A fine-tuning that went round: the run, the installed checkpoint's name, and the re-embedding under its key."""
+    """A fine-tuning that went round: the run, the installed checkpoint's name, and the re-embedding under its key.
+
+    Samples with one of ``val_tags`` were not trained on.
+    """
 
     result: TrainResult
     checkpoint: str
     brain_key: str
+    val_tags: tuple[str, ...]
 
 
 def finetune(
@@ -92,9 +99,12 @@ def finetune(
 ) -> Finetuned:
     """Fine-tunes on the tagged samples of a dataset, installs the best weights, and embeds the dataset with them.
 
+    Frames are sampled for the new embeddings as they were for training.
+
     Args:
         brain_key: of the new embeddings; compare it with the old one by ``c2v eval --compare``.
-        tags, val_tags: of the samples to train and to validate on; without ``val_tags`` a share is held out.
+        tags, val_tags: of the samples to train and to validate on; without ``val_tags`` a share is held out,
+            and gets the tag ``<brain_key>-val``.
         model: checkpoint to start from, the embedded one by default.
         name: that the new checkpoint gets; by default dataset and brain key.
         config: settings, by default the recipe ``finetune``.
@@ -102,7 +112,7 @@ def finetune(
         resume: go on with an interrupted fine-tuning.
 
     Raises:
-        TrainingError: the dataset, tags or settings cannot be used, or the name or key is taken.
+        TrainingError: the dataset, tags or settings cannot be used, or the name, key or tag is taken.
     """
     import fiftyone as fo
 
@@ -113,25 +123,56 @@ def finetune(
     if not brain_key.isidentifier():
         raise TrainingError(f"brain_key is {brain_key!r}; it must be an identifier such as 'tuned'")
     view = find_captioned_videos({"dataset": dataset, "tags": list(tags)}, 0)
-    held = find_captioned_videos({"dataset": dataset, "tags": list(val_tags)}, 0) if val_tags else None
+    val_view = find_captioned_videos({"dataset": dataset, "tags": list(val_tags)}, 0) if val_tags else None
     if fo.load_dataset(dataset).has_brain_run(brain_key) and not resume:
         raise TrainingError(f"dataset {dataset} has a brain key {brain_key!r} already; choose another")
     if name in installed_checkpoints() and not resume:
         raise TrainingError(f"there is a checkpoint {name!r} already; choose another --name")
     find_checkpoint(model)
     settings = with_changes(config or load_config("finetune"), model=model or EMBEDDED)
+    sampling = _sampling(settings)
+    videos, held = split(settings, view, val_view, captions_field)
+    tag = f"{brain_key}-val"
+    held_out = None if val_tags else _samples_to_tag(view, held, tag)
     result = train(
         settings,
-        view,
+        videos,
         held,
         out=out or Path("runs") / name,
         captions_field=captions_field,
         resume=resume,
         progress=progress,
     )
+    if held_out is not None:
+        held_out.tag_samples(tag)
     _install(result.checkpoint, name)
-    compute_clip2video(fo.load_dataset(dataset), model=name, brain_key=brain_key, index=index, progress=progress)
-    return Finetuned(result, name, brain_key)
+    compute_clip2video(
+        fo.load_dataset(dataset), model=name, brain_key=brain_key, sampling=sampling, index=index, progress=progress
+    )
+    return Finetuned(result, name, brain_key, tuple(val_tags) or (tag,))
+
+
+def _sampling(config: TrainConfig) -> str:
+    """The name that embeddings have for the frames of a training; raises TrainingError when they have none."""
+    fps = config.fps or REFERENCE_FPS
+    for name, (policy, rate) in SAMPLINGS.items():
+        if policy == config.sampling and rate in (None, fps):
+            return name
+    raise TrainingError(
+        f"sampling is {config.sampling!r} at fps {config.fps:g}, of which there are no embeddings; set fps to 2.5 or 5"
+    )
+
+
+def _samples_to_tag(view: Any, held: Sequence[CaptionedVideo], tag: str) -> Any:
+    """The samples of the held-out videos; raises TrainingError when others have the tag that they are to get."""
+    ids = [video.sample_id for video in held if isinstance(video, VideoFile)]
+    dataset = view._root_dataset
+    if others := len(set(dataset.match_tags(tag).values("id")).difference(ids)):
+        raise TrainingError(
+            f"{others} samples of {dataset.name} that are not held out have the tag {tag!r} of those that are; "
+            "untag them, or choose another brain key"
+        )
+    return dataset.select(ids)
 
 
 def _install(checkpoint: Path, name: str) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from clip2video_plugin import __version__
 from clip2video_plugin.errors import TrainingError, VideoReadError
 from clip2video_plugin.model.tokenizer import tokenize
 from clip2video_plugin.training.cache import FrameCache
@@ -106,8 +107,8 @@ class Samples:
         video, random = self.videos[at], None
         if self.jitter:
             random = np.random.RandomState([self.seed, 1 + draw, at])
-        stamp = f"{video.stamp()}|{(self.seed, draw) if self.jitter else ''}" if self.cache else ""
-        if self.cache and (kept := self.cache.get(at, draw, stamp)) is not None:
+        key = self._key(at, draw)
+        if self.cache and (kept := self.cache.get(key)) is not None:
             return kept
         try:
             frames = video.frames(self.count, self.size, random)
@@ -115,8 +116,21 @@ class Samples:
             self._broken[at] = error.reason
             raise
         if self.cache:
-            self.cache.put(at, draw, stamp, frames)
+            self.cache.put(key, frames)
         return frames
+
+    def uncached(self) -> int:
+        """Bytes of the frames that the cache may be given and does not hold yet."""
+        if self.cache is None:
+            return 0
+        draws = range(self.cache.draws if self.jitter else 1)
+        missing = sum(not self.cache.has(self._key(at, draw)) for at in range(len(self.videos)) for draw in draws)
+        return missing * self.count * self.size * self.size * 3
+
+    def _key(self, at: int, draw: int) -> str:
+        """All that determines the frames of a video in a draw."""
+        jitter = (self.seed, draw, at) if self.jitter else None
+        return repr((__version__, self.videos[at].stamp(), self.count, self.size, jitter))
 
 
 class Order:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import shutil
+import sys
+import uuid
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,67 +14,69 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.errors import TrainingError
 
-ENTRY = np.dtype([("stamp", "<u8"), ("count", "<u8")])
+CHECKSUM = 4  # bytes before the frames; a power cut can leave a file that is whole by its name alone
 
 
 class FrameCache:
-    """uint8 frames of ``videos`` x ``draws`` samplings in one file, found by position and proved by a stamp.
+    """uint8 frames [n, size, size, 3], a file per sampling, named by a key that holds all that determines them.
 
-    Rows are written before their stamp, and read only when it fits, so a process may be killed at any time, several
-    may share a cache, and a changed video is read anew.
+    Files are written whole or not at all and never changed, so that any number of runs may share a folder.
+    ``draws`` is the number of samplings kept of each video.
 
     Raises:
-        TrainingError: the folder cannot be written, or has no room for all the frames.
+        TrainingError: the folder cannot be made.
     """
 
-    def __init__(self, folder: Path, videos: int, draws: int, count: int, size: int) -> None:
-        self.draws = draws
-        name = f"{videos}x{draws}x{count}x{size}"
-        self._frames = folder / f"frames-{name}.u8"
-        self._entries = folder / f"entries-{name}.bin"
-        self._frames_shape = (videos, draws, count, size, size, 3)
-        self._entries_shape = (videos, draws)
-        self._open: tuple[NDArray[np.uint8], NDArray[np.void]] | None = None
+    def __init__(self, folder: Path, draws: int, size: int) -> None:
+        self.folder, self.draws, self.size = folder, draws, size
+        self._closed = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _reserve(self._frames, int(np.prod(self._frames_shape, dtype=np.int64)))
-            _reserve(self._entries, int(np.prod(self._entries_shape)) * ENTRY.itemsize)
         except OSError as error:
-            need = np.prod(self._frames_shape, dtype=np.int64) / 1e9
-            raise TrainingError(f"cache {folder} cannot hold {need:.1f} GB of frames: {error.strerror}") from None
+            raise TrainingError(f"cache {folder} cannot be made: {error.strerror}") from None
 
-    def get(self, video: int, draw: int, stamp: str) -> NDArray[np.uint8] | None:
-        """Frames [n, size, size, 3], or None when they are not there or of another stamp."""
-        frames, entries = self._files()
-        entry = entries[video, draw]
-        if int(entry["stamp"]) != _number(stamp):
-            return None
-        return np.array(frames[video, draw, : int(entry["count"])])
-
-    def put(self, video: int, draw: int, stamp: str, frames: NDArray[np.uint8]) -> None:
-        store, entries = self._files()
-        entries[video, draw] = (0, 0)
-        store[video, draw, : len(frames)] = frames
-        entries[video, draw] = (_number(stamp), len(frames))
-
-    def _files(self) -> tuple[NDArray[np.uint8], NDArray[np.void]]:
-        if self._open is None:
-            self._open = (
-                np.memmap(self._frames, np.uint8, "r+", shape=self._frames_shape),
-                np.memmap(self._entries, ENTRY, "r+", shape=self._entries_shape),
+    def check_room(self, need: int) -> None:
+        """Raises TrainingError when the disk cannot take ``need`` bytes more."""
+        if need > (free := shutil.disk_usage(self.folder).free):
+            raise TrainingError(
+                f"cache {self.folder} has no room for {need / 1e9:.1f} GB of frames, {free / 1e9:.1f} GB are free; "
+                "choose another folder, or train without"
             )
-        return self._open
+
+    def has(self, key: str) -> bool:
+        return self._path(key).exists()
+
+    def get(self, key: str) -> NDArray[np.uint8] | None:
+        """The frames of a key, or None when they are not there."""
+        try:
+            stored = np.fromfile(self._path(key), np.uint8)
+        except OSError:
+            return None
+        frames = stored[CHECKSUM:]
+        if not len(frames) or stored[:CHECKSUM].tobytes() != _checksum(frames):
+            return None
+        return frames.reshape(-1, self.size, self.size, 3)
+
+    def put(self, key: str, frames: NDArray[np.uint8]) -> None:
+        """Keeps frames; where they cannot be written, nothing more is kept, and that is said once."""
+        if self._closed:
+            return
+        path = self._path(key)
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with partial.open("xb") as file:
+                file.write(_checksum(frames) + frames.tobytes())
+            partial.replace(path)
+        except OSError as error:
+            self._closed = True
+            partial.unlink(missing_ok=True)
+            print(f"c2v: cache {self.folder} takes no more frames: {error.strerror}", file=sys.stderr)
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
+        return self.folder / name[:2] / name[2:]
 
 
-def _reserve(path: Path, size: int) -> None:
-    """Makes the file that large, blocks and all: a full disk must show now, not as a bus error later."""
-    with path.open("ab") as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
-        else:
-            file.truncate(size)
-
-
-def _number(stamp: str) -> int:
-    digest = hashlib.blake2b(stamp.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "little") | 1  # never that of an empty entry
+def _checksum(frames: NDArray[np.uint8]) -> bytes:
+    return zlib.crc32(frames.tobytes()).to_bytes(CHECKSUM, "little")

@@ -11,26 +11,35 @@ from typing import IO, Any
 import torch
 
 from clip2video_plugin.errors import TrainingError, first_line
+from clip2video_plugin.training.fingerprint import changed
 
 STATE, LOG, BEST, LAST, REPORT = "state.pt", "log.jsonl", "best", "last", "report.html"
 
 
 @dataclass
 class Progress:
-    """Where a run stands: steps done, and the best validation so far."""
+    """Where a run stands: steps done, the best validation so far, and whether it ended before its last step."""
 
     step: int = 0
     best: dict[str, float] = field(default_factory=dict)
     best_epoch: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    stopped_early: bool = False
 
 
-def save_state(folder: Path, progress: Progress, config: dict[str, Any], parts: dict[str, Any]) -> None:
-    """Writes the state as a whole or not at all. ``parts``: anything with a ``state_dict``."""
+def save_state(
+    folder: Path, progress: Progress, config: dict[str, Any], data: dict[str, str], parts: dict[str, Any]
+) -> None:
+    """Writes the state as a whole or not at all.
+
+    Args:
+        data: of ``fingerprint``.
+        parts: anything with a ``state_dict``.
+    """
     state = {
         "progress": vars(progress),
         "config": config,
-        "random": torch.get_rng_state(),
+        "data": data,
         "parts": {name: part.state_dict() for name, part in parts.items()},
     }
     partial = folder / f".{STATE}"
@@ -47,29 +56,35 @@ def save_state(folder: Path, progress: Progress, config: dict[str, Any], parts: 
         ) from None
 
 
-def load_state(folder: Path, config: dict[str, Any], parts: dict[str, Any]) -> Progress:
-    """Restores ``parts`` and the random numbers; raises TrainingError when the run was another one."""
+def load_state(folder: Path, config: dict[str, Any], data: dict[str, str], parts: dict[str, Any]) -> Progress:
+    """Restores ``parts``; raises TrainingError when the run had other settings or other data."""
     try:
         state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TrainingError(f"{folder} has no {STATE} to resume from") from None
     except Exception as error:  # torch.load raises many kinds
         raise TrainingError(f"{folder / STATE} is damaged: {first_line(error)}") from None
-    other = [k for k in config if _plain(state["config"].get(k)) != _plain(config[k]) and k not in MAY_CHANGE]
+    other = [k for k in config if not _same(k, state["config"].get(k), config[k])]
     if other:
         was = ", ".join(f"{k}={state['config'].get(k)!r}" for k in other)
         raise TrainingError(f"{folder} was trained with {was}; resume with the same settings, or train elsewhere")
+    # States written before there were fingerprints have none.
+    if what := changed(state.get("data", data), data):
+        raise TrainingError(
+            f"{folder} was trained on other data: the {what} changed; go on with the same, or train elsewhere"
+        )
     for name, part in parts.items():
         part.load_state_dict(state["parts"][name])
-    torch.set_rng_state(state["random"])
     return Progress(**state["progress"])
 
 
-MAY_CHANGE = frozenset(["workers", "save_every", "patience", "device", "cache"])
+MAY_CHANGE = frozenset(["workers", "save_every", "patience", "device"])
 
 
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
+def _same(setting: str, was: Any, now: Any) -> bool:
+    if setting == "cache":  # may move; with one, jitter comes in ``cache_draws``
+        return bool(was) == bool(now)
+    return setting in MAY_CHANGE or json.dumps(was, sort_keys=True) == json.dumps(now, sort_keys=True)
 
 
 class Log:

@@ -28,13 +28,14 @@ from clip2video_plugin.training.batches import Batch, Collate, Order, Samples, l
 from clip2video_plugin.training.cache import FrameCache
 from clip2video_plugin.training.config import TrainConfig, load_config
 from clip2video_plugin.training.distributed import Place, processes
+from clip2video_plugin.training.fingerprint import fingerprint
 from clip2video_plugin.training.optimiser import freeze, make_optimiser, make_schedule
 from clip2video_plugin.training.report import write_report
 from clip2video_plugin.training.start import start
 from clip2video_plugin.training.state import BEST, LAST, STATE, Log, Progress, load_state, save_state
 from clip2video_plugin.training.step import Step
 from clip2video_plugin.training.validate import validate
-from clip2video_plugin.training.videos import CaptionedVideo, captioned_videos, hold_out
+from clip2video_plugin.training.videos import CaptionedVideo, split
 
 
 @dataclass(frozen=True)
@@ -77,25 +78,18 @@ def train(
         train_view: a FiftyOne dataset or view with captions, or a sequence of ``CaptionedVideo``.
         val_view: the same, for choosing the best epoch; without it ``config.val_share`` of the training videos.
         out: folder of the run.
-        resume: go on with the run in ``out``, if there is one.
+        resume: go on with the run in ``out``, if there is one; of one that is finished, its result.
 
     Raises:
-        TrainingError: the settings or the data cannot be used, ``out`` holds a run, or the loss is not finite.
+        TrainingError: the settings or the data cannot be used, the views share a file, ``out`` holds a run, the run
+            in it had other settings or data, or the loss is not finite.
     """
     config = config if isinstance(config, TrainConfig) else load_config(config)
     folder = expanded(out)
     with processes(config.device or str(best_device())) as place:
         if (folder / STATE).exists() and not resume:
             raise TrainingError(f"{folder} holds a run already; resume it (--resume), or choose another folder")
-
-        def read(view: Any) -> list[CaptionedVideo]:
-            return captioned_videos(view, captions_field=captions_field, policy=config.sampling, fps=config.fps or None)
-
-        videos = read(train_view)
-        if val_view is not None:
-            held = read(val_view)
-        else:
-            videos, held = hold_out(videos, config.val_share, config.seed)
+        videos, held = split(config, train_view, val_view, captions_field)
         return _Run(config, videos, held, folder, place, progress).go(resume)
 
 
@@ -118,11 +112,11 @@ class _Run:
             )
         network, self.tokenizer = start(config, videos)
         sizes = network.config
-        cache = expanded(config.cache) if config.cache else None
+        cache = None
+        if config.cache:
+            cache = FrameCache(expanded(config.cache), config.cache_draws, sizes.image_size)
 
-        def samples(these: Sequence[CaptionedVideo], name: str, *, training: bool) -> Samples:
-            draws = config.cache_draws if training and config.jitter else 1
-            shape = (len(these), draws, sizes.max_frames, sizes.image_size)
+        def samples(these: Sequence[CaptionedVideo], *, training: bool) -> Samples:
             return Samples(
                 these,
                 count=sizes.max_frames,
@@ -130,10 +124,13 @@ class _Run:
                 seed=config.seed,
                 jitter=training and config.jitter,
                 per_caption=training and config.per_epoch == "captions",
-                cache=FrameCache(cache / name, *shape) if cache else None,
+                cache=cache,
             )
 
-        self.samples, self.held = samples(videos, "train", training=True), samples(held, "val", training=False)
+        self.samples, self.held = samples(videos, training=True), samples(held, training=False)
+        if cache:
+            cache.check_room(self.samples.uncached() + self.held.uncached())
+        self.data = fingerprint(videos, held)
         self.per_epoch = len(self.samples) // config.batch_size
         if not self.per_epoch:
             raise TrainingError(
@@ -174,7 +171,9 @@ class _Run:
     def go(self, resume: bool) -> TrainResult:
         self.folder.mkdir(parents=True, exist_ok=True)
         if resume and (self.folder / STATE).exists():
-            self.progress = load_state(self.folder, self.config.to_dict(), self.parts)
+            self.progress = load_state(self.folder, self.config.to_dict(), self.data, self.parts)
+            if self.finished:
+                return self._already_finished()
         log = Log(self.folder, self.progress.step) if self.place.first else None
         order = Order(
             len(self.samples),
@@ -195,17 +194,16 @@ class _Run:
             workers=self.config.workers,
             pin=self.place.device.type == "cuda",
         )
-        stopped_early = False
         try:
             with _interrupt() as interrupt, bar("Training", self.steps, unit="steps", quiet=not self.show) as shown:
-                while self.progress.step < self.steps and not stopped_early:
+                while not self.finished:
                     row = self._step(batches)
                     ended = self.progress.step % self.per_epoch == 0 or self.progress.step == self.steps
                     if log:
                         log.write(**row)
                     shown(self.progress.step, f"loss {row['loss']:.3f}, rate {row['lr']:.1e}, {row['videos/s']:.0f}/s")
                     if ended:
-                        stopped_early = self._end_of_epoch(log)
+                        self.progress.stopped_early = self._end_of_epoch(log)
                     if ended or interrupt.is_set() or self.progress.step % self.config.save_every == 0:
                         self._save()
                     if interrupt.is_set():
@@ -214,8 +212,25 @@ class _Run:
             batches.close()
             if log:
                 log.close()
+        return self._result()
+
+    @property
+    def finished(self) -> bool:
+        return self.progress.step >= self.steps or self.progress.stopped_early
+
+    def _result(self) -> TrainResult:
         done = self.progress
-        return TrainResult(self.folder, done.step, done.best, done.best_epoch, stopped_early, dict(done.failed))
+        return TrainResult(self.folder, done.step, done.best, done.best_epoch, done.stopped_early, dict(done.failed))
+
+    def _already_finished(self) -> TrainResult:
+        if self.place.first:
+            how = "stopped early" if self.progress.stopped_early else "done"
+            print(
+                f"c2v: the run in {self.folder} is finished ({how} after {self.progress.step} steps)", file=sys.stderr
+            )
+            if not (self.folder / LAST).exists():
+                save_checkpoint(self.folder / LAST, self.weights, self.tokenizer)
+        return self._result()
 
     def _step(self, source: Iterator[Batch]) -> dict[str, Any]:
         """One step of the optimiser; returns its line of the log."""
@@ -297,9 +312,9 @@ class _Run:
 
     def _save(self) -> None:
         if self.place.first:
-            save_state(self.folder, self.progress, self.config.to_dict(), self.parts)
-            if self.progress.step == self.steps:
+            if self.finished:
                 save_checkpoint(self.folder / LAST, self.weights, self.tokenizer)
+            save_state(self.folder, self.progress, self.config.to_dict(), self.data, self.parts)
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> torch.dtype | None:

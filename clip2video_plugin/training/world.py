@@ -29,6 +29,14 @@ class SceneVideo:
         return captions(self.scene, 1, 0)[0]
 
     @property
+    def source(self) -> str:
+        return repr(self.scene)
+
+    @property
+    def identity(self) -> str:
+        return repr(self.scene)
+
+    @property
     def captions(self) -> Sequence[str]:
         return captions(self.scene, self.paraphrases, 0)
 

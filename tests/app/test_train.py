@@ -7,15 +7,20 @@ import subprocess
 import time
 
 import fiftyone as fo
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from clip2video_plugin import compute_clip2video
+from clip2video_plugin import compute_clip2video, read_frames
 from clip2video_plugin.app.compare import compare
-from clip2video_plugin.app.train import find_captioned_videos
+from clip2video_plugin.app.train import find_captioned_videos, finetune
+from clip2video_plugin.cli.main import app
 from clip2video_plugin.errors import Clip2VideoError, TrainingError
 from clip2video_plugin.shapes import scenes as random_scenes
 from clip2video_plugin.shapes import write_videos
+from clip2video_plugin.training import load_config
 from clip2video_plugin.training.state import read_log
+from clip2video_plugin.training.videos import VideoFile
 
 from ..conftest import C2V
 
@@ -55,9 +60,10 @@ def test_from_a_tagged_view_to_the_queries_that_improved(dataset, c2v):
     )
     assert done.returncode == 0, done.stderr
     assert "16 steps, done; best epoch" in done.stdout
-    assert "compare it: c2v eval french --compare OLD_KEY tuned" in done.stdout
+    assert "compare it: c2v eval french --compare OLD_KEY tuned --tag val\n" in done.stdout
     assert (folder / "run" / "report.html").is_file()
     samples.reload()
+    assert samples.count_sample_tags() == {"train": 25, "val": 5}
     assert set(samples.list_brain_runs()) == {"old", "tuned"}
     assert samples.get_brain_info("tuned").config.checkpoint == "french-1"
 
@@ -77,6 +83,81 @@ def test_from_a_tagged_view_to_the_queries_that_improved(dataset, c2v):
     assert again.stderr == "c2v: dataset french has a brain key 'tuned' already; choose another\n"
     taken = c2v("finetune", "french", "--brain-key", "other", "--name", "french-1")
     assert taken.stderr == "c2v: there is a checkpoint 'french-1' already; choose another --name\n"
+
+
+@pytest.fixture(scope="module")
+def links(tmp_path_factory, model):
+    """Eight videos by two names each, one caption each; a tag of the user's; embedded by the embedded model."""
+    folder = tmp_path_factory.mktemp("links")
+    scenes = [scene for scene, _ in zip(random_scenes(8), range(8), strict=False)]
+    dataset = fo.Dataset("links", persistent=True)
+    for path, captions in write_videos(folder / "videos", scenes, paraphrases=2):
+        (folder / f"link-{path.name}").symlink_to(path)
+        for name, caption in zip((path, folder / f"link-{path.name}"), captions, strict=False):
+            dataset.add_sample(fo.Sample(filepath=str(name), captions=caption, tags=["train", "mine"]))
+    dataset.add_sample(fo.Sample(filepath=str(path), captions="not for training", tags=["mine"]))
+    compute_clip2video(dataset, model=model, brain_key="old", index=folder / "index", progress=False)
+    yield dataset
+    for key in dataset.list_brain_runs():
+        dataset.delete_brain_run(key)
+    dataset.delete()
+
+
+def test_finetune_then_eval_as_documented_evaluates_on_no_file_that_was_trained_on(links, c2v, tmp_path, monkeypatch):
+    trained_on, frames = set(), VideoFile.frames
+
+    def watched(video, count, size, random):
+        if random is not None:  # training, not validation
+            trained_on.add(os.path.realpath(video.path))
+        return frames(video, count, size, random)
+
+    monkeypatch.setattr(VideoFile, "frames", watched)
+    changes = ["steps=4", "batch_size=4", "workers=1", "device=cpu", "val_share=0.3", "sampling=reference", "fps=5"]
+    config = load_config("finetune", changes)
+    options = {"brain_key": "tuned", "tags": ["train"], "config": config, "progress": False}
+    options |= {"out": tmp_path / "run", "index": tmp_path / "index"}
+    done = finetune("links", **options)
+    assert done.val_tags == ("tuned-val",)
+    assert links.count_sample_tags() == {"train": 16, "mine": 17, "tuned-val": 4}
+    held = links.match_tags("tuned-val")
+    assert {os.path.realpath(path) for path in held.values("filepath")}.isdisjoint(trained_on)
+    assert len(trained_on) == 6
+
+    told = c2v("eval", "links", "--compare", "old", "tuned", "--tag", "tuned-val", "--json")
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    assert (found["new"]["videos"], found["new"]["captions"]) == (4, 4)
+    shown = CliRunner().invoke(app, ["eval", "links", "--brain-key", "tuned", "--tag", "tuned-val", "--tag", "mine"])
+    assert "links, tagged tuned-val or mine, text to video" in shown.stdout
+    nothing = CliRunner().invoke(app, ["eval", "links", "--tag", "nope"])
+    assert str(nothing.exception) == "dataset links has no samples tagged nope; its tags are: mine, train, tuned-val"
+
+    # The frames of the new embeddings are those that training saw.
+    run = links.load_brain_results("tuned")
+    assert run.table.provenance.policy == "reference-5fps"
+    path = links.first().filepath
+    pixels = read_frames(path, policy="reference", fps=5, count=12, size=run.get_model().model.config.image_size).pixels
+    vector = run.get_model().model.encode_frames([pixels]).vector[0].numpy()
+    assert np.allclose(run.get_embeddings([links.first().id])[0][0], vector, atol=1e-5)
+    assert finetune("links", **options, resume=True) == done
+    assert links.count_sample_tags() == {"train": 16, "mine": 17, "tuned-val": 4}
+
+
+def test_finetune_refuses_before_it_trains(links, tmp_path):
+    stray = links.last()
+    stray.tags.append("other-val")
+    stray.save()
+    common = {"brain_key": "other", "out": tmp_path / "run", "index": tmp_path / "index"}
+    for changes, tags, message in (
+        ([], {"tags": ["train"]}, "1 samples of links that are not held out have the tag 'other-val' of those that"),
+        ([], {"tags": ["train"], "val_tags": ["mine"]}, "17 of 17 validation videos are of files that are trained on"),
+        (["sampling=reference", "fps=3"], {"tags": ["train"]}, "sampling is 'reference' at fps 3, of which there are"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            finetune("links", config=load_config("finetune", changes), **tags, **common)
+    assert not (tmp_path / "run").exists()
+    assert not links.has_brain_run("other")
+    links.untag_samples("other-val")
 
 
 def test_what_cannot_be_compared_is_named(dataset):

@@ -88,7 +88,7 @@ def test_a_sample_depends_on_seed_epoch_and_number_alone(world):
 def test_the_cache_gives_the_same_frames_and_notices_a_changed_video(tmp_path):
     path = tmp_path / "a.mp4"
     clips.write(path, count=20)
-    cache = FrameCache(tmp_path / "cache", 1, 2, 4, 16)
+    cache = FrameCache(tmp_path / "cache", 2, 16)
     samples = samples_of([VideoFile(path, ["x"])], cache=cache)
     plain = samples_of([VideoFile(path, ["x"])])
     for epoch in (0, 1, 0, 1):
@@ -99,20 +99,9 @@ def test_the_cache_gives_the_same_frames_and_notices_a_changed_video(tmp_path):
     with pytest.raises(TrainingError, match="none of 1 videos"):
         samples[0, 0]
     clips.write(path, count=24)
-    fresh = samples_of([VideoFile(path, ["x"])], cache=FrameCache(tmp_path / "cache", 1, 2, 4, 16))
+    fresh = samples_of([VideoFile(path, ["x"])], cache=FrameCache(tmp_path / "cache", 2, 16))
     again = samples_of([VideoFile(path, ["x"])])
     assert np.array_equal(fresh[0, 0]["frames"], again[0, 0]["frames"])
-
-
-def test_a_cache_without_room_says_how_much_it_needs(tmp_path, monkeypatch):
-    import os
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(TrainingError, match=r"cannot hold 1\.8 GB of frames: No space left on device"):
-        FrameCache(tmp_path / "cache", 1000, 1, 12, 224)
 
 
 def test_features_are_reversed_among_the_valid_frames_alone():

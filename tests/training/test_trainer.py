@@ -154,14 +154,15 @@ def test_broken_videos_are_left_out_and_reported(scenes, world, tmp_path, capsys
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"not a video")
     videos = [VideoFile(path, [f"video {path.stem}"]) for path in sorted(world[0].glob("*.mp4"))]
+    videos, held = videos[6:], videos[:6]
     videos += [VideoFile(broken, ["nothing"]), VideoFile(tmp_path / "missing.mp4", ["nothing"])]
-    result = train(config(epochs=2), videos, videos[:6], out=tmp_path / "run", progress=False)
+    result = train(config(epochs=2), videos, held, out=tmp_path / "run", progress=False)
     assert set(result.failed) == {str(broken), str(tmp_path / "missing.mp4")}
     assert capsys.readouterr().err.count("broken.mp4 is left out") == 1
     assert all(np.isfinite(row["loss"]) for row in read_log(result.folder) if "loss" in row)
     lost = [VideoFile(tmp_path / f"{i}.mp4", ["x"]) for i in range(9)]
     with pytest.raises(TrainingError, match="none of 9 videos can be read"):
-        train(config(steps=1), lost, videos[:2], out=tmp_path / "lost", progress=False)
+        train(config(steps=1), lost, held, out=tmp_path / "lost", progress=False)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_batch_named(scenes, tmp_path):
@@ -189,7 +190,7 @@ def test_the_validation_videos_are_never_trained_on(scenes, tmp_path):
     assert {v.stamp() for v in rest}.isdisjoint(v.stamp() for v in held)
     assert hold_out(scenes, 0.25, seed=3) == (rest, held)
     assert hold_out(scenes, 0.25, seed=4)[1] != held
-    with pytest.raises(TrainingError, match="one video cannot be trained on and validated with"):
+    with pytest.raises(TrainingError, match="one video file cannot be trained on and validated with"):
         hold_out(scenes[:1], 0.25, seed=3)
 
 
