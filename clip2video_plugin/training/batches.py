@@ -176,6 +176,18 @@ class Order:
         return np.array([i for unit in random.permutation(len(self.companions)) for i in self.companions[unit]])
 
 
+def companions(samples: Samples) -> list[list[int]] | None:
+    """Samples in groups that belong in one batch: their videos share a ``companions`` number. None without any."""
+    marks = [video.companions for video in samples.videos]
+    if all(mark is None for mark in marks):
+        return None
+    groups: dict[int, list[int]] = {}
+    for number, at in enumerate(samples.video_of.tolist()):
+        mark = marks[at]
+        groups.setdefault(-1 - number if mark is None else mark, []).append(number)
+    return list(groups.values())
+
+
 class Collate:
     """Samples to a Batch."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip2video_plugin.errors import TrainingError
+from clip2video_plugin.paths import printable
 
 CHECKSUM = 4  # bytes before the frames; a power cut can leave a file that is whole by its name alone
 
@@ -71,7 +72,7 @@ class FrameCache:
         except OSError as error:
             self._closed = True
             partial.unlink(missing_ok=True)
-            print(f"c2v: cache {self.folder} takes no more frames: {error.strerror}", file=sys.stderr)
+            print(f"c2v: cache {printable(self.folder)} takes no more frames: {error.strerror}", file=sys.stderr)
 
     def _path(self, key: str) -> Path:
         name = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()

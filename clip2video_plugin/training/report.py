@@ -6,6 +6,7 @@ import html
 from pathlib import Path
 from typing import Any
 
+from clip2video_plugin.paths import printable
 from clip2video_plugin.training.state import REPORT, read_log
 
 PAGE = """<!doctype html>
@@ -36,8 +37,7 @@ def write_report(folder: Path) -> Path:
         parts += [_epochs(epochs, best), _hardest(best)]
     path = folder / REPORT
     partial = folder / f".{REPORT}"
-    page = PAGE.format(title=html.escape(folder.resolve().name), body="\n".join(parts))
-    partial.write_text(page, encoding="utf-8", errors="backslashreplace")  # names of files are any bytes
+    partial.write_text(PAGE.format(title=_shown(folder.resolve().name), body="\n".join(parts)), encoding="utf-8")
     partial.replace(path)
     return path
 
@@ -82,11 +82,15 @@ def _epochs(epochs: list[dict[str, Any]], best: dict[str, Any]) -> str:
 
 def _hardest(best: dict[str, Any]) -> str:
     lines = [
-        f'<tr><td class="n">{row["rank"]:g}</td><td>{html.escape(row["caption"])}</td>'
-        f'<td class="path">{html.escape(row["video"])}</td><td class="path">{html.escape(row["rival"])}</td></tr>'
+        f'<tr><td class="n">{row["rank"]:g}</td><td>{_shown(row["caption"])}</td>'
+        f'<td class="path">{_shown(row["video"])}</td><td class="path">{_shown(row["rival"])}</td></tr>'
         for row in best["hardest"]
     ]
     return (
         "<h2>Hardest queries of the best epoch</h2><table><tr><th class='n'>rank</th><th>query</th>"
         f"<th>its video</th><th>best other video</th></tr>{''.join(lines)}</table>"
     )
+
+
+def _shown(text: str) -> str:
+    return html.escape(printable(text))

@@ -24,7 +24,7 @@ from clip2video_plugin.model import Clip2Video
 from clip2video_plugin.model.checkpoint import best_device, save_checkpoint
 from clip2video_plugin.paths import expanded, printable
 from clip2video_plugin.progress import bar
-from clip2video_plugin.training.batches import Batch, Collate, Order, Samples, load_batches
+from clip2video_plugin.training.batches import Batch, Collate, Order, Samples, companions, load_batches
 from clip2video_plugin.training.cache import FrameCache
 from clip2video_plugin.training.config import TrainConfig, load_config
 from clip2video_plugin.training.distributed import Place, processes
@@ -177,7 +177,7 @@ class _Run:
         log = Log(self.folder, self.progress.step) if self.place.first else None
         order = Order(
             len(self.samples),
-            _companions(self.samples),
+            companions(self.samples),
             step_size=self.config.batch_size,
             parts=self.config.accumulate,
             start=self.progress.step,
@@ -225,9 +225,8 @@ class _Run:
     def _already_finished(self) -> TrainResult:
         if self.place.first:
             how = "stopped early" if self.progress.stopped_early else "done"
-            print(
-                f"c2v: the run in {self.folder} is finished ({how} after {self.progress.step} steps)", file=sys.stderr
-            )
+            where = printable(self.folder)
+            print(f"c2v: the run in {where} is finished ({how} after {self.progress.step} steps)", file=sys.stderr)
             if not (self.folder / LAST).exists():
                 save_checkpoint(self.folder / LAST, self.weights, self.tokenizer)
         return self._result()
@@ -323,18 +322,6 @@ def _autocast(config: TrainConfig, device: torch.device) -> torch.dtype | None:
     # On CPUs autocast was measured slower, even where they have instructions for bfloat16.
     on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if config.precision == "auto" and on_gpu else None
-
-
-def _companions(samples: Samples) -> list[list[int]] | None:
-    """Samples in groups that belong in one batch: their videos share a ``companions`` number. None without any."""
-    marks = [video.companions for video in samples.videos]
-    if all(mark is None for mark in marks):
-        return None
-    groups: dict[int, list[int]] = {}
-    for number, at in enumerate(samples.video_of.tolist()):
-        mark = marks[at]
-        groups.setdefault(-1 - number if mark is None else mark, []).append(number)
-    return list(groups.values())
 
 
 @contextmanager

@@ -204,5 +204,6 @@ def hold_out(
         if len(held) + len(group) <= count:
             held.update(group)
     if not held:
-        held.update(min(groups, key=len))
+        smallest = min(groups, key=len)
+        held.update(smallest)
     return [v for i, v in enumerate(videos) if i not in held], [videos[i] for i in sorted(held)]

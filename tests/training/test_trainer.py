@@ -165,6 +165,19 @@ def test_broken_videos_are_left_out_and_reported(scenes, world, tmp_path, capsys
         train(config(steps=1), lost, held, out=tmp_path / "lost", progress=False)
 
 
+def test_names_that_are_no_text_are_trained_on_and_shown_escaped(world, tmp_path, capsys):
+    videos = []
+    for i, path in enumerate(sorted(world[0].glob("*.mp4"))[:10]):
+        name = tmp_path / os.fsdecode(b"\xff\x1b[31m%d.mp4" % i)
+        if i:
+            name.write_bytes(path.read_bytes())
+        videos.append(VideoFile(name, [f"video {i}"]))
+    result = train(config(epochs=1), videos[:8], videos[8:], out=tmp_path / "run", progress=False)
+    assert list(result.failed) == [str(videos[0].path)]
+    assert rf"{tmp_path}/\xff\x1b[31m0.mp4 is left out" in capsys.readouterr().err
+    assert r"\xff\x1b[31m9.mp4" in (result.folder / "report.html").read_text()
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_batch_named(scenes, tmp_path):
     settings = config(steps=50, learning_rate=1e30, clip_norm=0.0, warmup=0.0)
     with pytest.raises(TrainingError, match=r"step \d+: the (loss|gradient norm) is (nan|inf) on the batch a .* moves"):
