@@ -60,6 +60,7 @@ def embed(
     with loading():
         from clip2video_plugin.embed import Report, embed_videos
         from clip2video_plugin.progress import bar
+        from clip2video_plugin.video.files import passed_over_line
 
     with bar("Embedding") as progress:
 
@@ -93,6 +94,8 @@ def embed(
         )
         for failure in report.failed:
             terminal.say(f"  failed: {failure.path}: {failure.reason}")
+    if line := passed_over_line(report.passed_over):
+        terminal.warn(line)
     if not report.total:
         terminal.warn("no videos found there; name files, or folders that hold some")
     if strict and report.failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -37,9 +38,10 @@ def frames(
     """
     from clip2video_plugin.progress import bar
     from clip2video_plugin.video.extract import extract_frames
-    from clip2video_plugin.video.files import find_videos
+    from clip2video_plugin.video.files import find_videos, passed_over_line
 
-    videos = list(find_videos([source]))
+    passed_over = Counter[str]()
+    videos = list(find_videos([source], passed_over))
     with bar("Extracting", len(videos)) as progress:
         report = extract_frames(
             videos, output, root=source, fps=fps, policy=policy, count=count, workers=workers, progress=progress.failing
@@ -47,5 +49,7 @@ def frames(
     terminal.say(f"{report.written} videos written, {report.skipped} done before, {len(report.failed)} failed")
     for path, reason in report.failed:
         terminal.say(f"  failed: {path}: {reason}")
+    if line := passed_over_line(passed_over):
+        terminal.warn(line)
     if strict and report.failed:
         raise typer.Exit(3)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,8 @@ class Report:
     ``damaged`` lists videos that were embedded from the part of them that can be read; ``total`` is the number
     of videos asked for, where it is known; ``indexing`` says that all are embedded and the vector index is being made;
     ``waiting`` that another process writes to the index and this one waits; ``warning`` is the model's
-    (``Model.warning``). ``moved`` counts videos whose files were found under another path with the same content.
+    (``Model.warning``). ``moved`` counts videos whose files were found under another path with the same content;
+    ``passed_over``, by ending, files in folders that may be videos though their ending is of none.
     """
 
     embedded: int = 0
@@ -60,6 +62,7 @@ class Report:
     indexing: bool = False
     waiting: bool = False
     warning: str | None = None
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -108,14 +111,17 @@ def embed_videos(
     batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
     part = None if shard is None else _part(shard)
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
-    total = sum(1 for _ in _items(paths, part))  # counted, not kept: memory must not grow with a library
+    passed_over = Counter[str]()
+    total = sum(1 for _ in _items(paths, part, passed_over))  # counted, not kept: memory must not grow with a library
     loaded = model if isinstance(model, Model) else load_model(model, device=device, precision=precision)
     made = provenance(loaded, sampling)
     target = index if isinstance(index, VideoIndex) else VideoIndex.create(index, loaded.config.vector_dim, made)
     target.provenance.check(made, f"index {target.uri}")
-    return embed_items(
+    report = embed_items(
         _items(paths, part), loaded, target, total=total, batch_size=batch_size, workers=workers, progress=progress
     )
+    report.passed_over = dict(passed_over)
+    return report
 
 
 def video_id(path: Path) -> str:
@@ -123,8 +129,10 @@ def video_id(path: Path) -> str:
     return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:32]
 
 
-def _items(paths: list[str | Path], part: tuple[int, int] | None) -> Iterator[Item]:
-    for path in find_videos(paths):
+def _items(
+    paths: list[str | Path], part: tuple[int, int] | None, passed_over: Counter[str] | None = None
+) -> Iterator[Item]:
+    for path in find_videos(paths, passed_over):
         item = Item(path, video_id(path))
         if part is None or int(item.id, 16) % part[1] == part[0] - 1:
             yield item

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from clip2video_plugin.errors import VideoReadError
@@ -22,12 +24,13 @@ NO_STAMP = (0, 0.0)  # of what cannot be looked at
 FRAME_NAME = re.compile(r"\d+\.\w+")
 
 
-def find_videos(paths: str | Path | Iterable[str | Path]) -> Iterator[Path]:
+def find_videos(paths: str | Path | Iterable[str | Path], passed_over: Counter[str] | None = None) -> Iterator[Path]:
     """Absolute paths of the videos: named files whatever their ending, and below named folders what looks like one.
 
     A folder of numbered frame images, or one that ``c2v frames`` wrote, is a video. Each is given once, sorted
     within its folder. Hidden files and folders are passed over, and links to folders not followed. What may not be read
-    or listed is given all the same, so that it fails by name.
+    or listed is given all the same, so that it fails by name. ``passed_over`` counts, by ending, the files below
+    folders that may be videos though their ending is of none.
 
     Raises:
         VideoReadError: a named path does not exist, or no file can be called so.
@@ -44,7 +47,7 @@ def find_videos(paths: str | Path | Iterable[str | Path]) -> Iterator[Path]:
             raise VideoReadError(path, "no such file or folder") from None
         except (OSError, ValueError) as error:  # a name that no file can have
             raise VideoReadError(path, getattr(error, "strerror", None) or str(error)) from None
-        for video in _below(path):
+        for video in _below(path, passed_over):
             if len(names) == 1:  # and none is below it twice
                 yield video
             elif str(video) not in seen:
@@ -52,7 +55,7 @@ def find_videos(paths: str | Path | Iterable[str | Path]) -> Iterator[Path]:
                 yield video
 
 
-def _below(top: Path) -> Iterator[Path]:
+def _below(top: Path, passed_over: Counter[str] | None) -> Iterator[Path]:
     """The videos of a path that was named; a folder that cannot be listed is one, and reading it says why."""
     waiting = [(top, os.path.isdir(top))]
     while waiting:
@@ -67,6 +70,26 @@ def _below(top: Path) -> Iterator[Path]:
                     waiting.append((path / child.name, True))
             elif _ending(child) in EXTENSIONS:
                 waiting.append((path / child.name, False))
+            elif passed_over is not None and _may_be_a_video(_ending(child)):
+                passed_over[_ending(child)] += 1
+
+
+def _may_be_a_video(ending: str) -> bool:
+    kind = mimetypes.guess_type(f"name{ending}")[0]
+    return kind is None or kind.startswith("video/") or kind == "application/octet-stream"
+
+
+def passed_over_line(passed_over: Mapping[str, int]) -> str | None:
+    """One line about what ``find_videos`` passed over, None where that is nothing."""
+    total = sum(passed_over.values())
+    if not total:
+        return None
+    most = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))[:10]
+    endings = ", ".join(f"{count} {ending or 'without an ending'}" for ending, count in most)
+    return (
+        f"passed over {total} that may be videos but have no known ending of one ({endings}); "
+        "a file that is named itself is taken whatever its ending"
+    )
 
 
 def _children(folder: Path) -> list[os.DirEntry[str]] | None:

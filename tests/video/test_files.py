@@ -1,12 +1,14 @@
 """What counts as a video below the paths that a user names."""
 
+import json
 import os
+from collections import Counter
 
 import pytest
 
 from clip2video_plugin import read_frames
 from clip2video_plugin.errors import VideoReadError
-from clip2video_plugin.video.files import file_stamp, find_videos
+from clip2video_plugin.video.files import file_stamp, find_videos, passed_over_line
 
 from . import clips
 
@@ -93,3 +95,28 @@ def test_a_folder_gives_every_kind_of_file_that_can_be_read(tmp_path, ending):
                  "yuvj420p" if codec == "mjpeg" else "yuv420p", "-c:v", codec, "-f", container, path)  # fmt: skip
     assert list(find_videos(tmp_path)) == [path]
     assert len(read_frames(path, size=16)) > 1
+
+
+def test_files_that_are_passed_over_are_counted_where_they_may_be_videos(tmp_path):
+    touch(tmp_path, "a.mp4", "b.vid9", "c/d.VID9", "c/e", "c/film.rec", "notes.txt", "x.jpg", "s.wav", ".hidden.vid9")
+    passed_over = Counter()
+    assert [path.name for path in find_videos(tmp_path, passed_over)] == ["a.mp4"]
+    assert passed_over == {".vid9": 2, "": 1, ".rec": 1}
+    assert passed_over_line(passed_over).startswith(
+        "passed over 4 that may be videos but have no known ending of one (2 .vid9, 1 without an ending, 1 .rec); "
+    )
+    named = Counter()
+    assert len(list(find_videos(tmp_path / "b.vid9", named))) == 1
+    assert passed_over_line(named) is None
+
+
+def test_embed_and_frames_say_what_they_passed_over(c2v, tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    clips.write(folder / "a.mp4", count=5)
+    touch(folder, "b.strange")
+    done = c2v("embed", "videos", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["embedded"] == 1
+    assert "(1 .strange)" in done.stderr
+    assert "(1 .strange)" in c2v("frames", "videos", "out").stderr
