@@ -75,3 +75,11 @@ def test_a_validation_view_that_shares_files_with_the_training_view_is_refused(f
             train(config(steps=1), training, held, out=tmp_path / "run", progress=False)
         assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_clip_that_begins_after_its_file_ends_is_left_out(files, tmp_path):
+    clips = [*clips_of(files[:3]), VideoFile(files[0], ["beyond"], 500.0, 501.0)]
+    result = train(config(epochs=2), clips, [VideoFile(files[5], ["x"])], out=tmp_path / "run", progress=False)
+    assert result.steps == 2
+    assert list(result.failed) == [f"{files[0]} from 500 s"]
+    assert "it ends after 3" in result.failed[f"{files[0]} from 500 s"]
