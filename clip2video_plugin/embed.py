@@ -182,7 +182,7 @@ def embed_items(
         for batch in encode_items(todo, model, sampling=sampling, batch_size=batch_size, workers=workers):
             for done in batch:
                 if isinstance(done, Embedded):
-                    writer.add(_row(done.item, done.stamp, done.duration, done.vector, fingerprint(done.item.path)))
+                    writer.add(row_of(done.item, done.stamp, done.duration, done.vector, fingerprint(done.item.path)))
                     report.embedded += 1
                     if done.warning:
                         report.damaged.append(Failure(str(done.item.path), printable(done.warning)))
@@ -229,11 +229,11 @@ def _unknown(
             if row := before.get(moved.get(item.id, "")):
                 taken.add(row["id"])
                 content = row.get(FINGERPRINT.name) or fingerprint(item.path)
-                writer.add(_row(item, stamp, row["duration"], row["vector"], content), instead_of=row["id"])
+                writer.add(row_of(item, stamp, row["duration"], row["vector"], content), instead_of=row["id"])
                 report.moved += 1
             elif copy and (copy["size"], copy["mtime"]) == stamp:
                 content = copy.get(FINGERPRINT.name)
-                writer.add(_row(item, stamp, copy["duration"], copy["vector"], content))
+                writer.add(row_of(item, stamp, copy["duration"], copy["vector"], content))
                 report.skipped += 1
             else:
                 left.append(item)
@@ -276,9 +276,10 @@ def _moved(todo: list[Item], stamps: dict[str, Stamp], index: VideoIndex, taken:
     return moved
 
 
-def _row(
+def row_of(
     item: Item, stamp: Stamp, duration: float | None, vector: NDArray[np.float32], content: str | None
 ) -> dict[str, Any]:
+    """The row of an item: its vector [D], and the fingerprint of its file's content."""
     return {
         "id": item.id,
         "sample_id": item.sample_id,

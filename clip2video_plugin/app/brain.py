@@ -74,7 +74,7 @@ def compute_clip2video(
     new = not dataset.has_brain_run(brain_key)
     results = _results(dataset, brain_key, loaded, index, sampling)
     try:
-        table = results.own_table()
+        table = results.rows.own_table()
         if samples.media_type == fom.VIDEO:
             compute_video_metadata(samples)
         items = items_of(samples)

@@ -65,7 +65,7 @@ def compute_frames(run: Clip2VideoSimilarityIndex, samples: foc.SampleCollection
         VideoReadError: none of them can be read.
     """
     model = run.get_model().model
-    made = run.own_table().provenance
+    made = run.rows.own_table().provenance
     index = FrameIndex.create(run.config.uri, model.config.embed_dim, made, run.frames_table)
     count, unread = 0, list[Clip2VideoError]()
     for item in items_of(videos_of(samples)):

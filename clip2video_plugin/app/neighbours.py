@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,3 +65,51 @@ class Neighbours:
         products = self.norms * (self.unit[:, :-1] @ vector) + self.mean @ vector
         scale = np.maximum(self.lengths * np.linalg.norm(vector), 1e-30)
         return np.asarray(np.clip(1 - products / scale, 0, 2), np.float32)
+
+
+class Comparison:
+    """An index's videos compared with one another; their vectors are kept until rows or samples change."""
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+        self._compared: tuple[Any, Neighbours] | None = None
+
+    def answer(self, query: Any, choose: Callable[[Any], Any], return_dists: bool, least: int = 0) -> Any:
+        """What ``choose`` takes of the distances to the view's videos: positions, or ids where a query was given."""
+        state, known = self._index.rows.state(), self._compared
+        if known is None or known[0] != state:
+            vectors, ids, _ = self._index.get_embeddings()
+            self._compared = known = state, Neighbours.of(ids, vectors)
+        of, here = known[1], self._index.current_sample_ids
+        among = (
+            np.arange(len(of.ids)) if self._index._current_inds is None else np.asarray(self._index._current_inds, int)
+        )
+        if query is None:
+            distances = list(of.between(among, among)) if len(among) else []
+        elif is_numbers(query):
+            distances = [of.of_vector(vector, among, least) for vector in self._index.query_vectors(query)]
+        else:
+            self._index.query_vectors(query)  # all are indexed
+            rows = np.searchsorted(of.ids, self._index.samples_of(query))
+            distances = list(of.between(rows, among))
+        found = [choose(some) for some in distances]
+        near: list[Any] = [some[at] for some, at in zip(distances, found, strict=True)]
+        if query is None:
+            return (found, near) if return_dists else found
+        names: list[Any] = [[str(here[i]) for i in at] for at in found]
+        near = [some.tolist() for some in near]
+        if isinstance(query, str) or (is_numbers(query) and query.ndim == 1):
+            names, near = names[0], near[0]
+        return (names, None, near) if return_dists else (names, None)
+
+
+def is_numbers(query: Any) -> bool:
+    """Whether a query is a vector or several, and no ids."""
+    return isinstance(query, np.ndarray) and query.dtype.kind in "fiu"
+
+
+def nearest(distances: NDArray[np.float32], k: int | None, furthest: bool) -> NDArray[np.int64]:
+    """Positions of the k smallest distances, or the largest; none of NaN."""
+    known = np.flatnonzero(~np.isnan(distances))
+    order = np.argsort(-distances[known] if furthest else distances[known], kind="stable")
+    return known[order[:k]]

@@ -8,7 +8,7 @@ The three classes must stay together in this module and keep their names.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import fiftyone.brain.similarity as fbs
@@ -16,16 +16,15 @@ import fiftyone.core.collections as foc
 import fiftyone.core.fields as fof
 import fiftyone.core.stages as fos
 import numpy as np
-from bson import ObjectId
 from numpy.typing import NDArray
 
-from clip2video_plugin.app import tables
 from clip2video_plugin.app.model import Clip2VideoModel
-from clip2video_plugin.app.neighbours import Neighbours
+from clip2video_plugin.app.neighbours import Comparison, is_numbers, nearest
 from clip2video_plugin.app.ranking import rank
-from clip2video_plugin.app.runs import StoredRun, living, save_config, stored_run, users_of
+from clip2video_plugin.app.rows import RunRows
 from clip2video_plugin.app.videos import all_samples, items_of, owners_of, videos_of_clips
 from clip2video_plugin.bounds import MAX_K, checked_k
+from clip2video_plugin.embed import row_of
 from clip2video_plugin.encode import Embedded, encode_items
 from clip2video_plugin.errors import QueryError, VideoIndexError
 from clip2video_plugin.index import VideoIndex
@@ -98,74 +97,28 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
     """
 
     def __init__(self, samples: Any, config: Any, brain_key: str, backend: Any = None) -> None:
-        self._dataset_id: ObjectId = samples._root_dataset._doc.id
-        self._run_id: ObjectId | None = None
-        self._opened: VideoIndex | None = None
-        self._dead: tuple[Any, frozenset[str]] | None = None
-        self._compared: tuple[Any, Neighbours] | None = None
         self._viewed: Any = None
         self._curr_view: Any = None
         fbs.SimilarityIndex.__init__(self, samples, config, brain_key, backend=backend)
         fbs.DuplicatesMixin.__init__(self)
+        # FiftyOne stores what is public
+        self._rows, self._comparison = RunRows(self), Comparison(self)
         self._model: Clip2VideoModel | None = None
 
-    def run(self) -> StoredRun:
-        """The run as MongoDB has it now; its table and checkpoint are taken up.
-
-        Raises:
-            VideoIndexError: it was deleted.
-        """
-        run = stored_run(self._dataset_id, self._key, self._run_id)
-        if run is None or run.config.get("method") != self.config.method:
-            name = f"brain key {self._key!r}" if self._key else "this run"
-            raise VideoIndexError(f"{name} has been deleted; compute it again")
-        self._run_id = run.id
-        if any(run.config.get(name) != getattr(self.config, name) for name in ("uri", "table_name", "checkpoint")):
-            self._config, self._opened = type(self.config).from_dict(dict(run.config)), None
-        return run
+    @property
+    def rows(self) -> RunRows:
+        """The rows as what they are: whose, and which are to be written."""
+        return self._rows
 
     @property
     def table(self) -> VideoIndex:
-        """The rows of this run, to read; of a clone those of the dataset it was cloned from.
-
-        Raises:
-            VideoIndexError: the run was deleted, or its table is gone.
-        """
-        run = self.run()
-        if self._opened is None:
-            try:
-                opened = VideoIndex.open(self.config.uri, table=self.config.table_name)
-            except VideoIndexError as error:
-                raise VideoIndexError(
-                    f"the vectors of brain key {self.key!r} are gone ({error}); "
-                    "delete_brain_run() it and compute it again"
-                ) from None
-            if not self._owns(run) and tables.has_other_ids(opened, self._samples):
-                opened = self._take_over(run)  # an import that gave its samples new ids
-            self._opened = opened
-        return self._opened
-
-    def own_table(self) -> VideoIndex:
-        """The table to write to: a run that reads another dataset's gets one of its own, with a copy of the rows."""
-        table, run = self.table, self.run()
-        return table if self._owns(run) else self._take_over(run)
-
-    def _owns(self, run: StoredRun) -> bool:
-        return tables.owns(self.config, str(self._dataset_id), run)
-
-    def _take_over(self, run: StoredRun) -> VideoIndex:
-        name = tables.copy_rows(self.config, self._samples)
-        self._config.table_name, self._config.owner = name, str(self._dataset_id)
-        save_config(self._samples._root_dataset, run, self._config.serialize())
-        self._opened = VideoIndex.open(self.config.uri, table=name)
-        self._opened.finish()
-        return self._opened
+        """The rows of this run, to read; raises VideoIndexError when the run was deleted, or its table is gone."""
+        return self.rows.table()
 
     @property
     def frames_table(self) -> str:
         """Name of the table of frame vectors beside this run's table (see ``moments.py``)."""
-        self.run()
-        return tables.frames_of(self.config.table_name)
+        return self.rows.frames_table()
 
     @property
     def supports_prompts(self) -> bool:
@@ -173,28 +126,15 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
 
     @property
     def total_index_size(self) -> int:
-        return self.table.count() - len(self.dead())
+        return self.table.count() - len(self.rows.dead())
 
     @property
     def sample_ids(self) -> NDArray[np.str_]:
         """Ids of all indexed samples."""
-        return np.array(sorted(set(self.table.ids()) - self.dead()), dtype="<U24")
-
-    def dead(self) -> frozenset[str]:
-        """Ids of rows whose samples were deleted; all ids are looked up once after a change."""
-        state = self._state()
-        if self._dead is None or self._dead[0] != state:
-            never = state[-1] is None and self._owns(self.run())
-            ids = set() if never else set(self.table.ids())
-            self._dead = state, frozenset(ids - living(self._samples._root_dataset, ids))
-        return self._dead[1]
-
-    def _state(self) -> tuple[Any, ...]:
-        """What says that neither rows nor samples are others than before."""
-        return (*self.table.state, self.run().samples_deleted)
+        return np.array(sorted(set(self.table.ids()) - self.rows.dead()), dtype="<U24")
 
     def _apply_view_if_necessary(self) -> None:
-        state = self._state()
+        state = self.rows.state()
         if state != self._viewed:
             self._curr_sample_ids, self._viewed = None, state
         super()._apply_view_if_necessary()
@@ -263,7 +203,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         reload: bool = True,
     ) -> None:
         """Adds vectors [n, D] of samples, as ``compute_embeddings`` gives them."""
-        table = self.own_table()
+        table = self.rows.own_table()
         ids = [str(i) for i in sample_ids]
         vectors = dict(zip(ids, np.asarray(embeddings, np.float32), strict=True))
         if len(vectors) and np.asarray(embeddings).shape[1:] != (table.dim,):
@@ -275,26 +215,10 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
             if warn_existing:
                 logger.warning("%d ids are in the index already and were passed over", len(existing))
             vectors = {i: v for i, v in vectors.items() if i not in existing}
-        rows, items = [], items_of(all_samples(self._samples).select(list(vectors)))
+        items = items_of(all_samples(self._samples).select(list(vectors)))
         if unknown := vectors.keys() - {item.id for item in items}:
             raise VideoIndexError(f"{len(unknown)} ids are of no sample of the dataset, the first is {min(unknown)}")
-        for item in items:
-            size, mtime = file_stamp(item.path)
-            rows.append(
-                {
-                    "id": item.id,
-                    "sample_id": item.id,
-                    "path": str(item.path),
-                    "start": 0.0,
-                    "end": None,
-                    "duration": None,
-                    "vector": vectors[item.id],
-                    "captions": [],
-                    "size": size,
-                    "mtime": mtime,
-                }
-            )
-        table.write(rows)
+        table.write([row_of(item, file_stamp(item.path), None, vectors[item.id], None) for item in items])
         if reload:
             self.reload()
 
@@ -307,7 +231,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         reload: bool = True,
     ) -> None:
         """Removes the vectors of samples."""
-        table = self.own_table()
+        table = self.rows.own_table()
         ids = [str(i) for i in (sample_ids if sample_ids is not None else [])]
         self._check_missing(set(ids) - set(table.stamps(ids)), allow_missing, warn_missing)
         table.delete(ids)
@@ -316,8 +240,8 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
 
     def prune(self) -> int:
         """Removes the vectors of samples that were deleted from the dataset; returns how many."""
-        if dead := self.dead():
-            self.own_table().delete(sorted(dead))
+        if dead := self.rows.dead():
+            self.rows.own_table().delete(sorted(dead))
         return len(dead)
 
     def get_embeddings(
@@ -339,14 +263,8 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         return vectors, np.array(kept), None
 
     def cleanup(self) -> None:
-        """Drops the tables of the run, unless they are another dataset's, or a clone reads them."""
-        run = self.run()
-        readers = users_of(self.config.table_name) - {run.id}
-        if readers or not self._owns(run):
-            logger.info("the vectors of brain key %r are kept: others read them", self.key)
-        elif not tables.drop(self.config):
-            logger.warning("the vectors of brain key %r were gone already", self.key)
-        self._opened = None
+        """Drops the tables of the run (``RunRows.drop``)."""
+        self.rows.drop()
 
     def sort_by_similarity(
         self,
@@ -365,7 +283,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         samples = self.view
         k = None if k is None else checked_k(k)
         _check_aggregation(aggregation)
-        vectors = self._query_vectors(self._parse_query(query))
+        vectors = self.query_vectors(self._parse_query(query))
         hits = dict(self.ranked(samples, vectors.mean(axis=0), k, reverse))
         if dist_field is not None and hits:
             samples.set_values(dist_field, hits, key_field="id")
@@ -393,8 +311,8 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         k = None if k is None else checked_k(k)
         _check_aggregation(aggregation)
         if aggregation is None:
-            return self._exact(query, lambda found: _nearest(found, k, reverse), return_dists, k or 0)
-        vectors = self._query_vectors(query)
+            return self._comparison.answer(query, lambda found: nearest(found, k, reverse), return_dists, k or 0)
+        vectors = self.query_vectors(query)
         vector = vectors.mean(axis=0)
         hits = self.ranked(self.view, vector, k, reverse)
         length = float(np.linalg.norm(vector)) or 1.0
@@ -403,51 +321,25 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
 
     def _radius_neighbors(self, query: Any = None, thresh: float | None = None, return_dists: bool = False) -> Any:
         """FiftyOne's hook: the videos within a cosine distance, by the distances of ``_kneighbors``."""
-        return self._exact(query, lambda found: np.flatnonzero(found <= thresh), return_dists)
+        return self._comparison.answer(query, lambda found: np.flatnonzero(found <= thresh), return_dists)
 
-    def _exact(self, query: Any, choose: Callable[[Any], Any], return_dists: bool, least: int = 0) -> Any:
-        """What ``choose`` takes of the distances to the view's videos: positions, or ids where a query was given."""
-        state, known = self._state(), self._compared
-        if known is None or known[0] != state:
-            vectors, ids, _ = self.get_embeddings()
-            self._compared = known = state, Neighbours.of(ids, vectors)
-        of, here = known[1], self.current_sample_ids
-        among = np.arange(len(of.ids)) if self._current_inds is None else np.asarray(self._current_inds, int)
-        if query is None:
-            distances = list(of.between(among, among)) if len(among) else []
-        elif _is_numbers(query):
-            distances = [of.of_vector(vector, among, least) for vector in self._query_vectors(query)]
-        else:
-            self._query_vectors(query)  # all are indexed
-            rows = np.searchsorted(of.ids, self._samples_of(query))
-            distances = list(of.between(rows, among))
-        found = [choose(some) for some in distances]
-        near: list[Any] = [some[at] for some, at in zip(distances, found, strict=True)]
-        if query is None:
-            return (found, near) if return_dists else found
-        names: list[Any] = [[str(here[i]) for i in at] for at in found]
-        near = [some.tolist() for some in near]
-        if isinstance(query, str) or (_is_numbers(query) and query.ndim == 1):
-            names, near = names[0], near[0]
-        return (names, None, near) if return_dists else (names, None)
-
-    def _query_vectors(self, query: Any) -> NDArray[np.float32]:
+    def query_vectors(self, query: Any) -> NDArray[np.float32]:
         """Query vectors [n, D]."""
         if query is None:
             raise QueryError("a query is needed: a sentence, a sample id or a vector")
         table = self.table
-        if _is_numbers(query):
+        if is_numbers(query):
             vectors = np.atleast_2d(np.asarray(query, np.float32))
             if vectors.shape[1] != (dim := table.dim):
                 raise QueryError(f"the query vector has {vectors.shape[1]} numbers; this index has {dim}")
             return vectors
-        ids = self._samples_of(query)
+        ids = self.samples_of(query)
         found = table.vectors(ids)
         if absent := [i for i in ids if i not in found]:
             raise QueryError(f"sample {absent[0]} is not in the index of brain key {self.key!r}; add it first")
         return np.stack([found[i] for i in ids])
 
-    def _samples_of(self, query: Any) -> list[str]:
+    def samples_of(self, query: Any) -> list[str]:
         """The samples of these ids, which may be of clips of the view."""
         ids = [query] if isinstance(query, str) else [str(i) for i in query]
         owners = owners_of(self.view, ids)
@@ -463,7 +355,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         Raises:
             QueryError: the samples are frames or patches, or k is out of range.
         """
-        return rank(self.table, samples, vector, k, reverse, self.dead)
+        return rank(self.table, samples, vector, k, reverse, self.rows.dead)
 
     def _check_missing(self, missing: set[str], allow: bool, warn: bool) -> None:
         if missing and not allow:
@@ -479,14 +371,3 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
 def _check_aggregation(aggregation: object) -> None:
     if aggregation not in (None, "mean"):
         raise QueryError(f"aggregation is {aggregation!r}; allowed is 'mean'")
-
-
-def _is_numbers(query: Any) -> bool:
-    return isinstance(query, np.ndarray) and query.dtype.kind in "fiu"
-
-
-def _nearest(distances: NDArray[np.float32], k: int | None, furthest: bool) -> NDArray[np.int64]:
-    """Positions of the k smallest distances, or the largest; none of NaN."""
-    known = np.flatnonzero(~np.isnan(distances))
-    order = np.argsort(-distances[known] if furthest else distances[known], kind="stable")
-    return known[order[:k]]
