@@ -77,17 +77,7 @@ class Nearest:
         furthest: bool = False,
         existing: bool = False,
     ) -> list[Hit]:
-        """The k videos with the largest dot product with a query vector [D], best first.
-
-        Args:
-            ids: search only among these; a set saves making one of them.
-            furthest: give the smallest products instead, worst first.
-            existing: pass over videos whose files are gone, and give the k best of the others.
-
-        Raises:
-            QueryError: k is no whole number from 1 to 10,000.
-            VideoIndexError: the vector is of another length.
-        """
+        """See ``VideoIndex.search``."""
         k, dim = checked_k(k), int(self._table.schema.field("vector").type.list_size)
         if vector.shape != (dim,):
             raise VideoIndexError(f"the query vector has shape {vector.shape}; this index holds vectors of {dim} each")
