@@ -44,6 +44,9 @@ def info(index: Annotated[Optional[str], INDEX] = None, as_json: Annotated[bool,
 
 @index.command("list")
 def list_videos(
+    paths: Annotated[
+        Optional[list[Path]], typer.Argument(metavar="[PATH...]", help="Only these files, and those below folders.")
+    ] = None,
     index: Annotated[Optional[str], INDEX] = None,
     missing: Annotated[bool, typer.Option("--missing", help="Only videos whose files are gone.")] = False,
     tables: Annotated[bool, typer.Option("--tables", help="The tables of FiftyOne runs instead.")] = False,
@@ -53,7 +56,7 @@ def list_videos(
 
     [dim]c2v index list[/]
 
-    [dim]c2v index list --missing --json[/]
+    [dim]c2v index list holiday/ --missing --json[/]
 
     [dim]c2v index list --tables[/]
     """
@@ -63,7 +66,7 @@ def list_videos(
     with loading():
         from clip2video_plugin.index import open_index
 
-    videos = (video for video in open_index(index).videos() if not missing or video.missing)
+    videos = (video for video in open_index(index).videos(paths or None) if not missing or video.missing)
     if as_json:
         names = ("path", "duration", "missing", "id")
         terminal.documents({name: getattr(video, name) for name in names} for video in videos)

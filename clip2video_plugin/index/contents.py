@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.index.store import VideoIndex
 
 FAILURES_TABLE, FRAMES_PREFIX = "failures", "frames_"
+PAGE = 1_000  # videos of a large index that are read at once
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,19 @@ def _at_or_below(paths: Iterable[str | Path]) -> Iterator[tuple[str, str]]:
         absolute = str(path) if "://" in str(path) else os.path.abspath(expanded(path))
         text = stored(absolute)
         yield absolute, f"(path = {quoted(text)} OR starts_with(path, {quoted(text.rstrip('/') + '/')}))"
+
+
+def videos(index: VideoIndex, paths: Iterable[str | Path] | None) -> Iterator[Entry]:
+    """``VideoIndex.videos``."""
+    if paths is not None:
+        found = {entry.id: entry for _, where in _at_or_below(paths) for entry in index.entries_where(where)}
+        yield from sorted(found.values(), key=lambda entry: entry.path)
+    elif index.count() <= upkeep.EXACT_ROWS:
+        yield from sorted(index.entries(list(index.ids())).values(), key=lambda entry: entry.path)
+    else:
+        ids = index.ids()
+        while part := list(islice(ids, PAGE)):
+            yield from index.entries(part).values()
 
 
 @dataclass(frozen=True)

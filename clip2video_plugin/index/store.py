@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -274,14 +273,13 @@ class VideoIndex:
         """What the whole index holds, by which model, and how large it is."""
         return contents.describe(self)
 
-    def videos(self) -> Iterator[Entry]:
-        """Every video's file, in order of paths; of more than 10,000, read in pages in the table's order."""
-        if self.count() <= upkeep.EXACT_ROWS:
-            yield from sorted(self.entries(list(self.ids())).values(), key=lambda entry: entry.path)
-        else:
-            ids = self.ids()
-            while part := list(islice(ids, IN_LIST)):
-                yield from self.entries(part).values()
+    def videos(self, paths: str | Path | Iterable[str | Path] | None = None) -> Iterator[Entry]:
+        """Every video's file, in order of paths; of more than 10,000, read in pages in the table's order.
+
+        Args:
+            paths: only these files, and all below these folders, whether they still exist or not.
+        """
+        return contents.videos(self, [paths] if isinstance(paths, str | Path) else paths)
 
     def remove(self, paths: str | Path | Iterable[str | Path]) -> Removed:
         """Removes the rows of files, and of all below folders, whether they still exist or not."""

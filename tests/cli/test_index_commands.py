@@ -57,6 +57,9 @@ def test_the_life_of_an_index(c2v, indexed, world, model):
     ]
     assert f"{indexed / 'a.mp4'}  (missing)" in run("list").stdout
     assert run("list", "--missing").stdout.count("\n") == 1
+    assert [video["path"] for video in json.loads(run("list", indexed / "deeper", "--json").stdout)] == [
+        str(indexed / "deeper" / "c.mp4")
+    ]
     checked = json.loads(run("check", "--json", code=1).stdout)
     assert not checked["ok"]
     assert "1 files that are gone" in checked["problems"][0]

@@ -65,9 +65,23 @@ def test_videos_are_listed_by_path_and_those_whose_files_are_gone_are_marked(fil
     assert {video.duration for video in listed} == {2.0}
 
 
+def test_videos_are_looked_up_by_path_there_or_not(files, tmp_path):
+    def found(paths):
+        return [os.path.relpath(video.path, tmp_path) for video in files.videos(paths)]
+
+    (tmp_path / "a/1.mp4").unlink()
+    assert found(tmp_path / "a/1.mp4") == ["a/1.mp4"]
+    assert found(str(tmp_path / "a")) == ["a/1.mp4", "a/2.mp4", "a/deep/3.mp4"]  # and not ab/4.mp4
+    assert found([tmp_path / "a/deep/", tmp_path / "a", tmp_path / "b%_'\n/\udcff6.mp4"])[2:] == [
+        "a/deep/3.mp4",
+        "b%_'\n/\udcff6.mp4",
+    ]
+    assert found(tmp_path / "a/9.mp4") == found([]) == []
+
+
 def test_a_large_index_is_listed_in_pages(files, tmp_path, monkeypatch):
     monkeypatch.setattr(upkeep, "EXACT_ROWS", 3)
-    monkeypatch.setattr("clip2video_plugin.index.store.IN_LIST", 2)
+    monkeypatch.setattr("clip2video_plugin.index.contents.PAGE", 2)
     assert len(names(files, tmp_path)) == 6
 
 
