@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from clip2video_plugin import compute_clip2video
+from clip2video_plugin.app.moments import compute_frames, timeline
 from clip2video_plugin.app.search import find
 from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.errors import QueryError, VideoIndexError
@@ -83,6 +84,19 @@ def test_the_original_deleted_leaves_its_vectors_to_the_clone(dataset):
     before, clone = answer(dataset), dataset.clone()
     dataset.delete_brain_run("k1")
     assert answer(clone) == before
+
+
+def test_curves_go_with_a_clone_and_are_its_own_once_it_adds_to_them(dataset):
+    run, (first, second) = dataset.load_brain_results("k1"), dataset.values("id")[:2]
+    compute_frames(run, dataset.select(first))
+    curve, clone = timeline(run, dataset[first], QUERY), dataset.clone()
+    copy = clone.load_brain_results("k1")
+    assert timeline(copy, clone[first], QUERY).scores.tolist() == curve.scores.tolist()
+    compute_frames(copy, clone.select(second))
+    assert timeline(run, dataset[second], QUERY) is None
+    dataset.delete_brain_run("k1")
+    assert timeline(copy, clone[first], QUERY).scores.tolist() == curve.scores.tolist()
+    assert timeline(copy, clone[second], QUERY) is not None
 
 
 @pytest.mark.parametrize("kind", [fo.types.FiftyOneDataset, fo.types.LegacyFiftyOneDataset])
