@@ -205,7 +205,7 @@ def header(**tensors):
     ],
 )
 def test_a_hostile_safetensors_header_is_one_line(tmp_path, content):
-    model = load_model(device="cpu")
+    model = load_model(device="cpu", precision="float32")
     save_checkpoint(tmp_path / "mine", model.network, model.tokenizer)
     (tmp_path / "mine" / "model.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError) as error:
@@ -232,7 +232,7 @@ def test_a_bad_name_is_refused(tmp_path, name):
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 def test_an_incomplete_or_damaged_checkpoint_is_named(tmp_path, file, damage):
-    model = load_model(device="cpu")
+    model = load_model(device="cpu", precision="float32")
     folder = tmp_path / "broken"
     save_checkpoint(folder, model.network, model.tokenizer)
     if damage == "missing":
@@ -244,7 +244,7 @@ def test_an_incomplete_or_damaged_checkpoint_is_named(tmp_path, file, damage):
 
 
 def test_weights_that_do_not_fit_the_configuration_are_refused(tmp_path):
-    model = load_model(device="cpu")
+    model = load_model(device="cpu", precision="float32")
     save_checkpoint(tmp_path / "other", model.network, model.tokenizer)
     config = json.loads((tmp_path / "other" / "config.json").read_text())
     (tmp_path / "other" / "config.json").write_text(json.dumps(config | {"centers": 7}))
