@@ -37,8 +37,11 @@ class Timeline:
     duration: float
 
     def threshold(self) -> float:
-        """One standard deviation above the mean, which most frames of a video that shows it once lie below."""
-        return float(self.scores.mean() + self.scores.std())
+        """One standard deviation above the mean, which most frames of a video that shows it once lie below.
+
+        At most the best score, to three places down: a curve that stays high is nowhere a deviation above its mean.
+        """
+        return math.floor(1000 * min(float(self.scores.mean() + self.scores.std()), float(self.scores.max()))) / 1000
 
     def moments(self, threshold: float) -> list[tuple[float, float, float]]:
         """(start, end, best score) of the stretches whose frames score at least ``threshold``.

@@ -263,7 +263,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         shown.needs_frames, shown.timeline = found is None, found is not None
         if found is not None:
             state.set("timeline", curve(found))
-            state.set("threshold", round(found.threshold(), 3))
+            state.set("threshold", found.threshold())
 
     def render(self, ctx: foo.ExecutionContext) -> types.Property:
         with self._drawing:

@@ -66,6 +66,12 @@ def test_a_long_video_has_frames_every_second_or_so(model, tmp_path):
     dataset.delete()
 
 
+@pytest.mark.parametrize("scores", [[0.6, 0.615, 0.61, 0.6, 0.61, 0.2], [0.4444], [-0.2004, -0.2003], [0.1, 0.1]])
+def test_the_threshold_that_is_offered_has_a_moment(scores):
+    curve = Timeline(np.arange(len(scores), dtype=float), np.asarray(scores, np.float32), float(len(scores)))
+    assert curve.moments(curve.threshold())
+
+
 def test_moments_are_the_stretches_above_the_threshold():
     found = Timeline(np.array([0.0, 1, 2, 3, 4]), np.array([0.1, 0.8, 0.9, 0.2, 0.7], np.float32), 5.0)
     assert found.moments(0.6) == [(0.5, 2.5, pytest.approx(0.9)), (3.5, 5.0, pytest.approx(0.7))]
