@@ -67,6 +67,7 @@ class Nearest:
     def __init__(self, table: Any) -> None:
         self._table = table
         self._last_view: View | None = None
+        self._dim: int | None = None
 
     def search(
         self,
@@ -78,9 +79,13 @@ class Nearest:
         existing: bool = False,
     ) -> list[Hit]:
         """See ``VideoIndex.search``."""
-        k, dim = checked_k(k), int(self._table.schema.field("vector").type.list_size)
-        if vector.shape != (dim,):
-            raise VideoIndexError(f"the query vector has shape {vector.shape}; this index holds vectors of {dim} each")
+        k = checked_k(k)
+        if vector.shape != (self._dim,):  # asked for anew only then, as it takes a tenth of a query
+            self._dim = dim = int(self._table.schema.field("vector").type.list_size)
+            if vector.shape != (dim,):
+                raise VideoIndexError(
+                    f"the query vector has shape {vector.shape}; this index holds vectors of {dim} each"
+                )
         if ids is not None and len(ids) == 0:
             return []
         query = np.asarray(-vector if furthest else vector, np.float32)
