@@ -222,7 +222,7 @@ def _print_removed(videos: list[str], failures: list[str], tables: list[str], do
 
 def _has_videos(index: str | None) -> bool:
     from clip2video_plugin.index.connection import uri_of
-    from clip2video_plugin.index.store import VIDEOS
+    from clip2video_plugin.index.schema import VIDEOS
     from clip2video_plugin.index.tables import has_table
 
     return has_table(uri_of(index), VIDEOS)

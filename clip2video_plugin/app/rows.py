@@ -63,17 +63,15 @@ class RunRows:
 
     def state(self) -> tuple[Any, ...]:
         """What says that neither rows nor samples are others than before."""
-        run = self.run()
-        return (*self._open(run).state, run.samples_deleted)
+        return self._state(self.run())
 
     def dead(self) -> frozenset[str]:
         """Ids of rows whose samples were deleted; all ids are looked up once after a change."""
         run = self.run()
-        table = self._open(run)
-        state = (*table.state, run.samples_deleted)
+        state = self._state(run)
         if self._dead is None or self._dead[0] != state:
             never = run.samples_deleted is None and self._owns(run)
-            ids = set() if never else set(table.ids())
+            ids = set() if never else set(self._open(run).ids())
             self._dead = state, frozenset(ids - living(self._index._samples._root_dataset, ids))
         return self._dead[1]
 
@@ -86,6 +84,9 @@ class RunRows:
         elif not tables.drop(config):
             logger.warning("the vectors of brain key %r were gone already", run.key)
         self._opened = None
+
+    def _state(self, run: StoredRun) -> tuple[Any, ...]:
+        return (*self._open(run).state, run.samples_deleted)
 
     def _open(self, run: StoredRun) -> VideoIndex:
         if self._opened is None:

@@ -17,8 +17,8 @@ from clip2video_plugin.errors import Clip2VideoError, VideoIndexError, first_lin
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.index.connection import chunks, uri_of
 from clip2video_plugin.index.frames import FrameIndex
-from clip2video_plugin.index.schema import new_marks
-from clip2video_plugin.index.tables import FRAMES, RUN, RUN_TABLES, copy_table, drop_tables, has_table, marked_tables
+from clip2video_plugin.index.schema import FRAMES, RUN, new_marks
+from clip2video_plugin.index.tables import RUN_TABLES, copy_table, drop_tables, has_table, marked_tables
 from clip2video_plugin.paths import stored
 
 LOOK = 100  # rows that tell whether an imported dataset kept its ids

@@ -19,14 +19,13 @@ from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, read, table_names, uri_of
 from clip2video_plugin.index.nearest import gone
-from clip2video_plugin.index.schema import Provenance
+from clip2video_plugin.index.schema import FAILED, FRAMES, VIDEOS, Provenance
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path, expanded, stored
 
 if TYPE_CHECKING:
     from clip2video_plugin.index.store import VideoIndex
 
-FAILURES_TABLE, FRAMES_PREFIX = "failures", "frames_"
 PAGE = 1_000  # videos of a large index that are read at once
 
 
@@ -97,12 +96,12 @@ def describe(index: str | Path | VideoIndex | None = None) -> IndexInfo:
         raise nothing
     tables = [read(uri, partial(_table_info, folder, table)) for table in opened.values()]
     rows = {table.name: table.rows for table in tables}
-    schema = opened["videos"].schema if "videos" in opened else None
+    schema = opened[VIDEOS].schema if VIDEOS in opened else None
     made = Provenance.from_metadata(schema.metadata) if schema else None
     return IndexInfo(
         index=uri,
-        videos=rows.get("videos", 0),
-        failures=rows.get(FAILURES_TABLE, 0),
+        videos=rows.get(VIDEOS, 0),
+        failures=rows.get(FAILED, 0),
         bytes=None if folder is None else upkeep.folder_bytes(folder),
         model=made.model if made else None,
         sha256=made.sha256 if made else None,
@@ -231,7 +230,7 @@ def check(index: str | Path | VideoIndex | None = None) -> list[str]:
     uri = uri_of(index)
     found = list[str]()
     for table in describe(index).tables:
-        if table.name != FAILURES_TABLE and not table.name.startswith(FRAMES_PREFIX):
+        if table.name != FAILED and not table.name.startswith(FRAMES):
             try:
                 problems = VideoIndex.open(uri, table=table.name).check()
             except VideoIndexError as error:

@@ -13,6 +13,9 @@ import pyarrow as pa
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.paths import as_path, stored
 
+# Names of tables; those of FiftyOne runs begin with RUN and FRAMES
+VIDEOS, FAILED, RUN, FRAMES = "videos", "failures", "brain_", "frames_"
+
 FAILURES = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),

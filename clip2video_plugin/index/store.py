@@ -30,11 +30,10 @@ from clip2video_plugin.index.connection import (
 )
 from clip2video_plugin.index.contents import Entry, IndexInfo, Pruned, Removed
 from clip2video_plugin.index.nearest import Hit, Nearest
-from clip2video_plugin.index.schema import FAILURES, FINGERPRINT, Provenance, state_of, videos_schema
+from clip2video_plugin.index.schema import FAILED, FAILURES, FINGERPRINT, VIDEOS, Provenance, state_of, videos_schema
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path
 
-VIDEOS = "videos"
 IN_LIST = 1_000  # ids in one filter
 
 
@@ -243,7 +242,7 @@ class VideoIndex:
         if not rows:
             return
         with plain_errors(self.uri), self.writing():
-            table = self._connection.create_table("failures", schema=FAILURES, exist_ok=True)
+            table = self._connection.create_table(FAILED, schema=FAILURES, exist_ok=True)
             noted = {row["id"]: row for row in _find(table, [row["id"] for row in rows])}
             if new := [row for row in rows if noted.get(row["id"]) != row]:
                 before = table.version
@@ -265,7 +264,7 @@ class VideoIndex:
         return sorted(({**row, "path": as_path(row["path"])} for row in rows), key=lambda row: str(row["path"]))
 
     def _failures(self) -> Any:
-        return self._connection.open_table("failures") if exists(self._connection, "failures") else None
+        return self._connection.open_table(FAILED) if exists(self._connection, FAILED) else None
 
     # Contents
 

@@ -15,9 +15,8 @@ from clip2video_plugin.index.connection import (
     table_names,
     writer_lock,
 )
-from clip2video_plugin.index.schema import DATABASE
+from clip2video_plugin.index.schema import DATABASE, FRAMES, RUN
 
-RUN, FRAMES = "brain_", "frames_"  # with which the names of tables of FiftyOne runs begin
 RUN_TABLES = (RUN, FRAMES)
 
 

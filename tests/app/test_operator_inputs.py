@@ -33,14 +33,6 @@ def dataset(world, model, tmp_path_factory):
     dataset.delete()
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    dataset = fo.Dataset()
-    dataset.add_sample(fo.Sample(filepath=str(tmp_path_factory.mktemp("p") / "picture.png")))
-    yield dataset
-    dataset.delete()
-
-
 def operator(name):
     return foo.get_operator(f"{URI}/{name}")
 

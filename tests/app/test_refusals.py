@@ -31,14 +31,6 @@ def dataset(world, model, tmp_path_factory):
     dataset.delete()
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    dataset = fo.Dataset()
-    dataset.add_sample(fo.Sample(filepath=str(tmp_path_factory.mktemp("p") / "picture.png")))
-    yield dataset
-    dataset.delete()
-
-
 def run(dataset):
     return dataset.load_brain_results("c2v")
 
