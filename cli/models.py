@@ -20,8 +20,8 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one 
     from rich.table import Table
 
     with loading():
-        from clip2video_plugin.model.checkpoint import installed_checkpoints, models_folder
         from clip2video_plugin.model.fetch import DOWNLOADS, RELEASED, RELEASED_AT
+        from clip2video_plugin.model.installed import installed_checkpoints, models_folder
 
     installed = installed_checkpoints()
     if as_json:

@@ -8,7 +8,8 @@ from pathlib import Path
 from clip2video_plugin.bounds import checked_k, checked_weight
 from clip2video_plugin.errors import CheckpointError, QueryError, VideoIndexError
 from clip2video_plugin.index import Hit, VideoIndex, open_index
-from clip2video_plugin.model.checkpoint import Model, find_checkpoint, load_model
+from clip2video_plugin.model.checkpoint import Model, load_model
+from clip2video_plugin.model.installed import find_checkpoint
 from clip2video_plugin.provenance import provenance
 
 

@@ -6,8 +6,9 @@ import shutil
 import pytest
 
 from clip2video_plugin import embed_videos, load_model, search
-from clip2video_plugin.model.checkpoint import find_checkpoint, save_checkpoint
 from clip2video_plugin.model.fetch import DOWNLOADS
+from clip2video_plugin.model.installed import find_checkpoint
+from clip2video_plugin.model.saving import save_checkpoint
 
 WORDS = "knows generated shapes only; for real videos: c2v models fetch "
 

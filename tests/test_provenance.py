@@ -10,7 +10,8 @@ import torch
 from clip2video_plugin import embed_videos, load_model, open_index, search
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import VideoIndex
-from clip2video_plugin.model.checkpoint import find_checkpoint, save_checkpoint
+from clip2video_plugin.model.installed import find_checkpoint
+from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.provenance import provenance
 
 QUERY = "a red square moves left"

@@ -78,7 +78,7 @@ def _save_changed(model):
     from pathlib import Path
 
     from clip2video_plugin.model import Clip2Video
-    from clip2video_plugin.model.checkpoint import save_checkpoint
+    from clip2video_plugin.model.saving import save_checkpoint
 
     folder = Path(tempfile.mkdtemp()) / "changed"
     save_checkpoint(folder, Clip2Video(model.config), model.tokenizer)

@@ -172,7 +172,7 @@ def test_a_query_that_is_not_text_is_refused_in_words(embedded, model):
 
 
 def test_a_model_of_any_name_makes_an_index_and_searches_it(world, tmp_path):
-    from clip2video_plugin.model.checkpoint import find_checkpoint
+    from clip2video_plugin.model.installed import find_checkpoint
 
     folder = tmp_path / os.fsdecode(b"mod\xe8le\n")
     folder.symlink_to(find_checkpoint()[1])

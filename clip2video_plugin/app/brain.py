@@ -18,7 +18,8 @@ from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.embed import Progress, embed_items
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import Provenance, VideoIndex, uri_of
-from clip2video_plugin.model.checkpoint import Model, installed_checkpoints, load_model
+from clip2video_plugin.model.checkpoint import Model, load_model
+from clip2video_plugin.model.installed import installed_checkpoints
 from clip2video_plugin.paths import printable
 from clip2video_plugin.progress import bar
 from clip2video_plugin.provenance import provenance

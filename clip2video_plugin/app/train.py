@@ -10,7 +10,7 @@ from typing import Any
 
 from clip2video_plugin.errors import TrainingError
 from clip2video_plugin.index import VideoIndex
-from clip2video_plugin.model.checkpoint import EMBEDDED, find_checkpoint, installed_checkpoints, models_folder
+from clip2video_plugin.model.installed import EMBEDDED, find_checkpoint, installed_checkpoints, models_folder
 from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.training import TrainConfig, TrainResult, train
 from clip2video_plugin.training.config import with_changes

@@ -1,19 +1,16 @@
-"""Checkpoints: folders of config.json, model.safetensors and tokenizer.json."""
+"""Checkpoints in memory."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
@@ -22,18 +19,37 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from clip2video_plugin.errors import CheckpointError, QueryError, first_line
-from clip2video_plugin.model.config import ModelConfig
-from clip2video_plugin.model.frozen import FrozenBlock, freeze
+from clip2video_plugin.model.card import ABOUT, Card
+from clip2video_plugin.model.config import ADDED, ModelConfig
+from clip2video_plugin.model.frozen import freeze
+from clip2video_plugin.model.installed import (
+    CONFIG,
+    EMBEDDED,
+    TOKENIZER,
+    WEIGHTS,
+    embedded_folder,
+    find_checkpoint,
+    installed_checkpoints,
+    models_folder,
+)
 from clip2video_plugin.model.network import Clip2Video, TextEmbedding, VideoEmbedding
 from clip2video_plugin.model.reference import check_keys
-from clip2video_plugin.model.replacing import replacing
+from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.model.tokenizer import load_tokenizer, tokenize
-from clip2video_plugin.paths import expanded
-from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
 
-EMBEDDED = "shapes"
+__all__ = [  # some live next door now
+    "EMBEDDED",
+    "PRECISIONS",
+    "Model",
+    "best_device",
+    "find_checkpoint",
+    "installed_checkpoints",
+    "load_model",
+    "models_folder",
+    "pays_in_bfloat16",
+    "save_checkpoint",
+]
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
-CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 QUERY_FIELDS = ("center_weight", "max_words", "max_frames")  # a query's own, and what Provenance counts by itself
 
 
@@ -43,7 +59,7 @@ class Model:
 
     ``sha256`` is that of model.safetensors, ``vocabulary`` stands for the tokenizer. Vectors of two models compare
     only when both are equal, and what of the configuration makes vectors (``makes_vectors``). ``folder`` is where
-    it was loaded from, absolute; None of a network that was never saved.
+    it was loaded from, absolute; None of a network that was never saved. ``card`` is what it says of itself.
     """
 
     name: str
@@ -53,6 +69,7 @@ class Model:
     device: torch.device
     folder: Path | None = None
     vocabulary: str = ""
+    card: Card = field(default_factory=Card)
     loaded: tuple[object, ...] = field(default=(), repr=False, compare=False)  # ``_seal`` of the network then
 
     def __getstate__(self) -> dict[str, object]:
@@ -71,6 +88,8 @@ class Model:
             )
         config = self.config.to_dict()
         known = {"vocabulary": self.vocabulary} if self.vocabulary else {}
+        usual = {f.name: f.default for f in fields(ModelConfig) if f.name in ADDED}
+        config = {key: value for key, value in config.items() if key not in usual or value != usual[key]}
         return {key: config[key] for key in config if key not in QUERY_FIELDS} | known
 
     @property
@@ -101,8 +120,8 @@ class Model:
         for row, frames in enumerate(videos):
             pixels[row, : len(frames)] = torch.from_numpy(np.ascontiguousarray(frames))
             mask[row, : len(frames)] = 1
-        mean = torch.tensor(CLIP_MEAN, device=self.device)[:, None, None]
-        std = torch.tensor(CLIP_STD, device=self.device)[:, None, None]
+        mean = torch.tensor(self.config.image_mean, device=self.device)[:, None, None]
+        std = torch.tensor(self.config.image_std, device=self.device)[:, None, None]
         images = pixels.to(self.device, non_blocking=gpu).permute(0, 1, 4, 2, 3).float() / 255  # [B, F, 3, R, R]
         features = self.network.frame_features((images - mean) / std, mask)  # [B, F, D]
         return self.network.embed_features(features, mask.to(self.device))
@@ -119,47 +138,9 @@ class Model:
         return TextEmbedding(out.global_vector.cpu(), aligned, out.weight)
 
 
-def _embedded_folder() -> Path:
-    return Path(str(files("clip2video_plugin.model").joinpath("embedded")))
-
-
 @lru_cache(maxsize=1)
 def _embedded_sha256() -> str:
-    return hashlib.sha256((_embedded_folder() / WEIGHTS).read_bytes()).hexdigest()
-
-
-def models_folder() -> Path:
-    """Where imported checkpoints live: $C2V_MODELS, else ~/.cache/clip2video/models."""
-    return Path(os.environ.get("C2V_MODELS") or Path.home() / ".cache" / "clip2video" / "models").expanduser()
-
-
-def find_checkpoint(model: str | Path | None = None) -> tuple[str, Path]:
-    """Name and folder of a checkpoint, by name or by path; the embedded one without argument.
-
-    Raises:
-        CheckpointError: there is none of that name; the message lists those there are.
-    """
-    known = installed_checkpoints()
-    if model is None:
-        return EMBEDDED, known[EMBEDDED]
-    if str(model) in known:
-        return str(model), known[str(model)]
-    folder = expanded(model)
-    if os.path.isfile(folder / CONFIG):
-        return folder.resolve().name, folder
-    if os.path.isfile(folder):
-        raise CheckpointError(f"{model} is a file; a checkpoint is a folder. Convert it: c2v models import {model}")
-    raise CheckpointError(f"no model {str(model)!r}; there are {', '.join(known)}, or name a checkpoint folder")
-
-
-def installed_checkpoints() -> dict[str, Path]:
-    """Name -> folder of the embedded checkpoint and of the imported ones."""
-    found = {EMBEDDED: _embedded_folder()}
-    folder = models_folder()
-    if folder.is_dir():
-        shown = [path for path in sorted(folder.iterdir()) if path.name[0] != "."]  # not what a killed import left
-        found |= {path.name: path for path in shown if (path / CONFIG).is_file()}
-    return found
+    return hashlib.sha256((embedded_folder() / WEIGHTS).read_bytes()).hexdigest()
 
 
 def load_model(
@@ -182,7 +163,9 @@ def load_model(
         raise CheckpointError(f"precision is {precision!r}; allowed are {', '.join(PRECISIONS)}")
     name, folder = find_checkpoint(model)
     written = _read_whole(folder)
-    config = ModelConfig.from_dict(_json(folder / CONFIG, written[CONFIG]))
+    values = _json(folder / CONFIG, written[CONFIG])
+    card = Card.from_dict(values.pop(ABOUT, {}))
+    config = ModelConfig.from_dict(values)
     try:
         weights = safetensors.torch.load(written[WEIGHTS])
     except Exception as error:  # a header that no writer made can fail in any way
@@ -209,31 +192,7 @@ def load_model(
     except (RuntimeError, AssertionError) as error:
         raise CheckpointError(f"device {str(device)!r} cannot be used here: {first_line(error)}") from None
     sha256 = hashlib.sha256(written[WEIGHTS]).hexdigest()
-    return Model(name, sha256, network, tokenizer, place, folder.absolute(), _vocabulary(words), _seal(network))
-
-
-def save_checkpoint(folder: Path, network: Clip2Video, tokenizer: Tokenizer, *, half: bool = False) -> None:
-    """Writes a checkpoint folder as a whole or not at all; ``half`` stores float16. Replaces an older one.
-
-    Raises:
-        CheckpointError: the network is of fewer bits, something else is in its place, or it cannot be written; what
-            was there is kept.
-    """
-    if any(isinstance(block, FrozenBlock) for block in network.image.transformer.resblocks):
-        raise CheckpointError(
-            "a network of fewer bits is for running only; load it with precision 'float32' to save it"
-        )
-    dtype = torch.float16 if half else torch.float32
-    weights = {key: value.detach().cpu().to(dtype).contiguous() for key, value in network.state_dict().items()}
-    try:
-        if folder.exists() and not (folder / CONFIG).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise CheckpointError(f"{folder} is no checkpoint, and is not replaced by one; choose another name")
-        with replacing(folder) as new:
-            (new / CONFIG).write_text(json.dumps(network.config.to_dict(), indent=2) + "\n", encoding="utf-8")
-            (new / TOKENIZER).write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
-            safetensors.torch.save_file(weights, new / WEIGHTS)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{folder} cannot be written: {first_line(error)}; what was there is kept") from None
+    return Model(name, sha256, network, tokenizer, place, folder.absolute(), _vocabulary(words), card, _seal(network))
 
 
 def best_device() -> torch.device:

@@ -11,7 +11,29 @@ from torch import Tensor, nn
 from clip2video_plugin.model.config import ModelConfig
 from clip2video_plugin.model.layers import Transformer
 
-CLIP_EPS = 1e-5
+
+def vision_transformer(config: ModelConfig) -> Transformer:
+    """The blocks of an image tower."""
+    return Transformer(
+        config.vision_width,
+        config.vision_layers,
+        config.vision_heads,
+        eps=config.norm_eps,
+        activation=config.activation,
+        mlp_width=config.vision_mlp_width,
+    )
+
+
+def text_transformer(config: ModelConfig) -> Transformer:
+    """The blocks of a text tower."""
+    return Transformer(
+        config.text_width,
+        config.text_layers,
+        config.text_heads,
+        eps=config.norm_eps,
+        activation=config.activation,
+        mlp_width=config.text_mlp_width,
+    )
 
 
 class ImageTower(nn.Module):
@@ -23,9 +45,9 @@ class ImageTower(nn.Module):
         self.conv1 = nn.Conv2d(3, width, config.patch_size, stride=config.patch_size, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(width).normal_(std=width**-0.5))
         self.positional_embedding = nn.Parameter(torch.empty(patches + 1, width).normal_(std=width**-0.5))
-        self.ln_pre = nn.LayerNorm(width, eps=CLIP_EPS)
-        self.transformer = Transformer(width, config.vision_layers, config.vision_heads, eps=CLIP_EPS)
-        self.ln_post = nn.LayerNorm(width, eps=CLIP_EPS)
+        self.ln_pre = nn.LayerNorm(width, eps=config.norm_eps)
+        self.transformer = vision_transformer(config)
+        self.ln_post = nn.LayerNorm(width, eps=config.norm_eps)
         self.proj = nn.Parameter(torch.empty(width, config.embed_dim).normal_(std=width**-0.5))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -45,8 +67,8 @@ class TextTower(nn.Module):
         width = config.text_width
         self.token_embedding = nn.Embedding(config.vocab_size, width)
         self.positional_embedding = nn.Parameter(torch.empty(config.context_length, width).normal_(std=0.01))
-        self.transformer = Transformer(width, config.text_layers, config.text_heads, eps=CLIP_EPS)
-        self.ln_final = nn.LayerNorm(width, eps=CLIP_EPS)
+        self.transformer = text_transformer(config)
+        self.ln_final = nn.LayerNorm(width, eps=config.norm_eps)
         self.text_projection = nn.Parameter(torch.empty(width, config.embed_dim).normal_(std=width**-0.5))
         nn.init.normal_(self.token_embedding.weight, std=0.02)
 

@@ -1,4 +1,4 @@
-"""The sizes and the variant of a CLIP2Video network."""
+"""The sizes and the variant of a network, and how its pictures are made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from clip2video_plugin.errors import CheckpointError
+from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD, Interpolation, Preprocessing, Resize
 
+Towers = Literal["clip", "siglip"]
+Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
 Temporal = Literal["mean", "transformer", "difference"]
 Difference = Literal["subtract", "mlp", "attention"]
 Alignment = Literal["none", "frames", "clips", "difference"]
@@ -30,6 +33,14 @@ class ModelConfig:
         center_weight: w in [0, 1], weight of the global part in the score.
         max_frames, max_words: F and L, the padded lengths the model was made for. A video's
             vector depends on F (padding is visible to the last difference token).
+        towers: ``clip`` (class token, sentence at the end token) or ``siglip`` (attention pooling,
+            sentence at the last position, a bias beside the scale).
+        activation: of every MLP: z sigmoid(1.702 z), GELU, or its tanh form.
+        norm_eps: of the towers' layer norms; the temporal blocks' is 1e-12.
+        vision_mlp_width, text_mlp_width: 4 times the tower's width where None.
+        image_mean, image_std: RGB, on the scale [0, 1].
+        resize: shorter side to ``image_size`` and centre ``crop``, or ``squash`` both sides to it.
+        interpolation: of the resize, antialiased.
     """
 
     image_size: int
@@ -52,13 +63,26 @@ class ModelConfig:
     center_weight: float = 0.5
     max_frames: int = 12
     max_words: int = 32
+    towers: Towers = "clip"
+    activation: Activation = "quick_gelu"
+    norm_eps: float = 1e-5
+    vision_mlp_width: int | None = None
+    text_mlp_width: int | None = None
+    image_mean: tuple[float, float, float] = CLIP_MEAN
+    image_std: tuple[float, float, float] = CLIP_STD
+    resize: Resize = "crop"
+    interpolation: Interpolation = "bicubic"
 
     def __post_init__(self) -> None:
-        for name, kind in (("temporal", Temporal), ("difference", Difference), ("alignment", Alignment)):
+        for name in ("image_mean", "image_std"):
+            object.__setattr__(self, name, _rgb(name, getattr(self, name)))  # a list in JSON
+        for name, kind in CHOICES.items():
             value = getattr(self, name)
             if value not in get_args(kind):
                 raise CheckpointError(f"config: {name} is {value!r}; allowed are {', '.join(get_args(kind))}")
         sizes = {f.name: getattr(self, f.name) for f in fields(self) if f.type == "int"}
+        given = {name: getattr(self, name) for name in ("vision_mlp_width", "text_mlp_width")}
+        sizes |= {name: value for name, value in given.items() if value is not None}
         for name, value in sizes.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise CheckpointError(f"config: {name} is {value!r}; it must be a positive whole number")
@@ -73,6 +97,8 @@ class ModelConfig:
         ):
             if sizes[width] % sizes[heads]:
                 raise CheckpointError(f"config: {width} {sizes[width]} is not a multiple of {heads} {sizes[heads]}")
+        if not isinstance(self.norm_eps, float) or not 0.0 < self.norm_eps < 1.0:
+            raise CheckpointError(f"config: norm_eps is {self.norm_eps!r}; it must lie between 0 and 1")
         if not 0.0 <= self.center_weight <= 1.0:
             raise CheckpointError(f"config: center_weight is {self.center_weight}; it must lie in [0, 1]")
         if self.max_words < 2 or self.max_words > self.context_length:
@@ -93,6 +119,11 @@ class ModelConfig:
         """Length of the one vector that stands for a video: 2D with alignment block, else D."""
         return self.embed_dim * (1 if self.alignment == "none" else 2)
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a picture becomes what the image tower sees."""
+        return Preprocessing(self.image_size, self.image_mean, self.image_std, self.resize, self.interpolation)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -106,3 +137,27 @@ class ModelConfig:
             return cls(**values)
         except TypeError as error:
             raise CheckpointError(f"config: {error}") from None
+
+
+CHOICES = {
+    "temporal": Temporal,
+    "difference": Difference,
+    "alignment": Alignment,
+    "towers": Towers,
+    "activation": Activation,
+    "resize": Resize,
+    "interpolation": Interpolation,
+}
+# Fields that came later: at their default they are no part of what an older index knows of its network.
+ADDED = (
+    *("towers", "activation", "norm_eps", "vision_mlp_width", "text_mlp_width"),
+    *("image_mean", "image_std", "resize", "interpolation"),
+)
+
+
+def _rgb(name: str, value: Any) -> tuple[float, ...]:
+    numbers = tuple(value) if isinstance(value, tuple | list) else ()
+    fits = len(numbers) == 3 and all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+    if not fits or not all(-10 < n < 10 for n in numbers) or (name == "image_std" and min(numbers) <= 0):
+        raise CheckpointError(f"config: {name} is {value!r}; it must be three numbers, on the scale [0, 1]")
+    return tuple(float(n) for n in numbers)

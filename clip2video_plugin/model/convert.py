@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clip2video_plugin.errors import CheckpointError, first_line
-from clip2video_plugin.model.checkpoint import EMBEDDED, models_folder, save_checkpoint
+from clip2video_plugin.errors import CheckpointError
 from clip2video_plugin.model.config import ModelConfig
+from clip2video_plugin.model.installed import EMBEDDED, models_folder
 from clip2video_plugin.model.network import Clip2Video
 from clip2video_plugin.model.reference import check_keys, clip_sizes, from_reference, reference_key
+from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.model.tokenizer import clip_tokenizer
-from clip2video_plugin.model.torchscript import is_torchscript, read_torchscript
+from clip2video_plugin.model.weights import CLIP_EXTRAS, read_weights
 from clip2video_plugin.paths import expanded
 
-CLIP_EXTRAS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI stores beside the weights
 TEMPORAL_LAYERS = 4  # of the paper; the reference's cross_num_hidden_layers
 
 
@@ -47,7 +45,7 @@ def import_checkpoint(
         CheckpointError: the file is missing, damaged, unsafe or of another architecture.
     """
     file = expanded(path)
-    state = read_weights(file)
+    state = dict(read_weights(file).tensors)
     is_clip = "visual.conv1.weight" in state
     if is_clip and not init_from_clip:
         raise CheckpointError(
@@ -71,35 +69,6 @@ def import_checkpoint(
     folder = models_folder() / name
     save_checkpoint(folder, network, tokenizer)
     return folder
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weight file. No code in it is run.
-
-    Raises:
-        CheckpointError: it is missing, damaged, or holds more than tensors.
-    """
-    if not os.path.isfile(path):
-        raise CheckpointError(f"no file {path}")
-    try:
-        if is_torchscript(path):
-            state: Any = read_torchscript(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except pickle.UnpicklingError:
-        raise CheckpointError(f"{path} is refused: it holds more than tensors, and loading it could run code") from None
-    except Exception as error:  # a file that no writer made can fail in any way
-        raise CheckpointError(f"{path} is no weight file, or damaged: {first_line(error)}") from None
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{path} holds no state dict of tensors")
-    for key, value in state.items():
-        if not value.is_floating_point() and key not in CLIP_EXTRAS:
-            raise CheckpointError(f"{path}: {key} holds {value.dtype}; weights are floating numbers")
-    return {str(key): value for key, value in state.items()}
 
 
 def reference_options(state: Mapping[str, Tensor]) -> dict[str, Any]:

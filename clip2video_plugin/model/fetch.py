@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clip2video_plugin.download import Progress, download
 from clip2video_plugin.errors import CheckpointError
-from clip2video_plugin.model.checkpoint import models_folder
+from clip2video_plugin.model.installed import models_folder
 
 
 @dataclass(frozen=True)

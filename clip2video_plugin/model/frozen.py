@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clip2video_plugin.model.clip import ImageTower
-from clip2video_plugin.model.layers import MLP, ResidualBlock
+from clip2video_plugin.model.layers import ResidualBlock, activate
 
 
 def freeze(tower: ImageTower, precision: str) -> None:
@@ -36,15 +36,16 @@ class FrozenBlock(nn.Module):
         self.heads, self.ln_1, self.ln_2 = attention.heads, block.ln_1, block.ln_2
         self.qkv = linear(attention.in_proj_weight, attention.in_proj_bias)
         self.out = linear(attention.out_proj.weight, attention.out_proj.bias)
-        self.fc = linear(MLP.SLOPE * mlp.c_fc.weight, MLP.SLOPE * mlp.c_fc.bias)
-        self.proj = linear(mlp.c_proj.weight / MLP.SLOPE, mlp.c_proj.bias)
+        self.activation = mlp.activation
+        self.fc = linear(mlp.slope * mlp.c_fc.weight, mlp.slope * mlp.c_fc.bias)
+        self.proj = linear(mlp.c_proj.weight / mlp.slope, mlp.c_proj.bias)
 
     def forward(self, x: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:
         b, n, c = x.shape
         q, k, v = self.qkv(self.ln_1(x)).view(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal)  # [B, H, N, C/H]
         x = self.out(y.transpose(1, 2).reshape(b, n, c)).add_(x)  # [B, N, C]
-        out: Tensor = self.proj(F.silu(self.fc(self.ln_2(x)), inplace=True)).add_(x)  # [B, N, C]
+        out: Tensor = self.proj(activate(self.fc(self.ln_2(x)), self.activation, inplace=True)).add_(x)  # [B, N, C]
         return out
 
 

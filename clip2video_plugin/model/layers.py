@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from clip2video_plugin.model.config import Activation
+
 # The reference masks with -1e6, not -inf: a row whose keys are all masked then stays finite and
 # near uniform (reference 7.3), which happens for one-frame videos.
 MASKED = -1e6
@@ -21,22 +23,38 @@ def key_mask(mask: Tensor) -> Tensor:
 
 
 class MLP(nn.Module):
-    """c_proj(quickgelu(c_fc x)) with quickgelu(z) = z sigmoid(1.702 z).
+    """c_proj(act(c_fc x)); act is one of ``ModelConfig.activation``.
 
-    That is silu(1.702 z) / 1.702; the two factors go onto the weights, which are smaller than the
-    activations, so the nonlinearity is one pass over memory instead of four.
+    quick_gelu(z) = z sigmoid(1.702 z) is silu(1.702 z) / 1.702; the two factors go onto the weights, which are
+    smaller than the activations, so the nonlinearity is one pass over memory instead of four.
     """
 
     SLOPE = 1.702
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, hidden: int, activation: Activation) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(width, 4 * width)
-        self.c_proj = nn.Linear(4 * width, width)
+        self.activation: Activation = activation
+        self.c_fc = nn.Linear(width, hidden)
+        self.c_proj = nn.Linear(hidden, width)
+
+    @property
+    def slope(self) -> float:
+        """The factor on the first layer, and its inverse on the second."""
+        return self.SLOPE if self.activation == "quick_gelu" else 1.0
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.linear(x, self.SLOPE * self.c_fc.weight, self.SLOPE * self.c_fc.bias)  # [B, N, 4C]
-        return F.linear(F.silu(h), self.c_proj.weight / self.SLOPE, self.c_proj.bias)  # [B, N, C]
+        if self.activation != "quick_gelu":
+            out: Tensor = self.c_proj(activate(self.c_fc(x), self.activation))
+            return out
+        h = F.linear(x, self.slope * self.c_fc.weight, self.slope * self.c_fc.bias)  # [B, N, 4C]
+        return F.linear(activate(h, self.activation), self.c_proj.weight / self.slope, self.c_proj.bias)  # [B, N, C]
+
+
+def activate(h: Tensor, activation: Activation, *, inplace: bool = False) -> Tensor:
+    """The nonlinearity after ``MLP.slope`` times the first layer."""
+    if activation == "quick_gelu":
+        return F.silu(h, inplace=inplace)
+    return F.gelu(h, approximate="tanh" if activation == "gelu_tanh" else "none")
 
 
 class Attention(nn.Module):
@@ -62,12 +80,14 @@ class Attention(nn.Module):
 class ResidualBlock(nn.Module):
     """x += attention(ln_1 x); x += mlp(ln_2 x)."""
 
-    def __init__(self, width: int, heads: int, *, eps: float) -> None:
+    def __init__(
+        self, width: int, heads: int, *, eps: float, activation: Activation, mlp_width: int | None = None
+    ) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(width, eps=eps)
         self.attn = Attention(width, heads)
         self.ln_2 = nn.LayerNorm(width, eps=eps)
-        self.mlp = MLP(width)
+        self.mlp = MLP(width, mlp_width or 4 * width, activation)
 
     def forward(self, x: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:
         x = x + self.attn(self.ln_1(x), bias=bias, causal=causal)  # [B, N, C]
@@ -78,9 +98,13 @@ class ResidualBlock(nn.Module):
 class Transformer(nn.Module):
     """A stack of residual blocks. ``eps`` is 1e-5 in the CLIP towers and 1e-12 in the temporal modules."""
 
-    def __init__(self, width: int, layers: int, heads: int, *, eps: float) -> None:
+    def __init__(
+        self, width: int, layers: int, heads: int, *, eps: float, activation: Activation, mlp_width: int | None = None
+    ) -> None:
         super().__init__()
-        self.resblocks = nn.ModuleList(ResidualBlock(width, heads, eps=eps) for _ in range(layers))
+        self.resblocks = nn.ModuleList(
+            ResidualBlock(width, heads, eps=eps, activation=activation, mlp_width=mlp_width) for _ in range(layers)
+        )
         self.recompute = False  # in training: keep only the blocks' inputs, compute the rest again going back
 
     def forward(self, x: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.model.clip import ImageTower, TextTower
 from clip2video_plugin.model.config import ModelConfig
-from clip2video_plugin.model.layers import Transformer, key_mask
-from clip2video_plugin.model.temporal import TEMPORAL_EPS, TemporalAlignment, TemporalDifference
+from clip2video_plugin.model.layers import key_mask
+from clip2video_plugin.model.temporal import TemporalAlignment, TemporalDifference, temporal_transformer
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,7 @@ class Clip2Video(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         if config.temporal != "mean":
             self.frame_positions = nn.Embedding(config.context_length, config.embed_dim)
-            self.temporal = Transformer(
-                config.embed_dim, config.temporal_layers, config.temporal_heads, eps=TEMPORAL_EPS
-            )
+            self.temporal = temporal_transformer(config, config.temporal_layers)
             nn.init.normal_(self.frame_positions.weight, std=0.02)
         if config.temporal == "difference":
             self.difference = TemporalDifference(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,16 +73,16 @@ def from_reference(
         sizes["centers"] = _tensor(state, "weight_center", 2).shape[0]
     if sequence:
         sizes["temporal_layers"] = count_blocks(state, "transformerClip.")
-    config = ModelConfig(
-        **sizes,
-        temporal_heads=sizes["text_heads"],
-        temporal="mean" if not sequence else "difference" if temporal_type == "TDB" else "transformer",
-        difference=DIFFERENCES.get(temporal_proj, "subtract"),
-        alignment=alignment,
-        center_weight=center_weight,
-        max_frames=max_frames,
-        max_words=max_words,
-    )
+    variant: dict[str, Any] = {
+        "temporal_heads": sizes["text_heads"],
+        "temporal": "mean" if not sequence else "difference" if temporal_type == "TDB" else "transformer",
+        "difference": DIFFERENCES.get(temporal_proj, "subtract"),
+        "alignment": alignment,
+        "center_weight": center_weight,
+        "max_frames": max_frames,
+        "max_words": max_words,
+    }
+    config = ModelConfig(**(sizes | variant))
     with torch.device("meta"):
         network = Clip2Video(config)
     ours = {reference_key(key): key for key in network.state_dict()}

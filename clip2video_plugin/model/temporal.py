@@ -15,6 +15,11 @@ from clip2video_plugin.model.layers import Transformer, key_mask
 TEMPORAL_EPS = 1e-12
 
 
+def temporal_transformer(config: ModelConfig, layers: int) -> Transformer:
+    """Blocks over frames."""
+    return Transformer(config.embed_dim, layers, config.temporal_heads, eps=TEMPORAL_EPS, activation=config.activation)
+
+
 def interleave(even: Tensor, odd: Tensor) -> Tensor:
     """even [B, n, ...], odd [B, n-1, ...] -> [B, 2n-1, ...]: even_0, odd_0, even_1, ..., even_{n-1}."""
     out = even.new_empty((even.shape[0], 2 * even.shape[1] - 1, *even.shape[2:]))
@@ -34,7 +39,7 @@ class TemporalDifference(nn.Module):
         if self.kind == "mlp":
             self.projection = nn.Parameter(torch.empty(dim, dim).normal_(std=dim**-0.5))  # (in, out)
         if self.kind == "attention":
-            self.attention = Transformer(dim, 1, config.temporal_heads, eps=TEMPORAL_EPS)
+            self.attention = temporal_transformer(config, 1)
         if self.kind != "subtract":
             self.norm = nn.LayerNorm(dim, eps=1e-5)
         nn.init.normal_(self.types.weight, std=0.02)
@@ -68,7 +73,7 @@ class TemporalAlignment(nn.Module):
         self.weight_centers = nn.Parameter(torch.empty(config.centers, dim).normal_(std=0.125))
         self.centers = nn.Parameter(torch.empty(config.centers, dim).normal_(std=0.125))
         if config.alignment in ("clips", "difference"):
-            self.clip_transformer = Transformer(dim, 1, config.temporal_heads, eps=TEMPORAL_EPS)
+            self.clip_transformer = temporal_transformer(config, 1)
 
     def aggregate(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """tokens [B, J, D], mask [B, J] -> aligned vector [B, D], unit norm."""

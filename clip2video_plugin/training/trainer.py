@@ -21,7 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from clip2video_plugin.errors import TrainingError
 from clip2video_plugin.model import Clip2Video
-from clip2video_plugin.model.checkpoint import best_device, save_checkpoint
+from clip2video_plugin.model.checkpoint import best_device
+from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.paths import expanded, printable
 from clip2video_plugin.progress import bar
 from clip2video_plugin.training.batches import Batch, Collate, Order, Samples, companions, load_batches

@@ -18,7 +18,9 @@ from clip2video_plugin.app.search import find
 from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.errors import QueryError, VideoIndexError
 from clip2video_plugin.index import VideoIndex
-from clip2video_plugin.model.checkpoint import find_checkpoint, load_model, save_checkpoint
+from clip2video_plugin.model.checkpoint import load_model
+from clip2video_plugin.model.installed import find_checkpoint
+from clip2video_plugin.model.saving import save_checkpoint
 
 QUERY = "a red square moves to the left"
 

@@ -11,10 +11,12 @@ from torch import nn
 from clip2video_plugin import load_model
 from clip2video_plugin.errors import CheckpointError
 from clip2video_plugin.model import Clip2Video, ModelConfig, clip_tokenizer, tokenize
-from clip2video_plugin.model.checkpoint import find_checkpoint, installed_checkpoints, save_checkpoint
-from clip2video_plugin.model.convert import import_checkpoint, initialise_from_clip, read_weights
+from clip2video_plugin.model.convert import import_checkpoint, initialise_from_clip
+from clip2video_plugin.model.installed import find_checkpoint, installed_checkpoints
 from clip2video_plugin.model.reference import reference_key
+from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.model.tokenizer import END, START, train_tokenizer
+from clip2video_plugin.model.weights import read_weights
 
 # A CLIP of the released form in miniature: 64-wide heads, CLIP's vocabulary.
 SIZES = {

@@ -9,7 +9,8 @@ import pytest
 from clip2video_plugin import load_model
 from clip2video_plugin.errors import CheckpointError
 from clip2video_plugin.model import checkpoint, replacing
-from clip2video_plugin.model.checkpoint import installed_checkpoints, save_checkpoint
+from clip2video_plugin.model.installed import installed_checkpoints
+from clip2video_plugin.model.saving import save_checkpoint
 
 # Saves two models in turn over each other, killed at every file operation that names the folder, one after another.
 KILLED = """
@@ -17,7 +18,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from clip2video_plugin import load_model
-from clip2video_plugin.model.checkpoint import save_checkpoint
+from clip2video_plugin.model.saving import save_checkpoint
 
 torch.set_num_threads(1)  # threads do not survive a fork
 folder = Path(sys.argv[1])

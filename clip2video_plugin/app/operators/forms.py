@@ -10,7 +10,7 @@ from fiftyone.operators import types
 
 from clip2video_plugin.app.search import brain_keys
 from clip2video_plugin.app.videos import holds_videos, videos_of
-from clip2video_plugin.model.checkpoint import EMBEDDED, installed_checkpoints
+from clip2video_plugin.model.installed import EMBEDDED, installed_checkpoints
 
 URI = "@clip2video/clip2video"
 PANEL = "video_search"
