@@ -15,8 +15,6 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from clip2video_plugin.errors import CheckpointError, QueryError, first_line
 from clip2video_plugin.model.card import ABOUT, Card
@@ -32,7 +30,7 @@ from clip2video_plugin.model.installed import (
     installed_checkpoints,
     models_folder,
 )
-from clip2video_plugin.model.network import Clip2Video, TextEmbedding, VideoEmbedding
+from clip2video_plugin.model.network import Clip2Video, TextEmbedding, VideoEmbedding, skeleton
 from clip2video_plugin.model.reference import check_keys
 from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.model.tokenizer import load_tokenizer, tokenize
@@ -170,8 +168,7 @@ def load_model(
         weights = safetensors.torch.load(written[WEIGHTS])
     except Exception as error:  # a header that no writer made can fail in any way
         raise CheckpointError(f"{folder / WEIGHTS} is damaged: {first_line(error)}") from None
-    with torch.device("meta"), _Uninitialised():
-        network = Clip2Video(config)
+    network = skeleton(config)
     check_keys(weights, {key: tuple(value.shape) for key, value in network.state_dict().items()})
     network.load_state_dict({key: value.float() for key, value in weights.items()}, assign=True)
     words = _json(folder / TOKENIZER, written[TOKENIZER])
@@ -208,16 +205,6 @@ def pays_in_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16"))
-
-
-class _Uninitialised(TorchFunctionMode):
-    """Leaves out first weights that are replaced at once; on the meta device they import torch's compiler, a second."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init" or func is Tensor.normal_:
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
 
 
 def _read_whole(folder: Path) -> dict[str, bytes]:

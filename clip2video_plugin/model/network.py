@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.model.clip import ImageTower, TextTower
@@ -198,3 +200,19 @@ class Clip2Video(nn.Module):
     def similarity(self, text: TextEmbedding, video: VideoEmbedding) -> Tensor:
         """The reference's inference logits [T, V]: exp(logit_scale) times the fused cosine."""
         return self.logit_scale.exp() * (text.vector @ video.vector.T)
+
+
+def skeleton(config: ModelConfig) -> Clip2Video:
+    """The network of a configuration without numbers: names and shapes, on the meta device."""
+    with torch.device("meta"), _Uninitialised():
+        return Clip2Video(config)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out first weights that are replaced at once; on the meta device they import torch's compiler, a second."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init" or func is Tensor.normal_:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

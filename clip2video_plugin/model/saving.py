@@ -2,46 +2,125 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
+import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from clip2video_plugin.errors import CheckpointError, first_line
 from clip2video_plugin.model.card import ABOUT, Card
+from clip2video_plugin.model.config import ModelConfig
 from clip2video_plugin.model.frozen import FrozenBlock
 from clip2video_plugin.model.installed import CONFIG, TOKENIZER, WEIGHTS
-from clip2video_plugin.model.network import Clip2Video
+from clip2video_plugin.model.network import Clip2Video, skeleton
 from clip2video_plugin.model.replacing import replacing
+
+DTYPES = {torch.float32: ("F32", "<f4"), torch.float16: ("F16", "<f2")}  # names in the file, and in NumPy
+CHUNK = 1 << 21  # numbers in memory beside the tensor that is being written
+
+Shape = tuple[int, ...]
 
 
 def save_checkpoint(
     folder: Path, network: Clip2Video, tokenizer: Tokenizer, *, half: bool = False, card: Card | None = None
-) -> None:
+) -> str:
     """Writes a checkpoint folder as a whole or not at all; ``half`` stores float16. Replaces an older one.
 
-    ``card`` is what it says of itself.
+    ``card`` is what it says of itself. Returns the SHA-256 of model.safetensors.
 
     Raises:
-        CheckpointError: the network is of fewer bits, something else is in its place, or it cannot be written; what
-            was there is kept.
+        CheckpointError: the network is of fewer bits or has weights that are not finite, something else is in its
+            place, or it cannot be written; what was there is kept.
     """
     if any(isinstance(block, FrozenBlock) for block in network.image.transformer.resblocks):
         raise CheckpointError(
             "a network of fewer bits is for running only; load it with precision 'float32' to save it"
         )
-    dtype = torch.float16 if half else torch.float32
-    weights = {key: value.detach().cpu().to(dtype).contiguous() for key, value in network.state_dict().items()}
+    state = network.state_dict()
+    tensors = {key: lambda key=key: state[key] for key in state}
+    return write_checkpoint(folder, network.config, tensors, tokenizer, half=half, card=card)
+
+
+def write_checkpoint(
+    folder: Path,
+    config: ModelConfig,
+    tensors: Mapping[str, Callable[[], Tensor]],
+    tokenizer: Tokenizer,
+    *,
+    half: bool = False,
+    card: Card | None = None,
+) -> str:
+    """``save_checkpoint`` of a network that is made while it is written, one tensor in memory at a time.
+
+    Args:
+        tensors: for every key of the network of ``config``, a function that makes its tensor, of any floating type.
+
+    Raises:
+        CheckpointError: as ``save_checkpoint``; also for keys that are missing or unexpected, and for tensors of
+            another shape.
+    """
+    shapes = {key: tuple(value.shape) for key, value in skeleton(config).state_dict().items()}
+    problems = [f"missing {key} {list(shape)}" for key, shape in shapes.items() if key not in tensors]
+    problems += [f"unexpected {key}" for key in tensors if key not in shapes]
+    if problems:
+        raise CheckpointError(f"{len(problems)} keys do not fit the network: " + "; ".join(problems))
+    values = config.to_dict() | ({ABOUT: card.to_dict()} if card else {})
     try:
         if folder.exists() and not (folder / CONFIG).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
             raise CheckpointError(f"{folder} is no checkpoint, and is not replaced by one; choose another name")
         with replacing(folder) as new:
-            values = network.config.to_dict() | ({ABOUT: card.to_dict()} if card else {})
             (new / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
             (new / TOKENIZER).write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
-            safetensors.torch.save_file(weights, new / WEIGHTS)
-    except (OSError, safetensors.SafetensorError) as error:
+            return write_safetensors(new / WEIGHTS, shapes, tensors, torch.float16 if half else torch.float32)
+    except OSError as error:
         raise CheckpointError(f"{folder} cannot be written: {first_line(error)}; what was there is kept") from None
+
+
+def write_safetensors(
+    path: Path, shapes: Mapping[str, Shape], tensors: Mapping[str, Callable[[], Tensor]], dtype: torch.dtype
+) -> str:
+    """Writes tensors in the safetensors form, byte for byte as that library would; its own writer needs all at once.
+
+    The form: the header's length (8 bytes, little endian), the header (JSON, padded by spaces to a multiple of 8),
+    the numbers. Returns the SHA-256 of the file.
+
+    Raises:
+        CheckpointError: a tensor is of another shape, or has numbers that are not finite in ``dtype``.
+        OSError: the file cannot be written.
+    """
+    name, numbers = DTYPES[dtype]
+    header: dict[str, object] = {}
+    end = 0
+    for key in sorted(shapes):
+        begin, end = end, end + torch.Size(shapes[key]).numel() * dtype.itemsize
+        header[key] = {"dtype": name, "shape": shapes[key], "data_offsets": (begin, end)}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    digest = hashlib.sha256()
+    with path.open("xb") as file:
+        for part in (struct.pack("<Q", len(text)), text):
+            digest.update(part)
+            file.write(part)
+        for key in header:
+            tensor = tensors[key]().detach()
+            if tuple(tensor.shape) != shapes[key]:
+                raise CheckpointError(f"misshapen {key}: {list(tensor.shape)}, expected {list(shapes[key])}")
+            flat = tensor.reshape(-1)
+            for start in range(0, len(flat), CHUNK):
+                chunk = flat[start : start + CHUNK].cpu().to(dtype).contiguous()
+                if not chunk.isfinite().all():
+                    raise CheckpointError(
+                        f"{key} has numbers that are not finite{' as float16' if dtype == torch.float16 else ''}; "
+                        "every vector would be without meaning"
+                    )
+                content = chunk.numpy().astype(numbers, copy=False).view(np.uint8).data
+                digest.update(content)
+                file.write(content)
+            del tensor, flat  # before the next one is made
+    return digest.hexdigest()

@@ -8,7 +8,7 @@ import pytest
 
 from clip2video_plugin import load_model
 from clip2video_plugin.errors import CheckpointError
-from clip2video_plugin.model import checkpoint, replacing
+from clip2video_plugin.model import replacing, saving
 from clip2video_plugin.model.installed import installed_checkpoints
 from clip2video_plugin.model.saving import save_checkpoint
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_written_leaves_the_old_one(saved, monkeypatch, exchange)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if exchange:
-        monkeypatch.setattr(checkpoint.safetensors.torch, "save_file", fail)
+        monkeypatch.setattr(saving, "write_safetensors", fail)
     else:  # a file system that cannot let two folders change places, and a disk that ends between the two steps
         rename = replacing.Path.rename
         monkeypatch.setattr(replacing, "_exchange", lambda *_: False)
