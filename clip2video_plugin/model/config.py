@@ -20,7 +20,7 @@ class ModelConfig:
     """Architecture of a CLIP2Video network; paper sections in brackets.
 
     Attributes:
-        image_size, patch_size: pixels; ``image_size`` is a multiple of ``patch_size``.
+        image_size, patch_size: pixels; ``image_size`` is a multiple of ``patch_size``, or SigLIP leaves out the rest.
         embed_dim: D, the width shared by both towers' outputs and by the temporal modules.
         temporal: how frames become the global vector: ``mean`` pooling, a temporal
             ``transformer``, or the transformer over frames and their ``difference`` tokens
@@ -86,7 +86,7 @@ class ModelConfig:
         for name, value in sizes.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise CheckpointError(f"config: {name} is {value!r}; it must be a positive whole number")
-        if self.image_size % self.patch_size:
+        if self.image_size % self.patch_size and (self.towers == "clip" or self.image_size < self.patch_size):
             raise CheckpointError(
                 f"config: image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
             )
@@ -103,6 +103,15 @@ class ModelConfig:
             raise CheckpointError(f"config: center_weight is {self.center_weight}; it must lie in [0, 1]")
         if self.max_words < 2 or self.max_words > self.context_length:
             raise CheckpointError(f"config: max_words is {self.max_words}; allowed are 2 to {self.context_length}")
+        if self.towers == "siglip" and self.max_words != self.context_length:
+            raise CheckpointError(
+                f"config: max_words is {self.max_words}; SigLIP reads a sentence at the last of its "
+                f"{self.context_length} positions, and takes no other"
+            )
+        if self.towers == "siglip" and self.embed_dim != self.vision_width:
+            raise CheckpointError(
+                f"config: embed_dim is {self.embed_dim}; SigLIP's is its vision_width, {self.vision_width}"
+            )
         if self.temporal != "mean" and self.max_frames > self.context_length:
             raise CheckpointError(
                 f"config: max_frames {self.max_frames} exceeds the {self.context_length} frame positions"

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from clip2video_plugin.model.clip import ImageTower
 from clip2video_plugin.model.layers import ResidualBlock, activate
+from clip2video_plugin.model.siglip import SiglipImageTower
 
 
-def freeze(tower: ImageTower, precision: str) -> None:
+def freeze(tower: ImageTower | SiglipImageTower, precision: str) -> None:
     """Replaces the blocks of a tower that is neither trained nor saved from now on.
 
     Args:

@@ -58,7 +58,7 @@ def activate(h: Tensor, activation: Activation, *, inplace: bool = False) -> Ten
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with packed projections (parameter names of nn.MultiheadAttention)."""
+    """Multi-head attention with packed projections (parameter names of nn.MultiheadAttention)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -74,6 +74,17 @@ class Attention(nn.Module):
         q, k, v = qkv.view(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)  # 3 x [B, H, N, C/H]
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal)  # [B, H, N, C/H]
         out: Tensor = self.out_proj(y.transpose(1, 2).reshape(b, n, c))  # [B, N, C]
+        return out
+
+    def pool(self, query: Tensor, x: Tensor) -> Tensor:
+        """One query for all, [C], over x [B, N, C] -> [B, C]."""
+        b, n, c = x.shape
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        q = F.linear(query, weight[:c], bias[:c]).view(1, self.heads, 1, c // self.heads).expand(b, -1, -1, -1)
+        kv = F.linear(x, weight[c:], bias[c:])  # [B, N, 2C]
+        k, v = kv.view(b, n, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)  # 2 x [B, H, N, C/H]
+        y = F.scaled_dot_product_attention(q, k, v)  # [B, H, 1, C/H]
+        out: Tensor = self.out_proj(y.reshape(b, c))  # [B, C]
         return out
 
 

@@ -1,4 +1,4 @@
-"""CLIP2Video: two CLIP towers, temporal blocks, and one vector per video and per caption.
+"""CLIP2Video: two towers, CLIP's or SigLIP's, temporal blocks, and one vector per video and per caption.
 
 Shapes, here and in the other modules of this package:
     B videos   F frames   R pixels a side   T captions   L words   V videos scored
@@ -24,6 +24,7 @@ from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.model.clip import ImageTower, TextTower
 from clip2video_plugin.model.config import ModelConfig
 from clip2video_plugin.model.layers import key_mask
+from clip2video_plugin.model.siglip import SiglipImageTower, SiglipTextTower
 from clip2video_plugin.model.temporal import TemporalAlignment, TemporalDifference, temporal_transformer
 
 
@@ -80,9 +81,12 @@ class Clip2Video(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.image = ImageTower(config)
-        self.text = TextTower(config)
+        siglip = config.towers == "siglip"
+        self.image = SiglipImageTower(config) if siglip else ImageTower(config)
+        self.text = SiglipTextTower(config) if siglip else TextTower(config)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        if siglip:  # of its sigmoid; a softmax over captions or videos does not feel it, so it is not trained
+            self.logit_bias = nn.Parameter(torch.tensor(-10.0), requires_grad=False)
         if config.temporal != "mean":
             self.frame_positions = nn.Embedding(config.context_length, config.embed_dim)
             self.temporal = temporal_transformer(config, config.temporal_layers)
@@ -182,24 +186,28 @@ class Clip2Video(nn.Module):
             token_ids.ndim != 2
             or token_ids.shape != token_mask.shape
             or token_ids.shape[1] > self.config.context_length
+            or (self.config.towers == "siglip" and token_ids.shape[1] != self.config.context_length)
         ):
+            length = "" if self.config.towers == "siglip" else "at most "
             raise Clip2VideoError(
                 f"token_ids have shape {tuple(token_ids.shape)} and token_mask {tuple(token_mask.shape)}; "
-                f"expected both [T, L] with L at most {self.config.context_length}"
+                f"expected both [T, L] with L {length}{self.config.context_length}"
             )
         sentence, tokens = self.text(token_ids)  # [T, D], [T, L, D]
         aligned = None
         if self.config.alignment != "none":
             mask = token_mask.float().clone()
-            mask[:, 0] = 0  # the start token is left out, the end token is not
+            if self.config.towers == "clip":
+                mask[:, 0] = 0  # the start token is left out, the end token is not
             aligned = self.alignment.aggregate(tokens, mask)  # [T, D]
         return TextEmbedding(F.normalize(sentence, dim=-1), aligned, self.config.center_weight)
 
     # Score
 
     def similarity(self, text: TextEmbedding, video: VideoEmbedding) -> Tensor:
-        """The reference's inference logits [T, V]: exp(logit_scale) times the fused cosine."""
-        return self.logit_scale.exp() * (text.vector @ video.vector.T)
+        """The reference's inference logits [T, V]: exp(logit_scale) times the fused cosine, plus SigLIP's bias."""
+        logits = self.logit_scale.exp() * (text.vector @ video.vector.T)
+        return logits + self.logit_bias if self.config.towers == "siglip" else logits
 
 
 def skeleton(config: ModelConfig) -> Clip2Video:

@@ -1,4 +1,7 @@
-"""Captions to token ids: cleaning, byte-pair encoding, padding (reference section 8.4)."""
+"""Captions to token ids: cleaning, byte-pair encoding, padding (reference section 8.4).
+
+Two kinds of tokenizer are told apart by their tokens: CLIP's, and Gemma's, with which SigLIP 2 was trained.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,17 @@ import gzip
 import html
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from importlib.resources import files
+from typing import Any, NamedTuple
 
 import ftfy
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.models import BPE
+from tokenizers.normalizers import Lowercase
+from tokenizers.normalizers import Sequence as NormalSequence
 from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as PreSequence
 from tokenizers.trainers import BpeTrainer
@@ -21,7 +27,8 @@ from torch import Tensor
 
 from clip2video_plugin.errors import CheckpointError, QueryError
 
-START, END = "<|startoftext|>", "<|endoftext|>"
+START, END = "<|startoftext|>", "<|endoftext|>"  # CLIP's
+EOS, PAD = "<eos>", "<pad>"  # Gemma's
 WORD_END = "</w>"
 CLIP_MERGES = 49152 - 256 - 2  # the merges table holds more than CLIP's vocabulary uses
 WORDS = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
@@ -72,20 +79,36 @@ def train_tokenizer(captions: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def load_tokenizer(text: str) -> Tokenizer:
-    """The tokenizer of a checkpoint's tokenizer.json; raises CheckpointError when it is not one."""
+    """The tokenizer of a tokenizer.json: a checkpoint's, or the one published with SigLIP 2.
+
+    Raises CheckpointError when it is neither CLIP's nor Gemma's.
+    """
     try:
         tokenizer = Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(f"tokenizer.json: {error}") from None
-    if tokenizer.token_to_id(START) is None or tokenizer.token_to_id(END) != tokenizer.get_vocab_size() - 1:
-        raise CheckpointError(f"tokenizer.json: needs {START}, and {END} with the largest id")
+    model = tokenizer.model
+    gemma = isinstance(model, BPE) and model.byte_fallback and None not in map(tokenizer.token_to_id, (EOS, PAD))
+    clip = tokenizer.token_to_id(START) is not None and tokenizer.token_to_id(END) == tokenizer.get_vocab_size() - 1
+    if not clip and not gemma:
+        raise CheckpointError(
+            f"tokenizer.json: needs {START}, and {END} with the largest id, as CLIP has them; or {EOS} and {PAD} "
+            "beside byte-pair words, as SigLIP 2 has them (the first SigLIP's is not read)"
+        )
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    normal = tokenizer.normalizer
+    if not clip and (normal is None or normal.normalize_str("A") != "a"):
+        # SigLIP 2 was trained in lower case; the published file leaves that to the class that loads it.
+        tokenizer.normalizer = NormalSequence([Lowercase(), *([] if normal is None else [normal])])
     return tokenizer
 
 
 def tokenize(captions: Sequence[str], tokenizer: Tokenizer, max_words: int) -> tuple[Tensor, Tensor]:
     """Token ids and mask of T captions, both int64 [T, L] with L = ``max_words``.
 
-    Start token, at most L - 2 word pieces, end token, zeros. The mask is 1 from start to end.
+    CLIP's: start token, at most L - 2 word pieces, end token, zeros. Gemma's: at most L - 1 word pieces of the caption
+    as it is written, end token, padding tokens. The mask is 1 up to the end token.
 
     Raises:
         QueryError: ``max_words`` is below 2, or a caption is not text.
@@ -97,12 +120,11 @@ def tokenize(captions: Sequence[str], tokenizer: Tokenizer, max_words: int) -> t
             raise QueryError(f"caption {caption!r} is not text")
         if not caption.isascii() and any("\ud800" <= character <= "\udfff" for character in caption):
             raise QueryError(f"{caption!r} is not text in UTF-8; write it again in that encoding")
-    start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
-    ids = torch.zeros(len(captions), max_words, dtype=torch.int64)  # [T, L]
+    form = _form(tokenizer)
+    ids = torch.full((len(captions), max_words), form.padding)  # [T, L]
     mask = torch.zeros_like(ids)  # [T, L]
-    encodings = tokenizer.encode_batch([clean(caption) for caption in captions], add_special_tokens=False)
-    for row, encoding in enumerate(encodings):
-        tokens = [start, *encoding.ids[: max_words - 2], end]
+    for row, pieces in enumerate(_word_pieces(captions, tokenizer)):
+        tokens = [*form.start, *pieces[: max_words - form.around], form.end]
         ids[row, : len(tokens)] = torch.tensor(tokens)
         mask[row, : len(tokens)] = 1
     return ids, mask
@@ -110,8 +132,34 @@ def tokenize(captions: Sequence[str], tokenizer: Tokenizer, max_words: int) -> t
 
 def count_longer(captions: Sequence[str], tokenizer: Tokenizer, max_words: int) -> int:
     """How many captions lose words to a limit of ``max_words`` tokens, start and end included."""
-    encodings = tokenizer.encode_batch([clean(caption) for caption in captions], add_special_tokens=False)
-    return sum(len(encoding.ids) > max_words - 2 for encoding in encodings)
+    kept = max_words - _form(tokenizer).around
+    return sum(len(pieces) > kept for pieces in _word_pieces(captions, tokenizer))
+
+
+class _Form(NamedTuple):
+    """What is done to a caption, and what stands around its word pieces."""
+
+    clean: Callable[[str], str]
+    start: tuple[int, ...]
+    end: int
+    padding: int
+
+    @property
+    def around(self) -> int:
+        """How many tokens stand around the word pieces."""
+        return len(self.start) + 1
+
+
+def _form(tokenizer: Tokenizer) -> _Form:
+    number: Callable[[str], Any] = tokenizer.token_to_id
+    if number(START) is None:
+        return _Form(str, (), number(EOS), number(PAD))
+    return _Form(clean, (number(START),), number(END), 0)
+
+
+def _word_pieces(captions: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
+    mended = [_form(tokenizer).clean(caption) for caption in captions]
+    return [encoding.ids for encoding in tokenizer.encode_batch(mended, add_special_tokens=False)]
 
 
 def _tokenizer(model: BPE, *, special: bool = True) -> Tokenizer:

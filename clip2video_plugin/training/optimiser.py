@@ -26,7 +26,8 @@ def freeze(network: Clip2Video, layers: int) -> None:
         if "resblocks." in key:
             frozen = int(key.split("resblocks.")[1].split(".")[0]) < layers
         else:
-            frozen = not key.endswith(("proj", "text_projection")) and "ln_post" not in key and "ln_final" not in key
+            output = any(part in key for part in ("ln_post", "ln_final", ".head."))
+            frozen = not output and not key.endswith(("proj", "text_projection"))
         if frozen:
             parameter.requires_grad_(False)
 
