@@ -1,0 +1,127 @@
+"""A server on this machine that stands in for those of others, and lies as they do."""
+
+import hashlib
+import http.server
+import ssl
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass
+class Page:
+    """What is answered at a path.
+
+    ``cuts``: after so many bytes the next answers end. ``says``: headers beside or instead of the true ones (None
+    leaves one out). ``codes``: of the next answers. ``shift``: of the range given. ``pause``: seconds in the middle.
+    """
+
+    body: bytes = b""
+    cuts: list[int] = field(default_factory=list)
+    says: dict[str, str | None] = field(default_factory=dict)
+    codes: list[int] = field(default_factory=list)
+    ranges: bool = True
+    shift: int = 0
+    pause: float = 0
+    goes_to: str | None = None
+
+
+class StandIn:
+    """Pages by path; ``asked`` holds the path and the headers of each request."""
+
+    def __init__(self, certificate=None):
+        self.pages, self.asked = {}, []
+        self.changed = threading.Condition()
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                outer.answer(self)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=[0.02], daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def put(self, path, body=b"", **rest):
+        self.pages[path] = Page(body, **rest)
+        return self.url + path
+
+    def ranges(self):
+        return [headers.get("Range") for _, headers in self.asked]
+
+    def answer(self, request):
+        split = urlsplit(request.path)
+        page = self.pages.get(request.path) or self.pages.get(unquote(split.path))
+        with self.changed:
+            self.asked.append((request.path, dict(request.headers)))
+            self.changed.notify_all()
+        request.close_connection = True
+        if page is None or page.codes:
+            request.send_error(page.codes.pop(0) if page else 404)
+            return
+        if page.goes_to:
+            self.head(request, 302, {"Location": page.goes_to, "Content-Length": "0", **page.says})
+            return
+        tag = f'"{hashlib.md5(page.body).hexdigest()}"'
+        wanted, start, code = request.headers.get("Range"), 0, 200
+        same = request.headers.get("If-Range") in (None, page.says.get("ETag", tag), page.says.get("Last-Modified"))
+        if wanted and page.ranges and same:
+            start, code = int(wanted.split("=")[1].rstrip("-")) + page.shift, 206
+            if start >= len(page.body):
+                self.head(request, 416, {"Content-Range": f"bytes */{len(page.body)}", "Content-Length": "0"})
+                return
+        true = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(len(page.body) - start),
+            "ETag": tag,
+            **({"Content-Range": f"bytes {start}-{len(page.body) - 1}/{len(page.body)}"} if code == 206 else {}),
+        }
+        self.head(request, code, true | page.says)
+        body = page.body[start : start + page.cuts.pop(0)] if page.cuts else page.body[start:]
+        try:
+            if page.pause:
+                half = len(body) // 2
+                request.wfile.write(body[:half])
+                request.wfile.flush()
+                time.sleep(page.pause)
+                body = body[half:]
+            request.wfile.write(body)
+        except OSError:  # it has gone, as it may
+            pass
+
+    @staticmethod
+    def head(request, code, headers):
+        request.send_response(code)
+        for name, value in headers.items():
+            if value is not None:
+                request.send_header(name, value)
+        request.end_headers()
+
+
+def certificate(folder, *hosts):
+    """A certificate that signs itself, for these hosts: its file and that of its key."""
+    names = ",".join(f"{'IP' if host[0].isdigit() else 'DNS'}:{host}" for host in hosts)
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=stand-in"
+    files = folder / "stand-in.pem", folder / "stand-in.key"
+    subprocess.run(
+        [*command.split(), "-addext", f"subjectAltName={names}", "-out", files[0], "-keyout", files[1]],
+        check=True,
+        capture_output=True,
+    )
+    return files
