@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Optional
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.loading import loading
 
+if TYPE_CHECKING:
+    from clip2video_plugin.app.compare import Comparison
+    from clip2video_plugin.evaluation.report import Evaluation
+
+FILES = "Without a dataset and a model"
+
 
 def eval_(
     dataset: Annotated[Optional[str], typer.Argument(help="A FiftyOne dataset with captions.")] = None,
     protocol: Annotated[
-        Optional[str], typer.Option(help="Instead of a name: the dataset that was imported for this protocol.")
+        Optional[str],
+        typer.Option(help="Instead of a name: the dataset imported for this protocol. Of files: what they are."),
     ] = None,
     brain_key: Annotated[
         Optional[list[str]], typer.Option("--brain-key", help="Runs to compare.", show_default="all CLIP2Video runs")
@@ -33,10 +41,34 @@ def eval_(
     allow_incomplete: Annotated[
         bool, typer.Option("--allow-incomplete", help="Evaluate although videos of the protocol are missing.")
     ] = False,
+    scores: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE", rich_help_panel=FILES, help="Matrix (.npy, .npz): rows are captions, columns videos."
+        ),
+    ] = None,
+    text_vectors: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", rich_help_panel=FILES, help="Vectors, a row per caption.")
+    ] = None,
+    video_vectors: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", rich_help_panel=FILES, help="Vectors, a row per video.")
+    ] = None,
+    caption_video: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=FILES,
+            help="Number of each caption's video, from 0.",
+            show_default="caption_video in the .npz, else caption i is of video i",
+        ),
+    ] = None,
+    transposed: Annotated[
+        bool, typer.Option("--transposed", rich_help_panel=FILES, help="Rows of the matrix are videos.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
-    """Evaluate retrieval on a dataset's captions, beside the paper's published numbers.
+    """Evaluate retrieval on a dataset's captions, or by scores or vectors in files, beside the published numbers.
 
     Exits with 4 when the gallery is not the protocol's.
 
@@ -45,27 +77,58 @@ def eval_(
     [dim]c2v eval --protocol msvd --brain-key old --brain-key new --markdown[/]
 
     [dim]c2v eval holiday --compare clip2video tuned --tag tuned-val[/]
+
+    [dim]c2v eval --scores sims.npy --protocol 1k-a[/]
+
+    [dim]c2v eval --text-vectors captions.npy --video-vectors videos.npy[/]
     """
+    files = {
+        "scores": scores,
+        "text_vectors": text_vectors,
+        "video_vectors": video_vectors,
+        "caption_video": caption_video,
+        "transposed": transposed,
+    }
+    of_datasets = {
+        "the dataset": dataset,
+        "--brain-key": brain_key,
+        "--compare": compared,
+        "--tag": tags,
+        "--captions": captions,
+        "--weight": weight,
+    }
+    options: dict[str, Any] = {"ties": ties, "allow_incomplete": allow_incomplete}
+    if any(files.values()):
+        with loading():
+            from clip2video_plugin.evaluation.files import evaluate_files
+
+        others = [name for name, value in of_datasets.items() if value not in (None, [])]
+        evaluation = evaluate_files(**files, others=others, protocol=protocol, **options)
+        name = protocol or f"{evaluation.captions} captions of {evaluation.videos} videos"
+        _print(name, [evaluation], None, as_json, as_markdown)
+        return
     with loading():
         from clip2video_plugin.app.compare import compare
         from clip2video_plugin.app.evaluate import evaluate, find_dataset, tagged
-        from clip2video_plugin.cli.tables import print_comparison, print_evaluations
-        from clip2video_plugin.evaluation.report import markdown
 
-    options: dict[str, Any] = {
-        "captions_field": captions,
-        "ties": ties,
-        "weight": weight,
-        "allow_incomplete": allow_incomplete,
-    }
+    options |= {"captions_field": captions, "weight": weight}
     found, keys = find_dataset(dataset, protocol, list(compared) if compared else brain_key)
     samples = tagged(found, tags or ())
-    if compared:
-        comparison = compare(samples, *compared, **options)
+    comparison = compare(samples, *compared, **options) if compared else None
+    if comparison:
         evaluations = [comparison.old, comparison.new]
     else:
-        comparison = None
         evaluations = [evaluate(samples, brain_key=key, **options) for key in keys]
+    name = f"{found.name}, tagged {' or '.join(tags)}" if tags else found.name
+    _print(name, evaluations, comparison, as_json, as_markdown)
+
+
+def _print(
+    name: str, evaluations: list[Evaluation], comparison: Comparison | None, as_json: bool, as_markdown: bool
+) -> None:
+    from clip2video_plugin.cli.tables import print_comparison, print_evaluations
+    from clip2video_plugin.evaluation.report import markdown
+
     if as_json and comparison:
         terminal.document(comparison.to_dict())
     elif as_json:
@@ -74,7 +137,6 @@ def eval_(
         for line in markdown(evaluations).splitlines():
             terminal.say(line)
     else:
-        name = f"{found.name}, tagged {' or '.join(tags)}" if tags else found.name
         print_evaluations(name, evaluations)
         if comparison:
             print_comparison(comparison)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from clip2video_plugin.app.search import brain_keys
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import videos_of
-from clip2video_plugin.errors import Clip2VideoError, NotComparableError
-from clip2video_plugin.evaluation.report import Evaluation, Published, bootstrap
+from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.evaluation.report import Evaluation, check_comparable, published_row, summarise
 from clip2video_plugin.evaluation.retrieval import BLOCK, check_ties, rank_blocks
 from clip2video_plugin.progress import Tell, bar
 
@@ -61,9 +61,10 @@ def evaluate(
         raise Clip2VideoError(f"brain key {brain_key!r} is no CLIP2Video run")
     field = captions_field or field_of_captions(samples)
     ids, videos, captions, column = _gallery(samples, run, field)
-    problem = _not_comparable(dataset.info, len(ids), len(captions))
-    if problem and not allow_incomplete:
-        raise NotComparableError(f"{problem}; allow it to evaluate all the same (--allow-incomplete)")
+    problem, info = None, dataset.info
+    if info.get("expected") and not isinstance(info.get("split"), list):
+        expected = info["expected"]["videos"], info["expected"]["captions"]
+        problem = check_comparable(len(ids), len(captions), expected, allow=allow_incomplete)
 
     model = run.get_model().model
     rivals = np.empty(len(captions), np.int64)
@@ -84,25 +85,18 @@ def evaluate(
                 yield scores
 
     ranking = rank_blocks(blocks(), column, len(ids))
-    metrics = ranking.metrics(ties)
     if write_fields:
         _write(dataset, brain_key, ids, column, ranking.t2v, rivals)
-    protocol = dataset.info.get("protocol")
-    return Evaluation(
+    return summarise(
+        ranking,
+        column,
         name=brain_key,
         model=model.name,
         videos=len(ids),
-        captions=len(captions),
         ties=ties,
-        t2v=metrics["t2v"],
-        v2t=metrics["v2t"],
-        intervals={
-            "t2v": bootstrap(ranking.t2v, np.unique(column, return_inverse=True)[1]),
-            "v2t": bootstrap(ranking.v2t, np.arange(len(ranking.v2t))),
-        },
-        protocol=protocol,
+        protocol=info.get("protocol"),
         not_comparable=problem,
-        published=_published(protocol) if dataset.info.get("split") == "test" else None,
+        published=published_row(info.get("protocol")) if info.get("split") == "test" else None,
     )
 
 
@@ -146,25 +140,6 @@ def captions_in(value: Any) -> list[str]:
     """The captions of a field's value: a string or a list of strings; empty ones, and all else, are left out."""
     texts = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
     return [text for text in texts if isinstance(text, str) and text.strip()]
-
-
-def _not_comparable(info: dict[str, Any], videos: int, captions: int) -> str | None:
-    """Why the numbers are not the protocol's, or None."""
-    expected = info.get("expected")
-    if not expected or isinstance(info.get("split"), list):
-        return None
-    if videos != expected["videos"]:
-        return f"{videos} of {expected['videos']} videos: not comparable"
-    if captions != expected["captions"]:
-        return f"{captions} of {expected['captions']} captions: not comparable"
-    return None
-
-
-def _published(protocol: str | None) -> Published | None:
-    from clip2video_plugin.datasets.protocols import PROTOCOLS
-
-    known = PROTOCOLS.get(protocol or "")
-    return Published("published", known.t2v, known.v2t) if known else None
 
 
 def _write(

@@ -1,5 +1,15 @@
-"""Score matrices to recall, median rank and mean rank. Knows nothing of how vectors were made."""
+"""Scores or vectors to recall, median rank and mean rank. Knows nothing of how vectors were made."""
 
-from clip2video_plugin.evaluation.retrieval import Ranking, rank_blocks, retrieval_metrics
+from clip2video_plugin.evaluation.files import evaluate_scores, evaluate_vectors
+from clip2video_plugin.evaluation.report import Evaluation
+from clip2video_plugin.evaluation.retrieval import Ranking, rank_blocks, rank_vectors, retrieval_metrics
 
-__all__ = ["Ranking", "rank_blocks", "retrieval_metrics"]
+__all__ = [
+    "Evaluation",
+    "Ranking",
+    "evaluate_scores",
+    "evaluate_vectors",
+    "rank_blocks",
+    "rank_vectors",
+    "retrieval_metrics",
+]

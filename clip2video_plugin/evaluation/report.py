@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from clip2video_plugin.errors import NotComparableError
+from clip2video_plugin.evaluation.retrieval import Ranking
 
 METRICS = ("R@1", "R@5", "R@10", "MdR", "MnR")
+RECALLS = (1, 5, 10)
 DRAWS = 1000
+DRAWN = 50  # resamplings kept at once
 Row = tuple[float, float, float, float, float]
 
 
@@ -25,14 +29,14 @@ class Published:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Retrieval metrics of one model on one gallery.
+    """Retrieval metrics of one model (None where it is not known) on one gallery.
 
     ``t2v`` and ``v2t`` hold R@1, R@5, R@10 (percent), MdR, MnR and n; ``intervals`` the 95 % bootstrap
     intervals of the recalls, by direction and metric, drawn over videos.
     """
 
     name: str
-    model: str
+    model: str | None
     videos: int
     captions: int
     ties: str
@@ -47,6 +51,65 @@ class Evaluation:
         return asdict(self)
 
 
+def summarise(
+    ranking: Ranking,
+    caption_video: ArrayLike,
+    *,
+    name: str,
+    model: str | None,
+    videos: int,
+    ties: str,
+    protocol: str | None = None,
+    not_comparable: str | None = None,
+    published: Published | None = None,
+) -> Evaluation:
+    """What a ranking of the captions of ``caption_video`` [T] says, with its intervals.
+
+    Raises:
+        Clip2VideoError: there is no such rule for ties.
+    """
+    metrics = ranking.metrics(ties)
+    return Evaluation(
+        name=name,
+        model=model,
+        videos=videos,
+        captions=len(ranking.better),
+        ties=ties,
+        t2v=metrics["t2v"],
+        v2t=metrics["v2t"],
+        intervals={
+            "t2v": bootstrap(ranking.t2v, np.unique(caption_video, return_inverse=True)[1]),
+            "v2t": bootstrap(ranking.v2t, np.arange(len(ranking.v2t))),
+        },
+        protocol=protocol,
+        not_comparable=not_comparable,
+        published=published,
+    )
+
+
+def check_comparable(videos: int, captions: int, expected: tuple[int, int], *, allow: bool) -> str | None:
+    """Why numbers of so many videos and captions are not the protocol's, which ``expected`` (both), or None.
+
+    Raises:
+        NotComparableError: they are not, and ``allow`` is not set.
+    """
+    for what, found, published in (("videos", videos, expected[0]), ("captions", captions, expected[1])):
+        if found != published:
+            problem = f"{found} of {published} {what}: not comparable"
+            if allow:
+                return problem
+            raise NotComparableError(f"{problem}; allow it to evaluate all the same (--allow-incomplete)")
+    return None
+
+
+def published_row(protocol: str | None) -> Published | None:
+    """What CLIP2Video's authors report for a protocol's test split; None for an unknown protocol."""
+    from clip2video_plugin.datasets.protocols import PROTOCOLS
+
+    known = PROTOCOLS.get(protocol or "")
+    return Published("CLIP2Video, published", known.t2v, known.v2t) if known else None
+
+
 def bootstrap(
     ranks: NDArray[np.float64], group: NDArray[np.int64], *, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
@@ -56,8 +119,9 @@ def bootstrap(
         ranks: [T] ranks of the queries.
         group: [T] the video of each query, 0 ... G-1.
     """
-    share = _resampled(group, draws, seed)
-    return {f"R@{k}": _interval(share((ranks <= k).astype(float))) for k in (1, 5, 10)}
+    found = np.stack([ranks <= k for k in RECALLS]).astype(float)
+    shares = _resampled(found, group, draws, seed)
+    return {f"R@{k}": _interval(share) for k, share in zip(RECALLS, shares, strict=True)}
 
 
 def bootstrap_difference(
@@ -65,21 +129,20 @@ def bootstrap_difference(
 ) -> tuple[float, float, float]:
     """New minus old R@1 in points and its 95 % interval, for ranks [T] of the same queries."""
     gained = (new <= 1).astype(float) - (old <= 1).astype(float)
-    return (100 * float(gained.mean()), *_interval(_resampled(group, draws, seed)(gained)))
+    return (100 * float(gained.mean()), *_interval(_resampled(gained[None], group, draws, seed)[0]))
 
 
-def _resampled(group: NDArray[np.int64], draws: int, seed: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    """A function from values [T] to their means, in percent, over ``draws`` resamplings of whole groups."""
+def _resampled(values: NDArray[np.float64], group: NDArray[np.int64], draws: int, seed: int) -> NDArray[np.float64]:
+    """Means of each row of values [K, T], in percent, [K, draws], over resamplings of whole groups."""
     groups = int(group.max()) + 1
     counts = np.bincount(group, minlength=groups).astype(float)  # [G]
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float32)  # [draws, G]
-
-    def means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        sums = np.bincount(group, weights=values, minlength=groups)  # [G]
-        return np.asarray(100 * (weights @ sums) / np.maximum(weights @ counts, 1))
-
-    return means
+    sums = np.stack([np.bincount(group, weights=row, minlength=groups) for row in values])  # [K, G]
+    rng, means = np.random.default_rng(seed), list[NDArray[np.float64]]()
+    for start in range(0, draws, DRAWN):
+        size = min(DRAWN, draws - start)
+        weights = rng.multinomial(groups, np.full(groups, 1 / groups), size=size).astype(float)  # [draws, G]
+        means.append(sums @ weights.T / np.maximum(weights @ counts, 1))
+    return np.asarray(100 * np.concatenate(means, axis=1))
 
 
 def _interval(shares: NDArray[np.float64]) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from clip2video_plugin.errors import Clip2VideoError
 
 TIES = ("strict", "reference")
 BLOCK = 2048  # captions ranked at once
+TILE = 1 << 24  # scores of vectors kept at once
 
 
 def retrieval_metrics(
@@ -93,8 +94,50 @@ def rank_blocks(blocks: Iterable[NDArray[Any]], caption_video: ArrayLike, videos
     better, tied, groups = _stream(blocks, columns, videos)
     asked = np.unique(columns)  # videos with a caption; the others are rivals, but no queries
     v_better, v_tied = _count(groups[asked][:, asked].T, np.arange(len(asked)))
-    single = len(columns) == videos and bool((columns == np.arange(videos)).all())
-    return Ranking(better, tied, v_better, v_tied, single)
+    return Ranking(better, tied, v_better, v_tied, _single(columns, videos))
+
+
+def rank_vectors(texts: NDArray[Any], videos: NDArray[Any], caption_video: ArrayLike) -> Ranking:
+    """Ranks by cosine, in tiles: neither the scores nor a copy of the vectors exist as a whole.
+
+    A score is a product of unit vectors in double precision, rounded to single, so that equal vectors have equal
+    scores: a product in single precision differs in its last bits from place to place.
+
+    Args:
+        texts: [T, D], of any length and kind of number.
+        videos: [V, D], likewise.
+        caption_video: [T], the row in ``videos`` of each caption's video.
+
+    Raises:
+        Clip2VideoError: shapes do not fit, or a vector is not finite or has no length.
+    """
+    columns = _columns(caption_video, len(videos))
+    if texts.shape != (len(columns), videos.shape[1]):
+        raise Clip2VideoError(
+            f"text vectors have shape {texts.shape}; expected {(len(columns), videos.shape[1])}, "
+            f"for {len(columns)} captions and videos of {videos.shape[1]} numbers"
+        )
+    asked, group = np.unique(columns, return_inverse=True)  # videos with a caption, and which of them is each caption's
+    rows = [slice(start, start + BLOCK) for start in range(0, len(columns), BLOCK)]
+    own = np.empty(len(columns), np.float32)
+    for row in rows:
+        own[row] = (_unit(texts, row, "text") * _unit(videos, columns[row], "video")).sum(axis=1)
+    better, tied = np.zeros(len(columns), np.int64), np.full(len(columns), -1)
+    v_better, v_tied = np.zeros(len(asked), np.int64), np.zeros(len(asked), np.int64)
+    width = max(1, min(BLOCK, TILE // len(asked)))
+    for start in range(0, len(videos), width):
+        block = _unit(videos, slice(start, start + width), "video")  # [B, D]
+        groups = np.full((len(asked), len(block)), -np.inf, np.float32)
+        for row in rows:
+            scores = (_unit(texts, row, "text") @ block.T).astype(np.float32)
+            (here,) = np.nonzero((start <= columns[row]) & (columns[row] < start + len(block)))
+            scores[here, columns[row][here] - start] = own[row][here]
+            better[row] += (scores > own[row, None]).sum(axis=1)
+            tied[row] += (scores == own[row, None]).sum(axis=1)
+            np.maximum.at(groups, group[row], scores)
+        (here,) = np.nonzero((start <= asked) & (asked < start + len(block)))
+        v_better[here], v_tied[here] = _count(groups[:, asked[here] - start].T, here)
+    return Ranking(better, tied, v_better, v_tied, _single(columns, len(videos)))
 
 
 def check_ties(ties: str) -> None:
@@ -106,10 +149,26 @@ def check_ties(ties: str) -> None:
 def _columns(caption_video: ArrayLike, videos: int) -> NDArray[np.int64]:
     columns = np.asarray(caption_video)
     if columns.ndim != 1 or columns.size == 0 or columns.dtype.kind not in "iu":
-        raise Clip2VideoError(f"caption_video has shape {columns.shape}; expected a column number per caption")
+        raise Clip2VideoError(
+            f"caption_video holds {columns.dtype} of shape {columns.shape}; expected a column number per caption"
+        )
     if columns.min() < 0 or columns.max() >= videos:
         raise Clip2VideoError(f"caption_video goes from {columns.min()} to {columns.max()}; there are {videos} videos")
     return columns.astype(np.int64)
+
+
+def _single(columns: NDArray[np.int64], videos: int) -> bool:
+    return len(columns) == videos and bool((columns == np.arange(videos)).all())
+
+
+def _unit(vectors: NDArray[Any], rows: slice | NDArray[np.int64], what: str) -> NDArray[np.float64]:
+    """Rows of vectors at unit length, in double precision."""
+    part = vectors[rows].astype(np.float64)
+    length = np.linalg.norm(part, axis=1)
+    if not (sound := np.isfinite(length) & (length > 0)).all():
+        row = np.arange(len(vectors))[rows][sound.argmin()]
+        raise Clip2VideoError(f"{what} vectors have no direction in row {row}: it holds NaN, infinity or zeros alone")
+    return np.asarray(part / length[:, None])
 
 
 def _stream(
@@ -135,12 +194,15 @@ def _stream(
 
 
 def _checked(blocks: Iterable[NDArray[Any]], videos: int) -> Iterator[NDArray[Any]]:
+    done = 0
     for block in blocks:
         if block.ndim != 2 or block.shape[1] != videos:
             raise Clip2VideoError(f"scores have shape {block.shape}; expected {videos} columns")
-        if not np.isfinite(block).all():
-            raise Clip2VideoError("scores hold NaN or infinity; the vectors they come from are broken")
-        yield block
+        if not (finite := np.isfinite(block).all(axis=1)).all():
+            row = done + int(finite.argmin())
+            raise Clip2VideoError(f"scores hold NaN or infinity in row {row}; the vectors they come from are broken")
+        done += len(block)
+        yield block.astype(np.float64) if block.dtype.kind in "iu" else block  # integers have no infinity
 
 
 def _count(scores: NDArray[Any], own: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
