@@ -58,13 +58,14 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     if not start.startswith((b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")):
         raise Clip2VideoError(f"{path} is no .npy or .npz file; save the array with numpy.save")
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        with np.errstate(all="ignore"):  # sizes that no file has
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(found, np.ndarray):
             return {path.stem: found}
         with found:
-            return {name: found[name] for name in found.files if isinstance(found[name], np.ndarray)}
+            return {name: array for name in found.files if isinstance(array := found[name], np.ndarray)}
     except Exception as error:  # a file that numpy did not write can fail in any way
-        if "allow_pickle" in str(error):
+        if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise Clip2VideoError(f"{path} holds Python objects, a pickle{_refused(path)}") from None
         raise Clip2VideoError(f"{path} is damaged: {first_line(error)}") from None
 

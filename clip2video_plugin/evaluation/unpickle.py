@@ -82,9 +82,10 @@ class _Reader(pickle._Unpickler):
 
 
 def read_pickled(path: str | Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a pickle, or of a .npy file of Python objects, by their names in its dictionary, or by "".
+    """The arrays of a pickle, or of a .npy file of Python objects, by name.
 
-    A list of numbers is an array, and so is one of rows or of blocks of rows. Nothing in the file is run.
+    The name is that in a dictionary, the place in a tuple, and "" for one alone. A list of numbers is an array, and so
+    is one of rows or of blocks of rows. Nothing in the file is run.
 
     Raises:
         Clip2VideoError: the file is missing or damaged, names what is no array of NumPy, or holds no array of numbers.
@@ -96,7 +97,8 @@ def read_pickled(path: str | Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as file:
             _skip_header(file)
             found = _Reader(file, encoding="latin1").load()
-        named = found if isinstance(found, dict) else {"": found}
+        several = dict(enumerate(found)) if isinstance(found, tuple) else found
+        named = several if isinstance(several, dict) else {"": several}
         arrays = {str(name): array for name, value in named.items() if (array := _array(value)) is not None}
     except _Refused as error:
         raise Clip2VideoError(f"{path} is refused: {error}; nothing in it was run") from None
@@ -189,16 +191,16 @@ def _skip_header(file: BinaryIO) -> None:
 
 def _array(value: Any) -> NDArray[Any] | None:
     """The array that a value is, if it is one: a record, numbers, rows, or blocks of rows."""
-    if isinstance(value, list) and value and (row := _row(value)) is None:
-        rows = [row for one in value if (row := _row(one)) is not None]
-        return np.vstack(rows) if len(rows) == len(value) else None
-    return _row(value)
+    if (found := _row(value)) is not None or not isinstance(value, list):
+        return found
+    rows = [row for one in value if (row := _row(one)) is not None]
+    return np.vstack(rows) if rows and len(rows) == len(value) else None
 
 
 def _row(value: Any) -> NDArray[Any] | None:
     if isinstance(value, _Record):
         return _built(value)
-    if not isinstance(value, list) or not all(type(number) in (int, float) for number in value):
+    if not isinstance(value, list) or not value or not all(type(number) in (int, float) for number in value):
         return None
     array = np.array(value)
     return array if array.dtype.kind in "fiu" else None
