@@ -45,8 +45,8 @@ DRAWS = 4000
 
 
 def frames_of(scenes: list[Scene], model: Model) -> list[np.ndarray]:
-    config = model.config
-    return [SceneVideo(scene).frames(config.max_frames, config.image_size, None) for scene in scenes]
+    count, how = model.config.max_frames, model.config.preprocessing
+    return [SceneVideo(scene).frames(count, random=None, **how.options) for scene in scenes]
 
 
 def vectors(frames: list[np.ndarray], model: Model) -> np.ndarray:

@@ -112,8 +112,9 @@ def generated(count: int, config: ModelConfig) -> Tensor:
     """Frames of generated videos, normalised, [count, frames, 3, side, side]."""
     with tempfile.TemporaryDirectory() as folder:
         videos = write_videos(Path(folder), list(islice(scenes(0), count)), paraphrases=1)
-        read = [read_frames(path, count=config.max_frames, size=config.image_size).pixels for path, _ in videos]
-    return torch.from_numpy(normalise(np.stack(read))).contiguous()
+        how = config.preprocessing
+        read = [read_frames(path, count=config.max_frames, **how.options).pixels for path, _ in videos]
+    return torch.from_numpy(normalise(np.stack(read), how.mean, how.std)).contiguous()
 
 
 if __name__ == "__main__":

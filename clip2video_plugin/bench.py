@@ -84,8 +84,8 @@ def bench(
 
         def read(path: Path) -> Frames | None:
             try:
-                size, count = loaded.config.image_size, loaded.config.max_frames
-                return read_quietly(path, policy="uniform", count=count, size=size)
+                count, how = loaded.config.max_frames, loaded.config.preprocessing
+                return read_quietly(path, policy="uniform", count=count, **how.options)
             except VideoReadError:
                 return None
 

@@ -124,11 +124,11 @@ def _decoded(
     In ``turns`` nothing is decoded while those of a window are given.
     """
     policy, fps = SAMPLINGS[sampling]
-    count, size = model.config.max_frames, model.config.image_size
+    count, how = model.config.max_frames, model.config.preprocessing
 
     def read(item: Item) -> Frames | VideoReadError:
         try:
-            return read_quietly(item.path, policy=policy, fps=fps, count=count, size=size)
+            return read_quietly(item.path, policy=policy, fps=fps, count=count, **how.options)
         except VideoReadError as error:
             return error
         except Exception as error:  # one strange file must not end a run over a million

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from clip2video_plugin.errors import Clip2VideoError
 
 # RGB, on the scale [0, 1] (OpenAI CLIP; reference section 8.3)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -19,6 +21,9 @@ class Preprocessing:
 
     ``crop`` takes the shorter side to ``size`` and the square in the middle; ``squash`` takes both sides to ``size``.
     Mean and deviation are on the scale [0, 1].
+
+    Raises:
+        Clip2VideoError: a value is not one of those allowed.
     """
 
     size: int
@@ -26,3 +31,22 @@ class Preprocessing:
     std: tuple[float, float, float] = CLIP_STD
     resize: Resize = "crop"
     interpolation: Interpolation = "bicubic"
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise Clip2VideoError(f"size is {self.size}; it must be at least 1 pixel")
+        for name, kind in (("resize", Resize), ("interpolation", Interpolation)):
+            if getattr(self, name) not in get_args(kind):
+                raise Clip2VideoError(f"{name} is {getattr(self, name)!r}; allowed are {', '.join(get_args(kind))}")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those of ``read_frames`` that give its pictures."""
+        return {"size": self.size, **self.unusual}
+
+    @property
+    def unusual(self) -> dict[str, Any]:
+        """What of the options, beside the size, is not CLIP's."""
+        usual = Preprocessing(self.size)
+        named = {"resize": self.resize, "interpolation": self.interpolation}
+        return {name: value for name, value in named.items() if value != getattr(usual, name)}

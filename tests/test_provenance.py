@@ -4,15 +4,21 @@ import copy
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from clip2video_plugin import embed_videos, load_model, open_index, search
+from clip2video_plugin.embed import video_id
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.installed import find_checkpoint
 from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.provenance import provenance
+from clip2video_plugin.video import preprocess
+from clip2video_plugin.video.sampling import uniform_indices
+
+from .video import clips
 
 QUERY = "a red square moves left"
 
@@ -40,6 +46,9 @@ CHANGES = [
     ({"temporal_heads": 1}, "temporal_heads 1"),
     ({"alignment": "clips"}, "alignment 'clips'"),
     ({"words": ("left</w>", "right</w>")}, "vocabulary"),
+    ({"resize": "squash"}, "resize 'squash'"),
+    ({"interpolation": "bilinear"}, "interpolation 'bilinear'"),
+    ({"image_mean": [0.5, 0.5, 0.5]}, "image_mean [0.5, 0.5, 0.5]"),
 ]
 
 
@@ -56,6 +65,33 @@ def test_the_same_weights_in_another_network_are_refused(world, world_index, tmp
             ask()
         assert named in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_pictures_made_in_another_way_have_other_vectors_and_an_index_of_their_own(world, model, tmp_path):
+    """Also of an index that was made before there were two ways: it is CLIP's."""
+    wide = clips.write(tmp_path / "wide.mp4", size=(96, 32))
+    squash = load_model(changed(tmp_path, resize="squash", image_std=[0.5, 0.5, 0.5]), device="cpu")
+    vectors = {}
+    for name, made_by, other in (("crop", model, squash), ("squash", squash, model)):
+        uri = tmp_path / name
+        embed_videos([wide], index=uri, model=made_by)
+        vectors[name] = open_index(uri).vectors([video_id(wide)])[video_id(wide)]
+        decoded = clips.sequential(wide)
+        pictures = [preprocess(decoded[i][1], made_by.config.preprocessing) for i in uniform_indices(len(decoded), 12)]
+        with torch.no_grad():
+            seen = made_by.network.encode_video(torch.from_numpy(np.stack(pictures))[None], torch.ones(1, 12))
+        np.testing.assert_allclose(vectors[name], seen.vector[0].numpy(), atol=1e-5)
+        for ask in (
+            lambda uri=uri, other=other: embed_videos([world[0]], index=uri, model=other),
+            lambda uri=uri, other=other: search(QUERY, index=uri, model=other),
+        ):
+            with pytest.raises(VideoIndexError, match="resize 'squash'") as error:
+                ask()
+            assert "the usual resize" in str(error.value)
+    assert vectors["crop"] @ vectors["squash"] < 0.99
+    kept = json.loads(open_index(tmp_path / "crop").provenance.network)
+    assert not {"resize", "interpolation", "image_mean", "image_std"} & kept.keys()  # as of indexes made before
+    assert json.loads(open_index(tmp_path / "squash").provenance.network)["resize"] == "squash"
 
 
 def test_a_loaded_model_of_other_weights_is_refused_in_a_search(world_index, tmp_path):

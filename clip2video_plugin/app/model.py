@@ -40,7 +40,7 @@ class Clip2VideoModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):  # type:
         """Vector [D] of one video, given by its path or by FiftyOne's video reader."""
         path = getattr(arg, "inpath", arg)
         config = self.model.config
-        frames = read_quietly(path, policy="uniform", count=config.max_frames, size=config.image_size)
+        frames = read_quietly(path, policy="uniform", count=config.max_frames, **config.preprocessing.options)
         return self.model.encode_frames([frames.pixels]).vector[0].numpy()
 
     def embed_prompt(self, prompt: str) -> NDArray[np.float32]:

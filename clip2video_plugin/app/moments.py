@@ -88,10 +88,10 @@ def compute_frames(run: Clip2VideoSimilarityIndex, samples: foc.SampleCollection
 
 
 def _frames(path: Path, model: Any) -> tuple[list[float], NDArray[np.float32]]:
-    size, most = model.config.image_size, model.config.max_frames
+    most, how = model.config.max_frames, model.config.preprocessing
 
     def read(start: float | None, end: float | None) -> Any:
-        return read_quietly(path, policy="uniform", count=most, size=size, start=start, end=end)
+        return read_quietly(path, policy="uniform", count=most, start=start, end=end, **how.options)
 
     whole = read(None, None)
     windows = max(math.ceil(whole.duration / WINDOW - 1e-6), 1)

@@ -15,6 +15,7 @@ from clip2video_plugin.paths import as_path, stored
 
 # Names of tables; those of FiftyOne runs begin with RUN and FRAMES
 VIDEOS, FAILED, RUN, FRAMES = "videos", "failures", "brain_", "frames_"
+VOCABULARY = "vocabulary"  # the field of a network that stands for its tokenizer
 
 FAILURES = pa.schema(
     [
@@ -34,8 +35,9 @@ class Provenance:
     """What made the vectors of an index. Vectors of different weights or frames do not compare.
 
     ``policy`` and ``count`` say which frames were read; ``version`` is this package's, for the record. ``network`` is
-    JSON of what else makes vectors: sizes, heads, kinds of blocks, vocabulary; "" in tables made before it was kept,
-    which any network of the same weights fits.
+    JSON of what else makes vectors: sizes, heads, kinds of blocks, preprocessing, vocabulary; "" in tables made before
+    it was kept, which any network of the same weights fits. A field that it lacks is at its default there, except for
+    the vocabulary, which is unknown then.
     """
 
     model: str
@@ -74,13 +76,20 @@ class Provenance:
                 f"{where} was made with {self}; this is {other}. "
                 "Use the model and the frames it was made with (--model, --sampling), or another index (--index)"
             )
-        made, this = (json.loads(one.network or "{}") for one in (self, other))
-        if changed := [key for key in sorted(made.keys() & this.keys()) if made[key] != this[key]]:
+        if not self.network or not other.network:
+            return
+        made, this = json.loads(self.network), json.loads(other.network)
+        known = (made.keys() | this.keys()) - ({VOCABULARY} - (made.keys() & this.keys()))
+        if changed := [key for key in sorted(known) if made.get(key) != this.get(key)]:
             raise VideoIndexError(
-                f"{where} was made with {self} and {', '.join(f'{key} {made[key]!r}' for key in changed)}; "
-                f"this model has the same weights with {', '.join(f'{key} {this[key]!r}' for key in changed)}. "
+                f"{where} was made with {self} and {_named(made, changed)}; "
+                f"this model has the same weights with {_named(this, changed)}. "
                 "Restore its config.json and tokenizer.json, or use another index (--index)"
             )
+
+
+def _named(network: dict[str, Any], keys: list[str]) -> str:
+    return ", ".join(f"{key} {network[key]!r}" if key in network else f"the usual {key}" for key in keys)
 
 
 IDENTITY, DATABASE = "clip2video.identity", "clip2video.database"

@@ -17,6 +17,7 @@ from torch import Tensor
 from clip2video_plugin import __version__
 from clip2video_plugin.errors import TrainingError, VideoReadError
 from clip2video_plugin.model.tokenizer import tokenize
+from clip2video_plugin.pixels import Interpolation, Preprocessing, Resize
 from clip2video_plugin.training.cache import FrameCache
 from clip2video_plugin.training.videos import CaptionedVideo
 
@@ -60,8 +61,11 @@ class Samples:
         jitter: bool,
         per_caption: bool,
         cache: FrameCache | None,
+        resize: Resize = "crop",
+        interpolation: Interpolation = "bicubic",
     ) -> None:
         self.videos, self.count, self.size = videos, count, size
+        self.unusual = Preprocessing(size, resize=resize, interpolation=interpolation).unusual
         self.seed, self.jitter, self.cache = seed, jitter, cache
         counts = np.array([len(video.captions) if per_caption else 1 for video in videos])
         # Of each sample the video and, where every caption is a sample of its own, its number.
@@ -111,7 +115,7 @@ class Samples:
         if self.cache and (kept := self.cache.get(key)) is not None:
             return kept
         try:
-            frames = video.frames(self.count, self.size, random)
+            frames = video.frames(self.count, self.size, random, **self.unusual)
         except VideoReadError as error:
             self._broken[at] = error.reason
             raise
@@ -130,7 +134,8 @@ class Samples:
     def _key(self, at: int, draw: int) -> str:
         """All that determines the frames of a video in a draw."""
         jitter = (self.seed, draw, at) if self.jitter else None
-        return repr((__version__, self.videos[at].stamp(), self.count, self.size, jitter))
+        # The usual way of resizing is not named, as it was not before there was another.
+        return repr((__version__, self.videos[at].stamp(), self.count, self.size, jitter, *self.unusual.items()))
 
 
 class Order:

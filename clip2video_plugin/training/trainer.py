@@ -121,7 +121,7 @@ class _Run:
             return Samples(
                 these,
                 count=sizes.max_frames,
-                size=sizes.image_size,
+                **sizes.preprocessing.options,
                 seed=config.seed,
                 jitter=training and config.jitter,
                 per_caption=training and config.per_epoch == "captions",

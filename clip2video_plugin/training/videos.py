@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip2video_plugin.errors import TrainingError
+from clip2video_plugin.pixels import Interpolation, Resize
 from clip2video_plugin.training.config import TrainConfig
 from clip2video_plugin.video.files import file_stamp
 from clip2video_plugin.video.frames import read_quietly
@@ -51,8 +52,19 @@ class CaptionedVideo(Protocol):
         """Text that changes when the frames may have."""
         ...
 
-    def frames(self, count: int, size: int, random: np.random.RandomState | None) -> NDArray[np.uint8]:
-        """uint8 [n, size, size, 3] with 1 <= n <= count, varied by ``random``; raises VideoReadError."""
+    def frames(
+        self,
+        count: int,
+        size: int,
+        random: np.random.RandomState | None,
+        *,
+        resize: Resize = "crop",
+        interpolation: Interpolation = "bicubic",
+    ) -> NDArray[np.uint8]:
+        """uint8 [n, size, size, 3] with 1 <= n <= count, varied by ``random``; raises VideoReadError.
+
+        ``resize`` and ``interpolation`` are given only where they are others than these.
+        """
         ...
 
 
@@ -104,7 +116,15 @@ class VideoFile:
     def stamp(self) -> str:
         return repr((str(self.path), file_stamp(self.path), self.start, self.end, self.policy, self.fps))
 
-    def frames(self, count: int, size: int, random: np.random.RandomState | None) -> NDArray[np.uint8]:
+    def frames(
+        self,
+        count: int,
+        size: int,
+        random: np.random.RandomState | None,
+        *,
+        resize: Resize = "crop",
+        interpolation: Interpolation = "bicubic",
+    ) -> NDArray[np.uint8]:
         return read_quietly(
             self.path,
             policy=self.policy,
@@ -113,6 +133,8 @@ class VideoFile:
             start=self.start,
             end=self.end,
             size=size,
+            resize=resize,
+            interpolation=interpolation,
             jitter=random,
         ).pixels
 

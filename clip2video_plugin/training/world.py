@@ -10,6 +10,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from clip2video_plugin.pixels import Interpolation, Preprocessing, Resize
 from clip2video_plugin.shapes import Scene, captions, render, scenes
 from clip2video_plugin.shapes.videos import SIZE
 from clip2video_plugin.training.videos import CaptionedVideo
@@ -55,11 +56,20 @@ class SceneVideo:
     def stamp(self) -> str:
         return repr(self.scene)
 
-    def frames(self, count: int, size: int, random: np.random.RandomState | None) -> NDArray[np.uint8]:
+    def frames(
+        self,
+        count: int,
+        size: int,
+        random: np.random.RandomState | None,
+        *,
+        resize: Resize = "crop",
+        interpolation: Interpolation = "bicubic",
+    ) -> NDArray[np.uint8]:
         """Frames as a video of the scene would give them, at evenly spaced times that ``random`` shifts together."""
         shift = 0.5 if random is None else random.random_sample()
+        how = Preprocessing(size, resize=resize, interpolation=interpolation)
         drawn = render(self.scene, [(i + shift) / count for i in range(count)], SIZE)
-        return np.stack([resize_and_crop(frame, size) for frame in drawn])
+        return np.stack([resize_and_crop(frame, how) for frame in drawn])
 
 
 def scene_videos(count: int, seed: int) -> list[CaptionedVideo]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.paths import printable
+from clip2video_plugin.pixels import Interpolation, Preprocessing, Resize
 from clip2video_plugin.video import decord_reader, image_folder, pyav_reader
 from clip2video_plugin.video.pyav_reader import Presentation
 from clip2video_plugin.video.sampling import (
@@ -46,7 +47,8 @@ class Frames:
         timestamps: float64 [n], seconds from the first frame that a player shows; ascending, and of a frame
             that the policy ``reference`` repeats, more than once.
         width, height: of the source as a player shows it: turned as its display matrix says, its width stretched
-            by its sample aspect ratio. ``pixels`` are not stretched, as they are not in the paper's pipeline.
+            by its sample aspect ratio. ``pixels`` that are cropped are not stretched, as they are not in the
+            paper's pipeline.
         duration: seconds from the first frame to the end of the last.
         reader: "pyav", "decord" or "images": what decoded it.
         warning: what of the video could not be read, or None.
@@ -77,6 +79,8 @@ def read_frames(
     start: float | None = None,
     end: float | None = None,
     size: int = 224,
+    resize: Resize = "crop",
+    interpolation: Interpolation = "bicubic",
     reader: str = "auto",
 ) -> Frames:
     """Reads the frames of a video file, or of a folder of frame images, that a policy picks.
@@ -89,7 +93,11 @@ def read_frames(
         fps: for ``reference`` 5 divided by a whole number: 2.5 as for MSR-VTT by default, 5 for MSVD and VATEX.
         start, end: seconds from the first frame; frames with start <= time < end are considered,
             or the one on show at ``start`` when there is none between.
-        size: side of the square output: shorter side resized (bicubic, antialiased), centre crop.
+        size: side of the square output.
+        resize: ``crop`` takes the shorter side to ``size`` and the square in the middle; ``squash`` both sides, which
+            shows the whole picture (and makes its sample aspect ratio nothing).
+        interpolation: of the resize, antialiased: ``bicubic`` or ``bilinear``. Those of a model are
+            ``read_frames(path, **model.config.preprocessing.options)``.
         reader: ``auto`` takes the PyAV reader, measured faster than decord on every class of file
             (benchmarks/decode.py); ``decord`` decodes with decord where that is proved exact.
 
@@ -100,7 +108,18 @@ def read_frames(
     Warns:
         VideoReadWarning: only a part of the video can be read.
     """
-    frames = read_quietly(path, policy=policy, count=count, fps=fps, start=start, end=end, size=size, reader=reader)
+    frames = read_quietly(
+        path,
+        policy=policy,
+        count=count,
+        fps=fps,
+        start=start,
+        end=end,
+        size=size,
+        resize=resize,
+        interpolation=interpolation,
+        reader=reader,
+    )
     if frames.warning:
         warnings.warn(printable(f"{path}: {frames.warning}"), VideoReadWarning, stacklevel=2)
     return frames
@@ -115,6 +134,8 @@ def read_quietly(
     start: float | None = None,
     end: float | None = None,
     size: int,
+    resize: Resize = "crop",
+    interpolation: Interpolation = "bicubic",
     reader: str = "auto",
     jitter: np.random.RandomState | None = None,
 ) -> Frames:
@@ -123,9 +144,8 @@ def read_quietly(
     ``jitter`` varies the picks of ``uniform`` and ``reference``, as for training (reference section 8.2).
     """
     pick = picker(path, policy, count=count, fps=fps, start=start, end=end, jitter=jitter)
-    if size < 1:
-        raise Clip2VideoError(f"size is {size}; it must be at least 1 pixel")
-    decoded, used = decode(Path(path), pick, lambda image: resize_and_crop(image, size), reader)
+    how = Preprocessing(size, resize=resize, interpolation=interpolation)
+    decoded, used = decode(Path(path), pick, lambda image: resize_and_crop(image, how), reader)
     indices = sorted(i for i in decoded.picks if i in decoded.pictures)
     if not indices:
         raise VideoReadError(path, "none of its frames can be decoded")

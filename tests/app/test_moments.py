@@ -1,5 +1,6 @@
 """Where in a video a sentence fits: the frames' scores, and moments as temporal detections."""
 
+import json
 import os
 import shutil
 import threading
@@ -11,11 +12,13 @@ import fiftyone as fo
 import numpy as np
 import pytest
 
-from clip2video_plugin import compute_clip2video
+from clip2video_plugin import compute_clip2video, load_model, read_frames
+from clip2video_plugin.app import Clip2VideoModel
 from clip2video_plugin.app.moments import Timeline, compute_frames, mark_moments, timeline
 from clip2video_plugin.app.panel_parts import picture
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index.frames import FrameIndex
+from clip2video_plugin.model.installed import embedded_folder
 from clip2video_plugin.video.extract import extract_frames
 from clip2video_plugin.video.files import file_stamp
 
@@ -53,6 +56,28 @@ def test_the_frames_scores_add_up_to_the_videos(three, model):
     assert found.scores.mean() / np.linalg.norm(vectors.mean(axis=0)) == pytest.approx(whole, abs=2e-3)  # float16
     compute_frames(run, dataset.limit(1))  # again replaces them
     assert len(timeline(run, sample, query).times) == 12
+
+
+def test_frames_and_fiftyones_own_embeddings_are_of_the_models_pictures(tmp_path):
+    """Of a model that sees wide videos whole: one that cut them would have other vectors."""
+    shutil.copytree(embedded_folder(), tmp_path / "whole")
+    config = json.loads((tmp_path / "whole" / "config.json").read_text())
+    (tmp_path / "whole" / "config.json").write_text(json.dumps(config | {"resize": "squash"}))
+    model = load_model(tmp_path / "whole", device="cpu")
+    (tmp_path / "videos").mkdir()
+    clips.write(tmp_path / "videos" / "wide.mp4", count=30, size=(120, 40))
+    dataset = fo.Dataset.from_videos_dir(str(tmp_path / "videos"))
+    run = compute_clip2video(dataset, model=model, brain_key="c2v", index=tmp_path / "index", progress=False)
+    sample = dataset.first()
+    stored = run.get_embeddings([sample.id])[0][0]
+    assert np.allclose(Clip2VideoModel(model).embed(sample.filepath), stored, atol=1e-5)
+    compute_frames(run, dataset)
+    _, vectors = frames_of(run).read(sample.id)
+    mean = vectors.mean(axis=0) / np.linalg.norm(vectors.mean(axis=0))
+    assert np.allclose(mean, stored[: len(stored) // 2] * np.sqrt(2), atol=2e-3)  # float16
+    pixels = read_frames(sample.filepath, size=model.config.image_size).pixels
+    assert model.encode_frames([pixels]).vector[0].numpy() @ stored < 0.99
+    dataset.delete()
 
 
 def test_a_long_video_has_frames_every_second_or_so(model, tmp_path):

@@ -1,5 +1,6 @@
 """Runs may share a cache: each gets the frames of its own videos, sampled its own way."""
 
+import hashlib
 import itertools
 import os
 import resource
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clip2video_plugin import read_frames
+from clip2video_plugin import __version__, read_frames
 from clip2video_plugin.errors import TrainingError
 from clip2video_plugin.training.batches import Samples
 from clip2video_plugin.training.cache import FrameCache
@@ -79,6 +80,7 @@ def test_whatever_changes_the_frames_has_an_entry_of_its_own(video, tmp_path):
         replace(video, policy="reference", fps=5.0),
     ]
     options = [{}, {"count": 3}, {"size": 24}, {"jitter": True}, {"jitter": True, "seed": 1}]
+    options += [{"resize": "squash"}, {"interpolation": "bilinear"}, {"resize": "squash", "interpolation": "bilinear"}]
     for _ in range(2):  # written, then read
         for one, option in itertools.product(videos, options):
             cache = FrameCache(tmp_path / "cache", 2, option.get("size", 16))
@@ -87,6 +89,13 @@ def test_whatever_changes_the_frames_has_an_entry_of_its_own(video, tmp_path):
                 assert np.array_equal(kept, samples_of([one], None, **option).frames(0, epoch))
     plain = read_frames(video.path, count=4, size=16, start=1.0).pixels  # and not by the code that fills it
     assert np.array_equal(samples_of(videos, FrameCache(tmp_path / "cache", 1, 16)).frames(1), plain)
+
+
+def test_an_entry_of_the_usual_pictures_has_the_name_that_it_had_before_there_were_others(video, tmp_path):
+    samples_of([video], FrameCache(tmp_path / "cache", 1, 16)).frames(0)
+    (entry,) = (path for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    key = repr((__version__, video.stamp(), 4, 16, None))
+    assert entry.parent.name + entry.name == hashlib.blake2b(key.encode(), digest_size=20).hexdigest()
 
 
 def test_a_video_has_one_entry_wherever_it_stands_in_a_run(tmp_path):

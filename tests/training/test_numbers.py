@@ -11,26 +11,31 @@ import numpy as np
 import pytest
 import torch
 
-from clip2video_plugin import load_model, read_frames
+from clip2video_plugin import embed_videos, load_model, open_index, read_frames
+from clip2video_plugin.embed import video_id
+from clip2video_plugin.model import Model
 from clip2video_plugin.model.tokenizer import tokenize
 from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
 from clip2video_plugin.training import TrainConfig, contrastive_loss, train
 from clip2video_plugin.training.start import start
 from clip2video_plugin.training.state import read_log
+from clip2video_plugin.training.videos import VideoFile
 
 from ..model.test_golden import SPEC, build, captions, videos
+from ..video import clips
 from .tiny import config
 
 
 @dataclass
 class Still:
-    """A video of known frames; ``asked`` collects the jitter of every reading."""
+    """A video of known frames; ``asked`` collects the jitter of every reading, ``shown`` how pictures are made."""
 
     number: int
     captions: tuple[str, ...]
     meaning: int
     companions: int | None = None
     asked: list = field(default_factory=list)
+    shown: list = field(default_factory=list)
     reverse_captions = ()
     reverse_meaning = -1
 
@@ -41,8 +46,9 @@ class Still:
     def stamp(self):
         return self.name
 
-    def frames(self, count, size, random):
+    def frames(self, count, size, random, **how):
         self.asked.append(random)
+        self.shown.append(how)
         return self.pixels
 
 
@@ -60,11 +66,11 @@ def first_step(tmp_path, training, **changes):
     return next(row for row in read_log(result.folder) if "loss" in row)
 
 
-def embeddings(settings, training):
+def embeddings(settings, training, mean=CLIP_MEAN, std=CLIP_STD):
     """(text, video) x (global, aligned) of the network that a run starts from, as numpy, and its logit scale."""
     network, tokenizer = start(settings, training)
     pixels = np.stack([video.pixels for video in training]).astype(np.float32) / 255
-    frames = ((pixels - np.array(CLIP_MEAN)) / np.array(CLIP_STD)).transpose(0, 1, 4, 2, 3).astype(np.float32)
+    frames = ((pixels - np.array(mean)) / np.array(std)).transpose(0, 1, 4, 2, 3).astype(np.float32)
     ids, mask = tokenize([video.captions[0] for video in training], tokenizer, network.config.max_words)
     with torch.no_grad():
         video = network.encode_video(torch.from_numpy(frames), torch.ones(frames.shape[:2]))
@@ -105,6 +111,35 @@ def test_a_run_takes_w_of_its_network(tmp_path):
     row = first_step(tmp_path, training, network={"center_weight": 0.2})
     assert row["loss"] == pytest.approx(0.2 * parts[0] + 0.8 * parts[1], abs=1e-4)
     assert (row["global_loss"], row["aligned_loss"]) == pytest.approx(parts, abs=1e-4)
+
+
+def test_a_run_asks_for_the_pictures_of_its_network_and_takes_out_its_mean(tmp_path):
+    training, held, half, spread = stills(8), stills(2, 50), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
+    how = {"resize": "squash", "interpolation": "bilinear"}
+    settings = config(steps=1, network={**how, "image_mean": list(half), "image_std": list(spread)})
+    (t, at, v, av), scale = embeddings(settings, training, half, spread)
+    result = train(settings, training, held, out=tmp_path, progress=False)
+    expected = 0.5 * info_nce(t, v, scale) + 0.5 * info_nce(at, av, scale)
+    assert read_log(result.folder)[0]["loss"] == pytest.approx(expected, abs=1e-4)
+    assert all(shown == how for video in [*training, *held] for shown in video.shown)
+    assert all(video.shown for video in [*training, *held])
+    assert load_model(result.checkpoint, device="cpu").config.image_mean == half
+
+
+def test_validation_has_the_vectors_that_embed_gives(tmp_path, monkeypatch):
+    """Of videos that are not square, for a network that sees them whole; the first step changes no weight."""
+    files = [clips.write(tmp_path / f"{i}.mp4", count=20 + i, size=(96, 32 + 16 * (i % 3))) for i in range(10)]
+    videos = [VideoFile(path, [WORDS[i % 4]]) for i, path in enumerate(files)]
+    seen, encode = [], Model.encode_frames
+    monkeypatch.setattr(Model, "encode_frames", lambda *args: seen.append(encode(*args)) or seen[-1])
+    changes = {"resize": "squash", "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    result = train(config(steps=1, network=changes), videos[:8], videos[8:], out=tmp_path / "run", progress=False)
+    (found,) = seen
+    model = load_model(result.checkpoint, device="cpu", precision="float32")
+    embed_videos(files[8:], index=tmp_path / "index", model=model)
+    stored = open_index(tmp_path / "index").vectors([video_id(path) for path in files[8:]])
+    for vector, path in zip(found.vector.numpy(), files[8:], strict=True):
+        np.testing.assert_allclose(vector, stored[video_id(path)], atol=1e-5)
 
 
 def test_captions_of_one_video_are_negatives_for_the_reference_alone(tmp_path):
