@@ -15,7 +15,8 @@ from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.evaluation.report import Evaluation, check_comparable, published_row, summarise
-from clip2video_plugin.evaluation.retrieval import BLOCK, check_ties, rank_blocks
+from clip2video_plugin.evaluation.retrieval import BLOCK, check_ties, products, rank_blocks
+from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.progress import Tell, bar
 
 QUERIES = 256  # captions encoded at once
@@ -45,7 +46,8 @@ def evaluate(
         ties: "strict", or "reference" for the published arithmetic.
         weight: w of the queries, the model's own by default.
         allow_incomplete: evaluate although videos of the protocol are missing.
-        progress: whether to show a progress bar, or what to call with the number of captions done and of all instead.
+        progress: whether to show a progress bar, or what to call with the number of different captions encoded
+            and of all instead.
 
     Raises:
         Clip2VideoError: there is no such run or field, or no captions.
@@ -69,20 +71,18 @@ def evaluate(
     model = run.get_model().model
     rivals = np.empty(len(captions), np.int64)
 
+    place = {text: n for n, text in enumerate(dict.fromkeys(captions))}  # equal captions are encoded once, and tie
+    which = np.array([place[text] for text in captions])
+    queries, gallery = _encoded(model, list(place), weight, progress), videos.astype(np.float64)
+
     def blocks() -> Iterator[NDArray[np.float32]]:
-        with bar("Ranking", len(captions), unit="captions", quiet=progress is not True) as shown:
-            tell = progress if callable(progress) else shown
-            for start in range(0, len(captions), BLOCK):
-                texts = captions[start : start + BLOCK]
-                parts = [model.encode_captions(texts[i : i + QUERIES]) for i in range(0, len(texts), QUERIES)]
-                queries = np.concatenate([(p.vector if weight is None else p.at_weight(weight)).numpy() for p in parts])
-                scores = queries @ videos.T  # [block, V]
-                own = column[start : start + len(texts)]
-                others = scores.copy()
-                others[np.arange(len(texts)), own] = -np.inf
-                rivals[start : start + len(texts)] = others.argmax(axis=1)
-                tell(start + len(texts), total=len(captions))
-                yield scores
+        for start in range(0, len(captions), BLOCK):
+            rows = slice(start, start + BLOCK)
+            scores = products(queries[which[rows]], gallery)  # [block, V]
+            others = scores.copy()
+            others[np.arange(len(others)), column[rows]] = -np.inf
+            rivals[rows] = others.argmax(axis=1)
+            yield scores
 
     ranking = rank_blocks(blocks(), column, len(ids))
     if write_fields:
@@ -98,6 +98,18 @@ def evaluate(
         not_comparable=problem,
         published=published_row(info.get("protocol")) if info.get("split") == "test" else None,
     )
+
+
+def _encoded(model: Model, texts: list[str], weight: float | None, progress: bool | Tell) -> NDArray[np.float32]:
+    """Vectors [T, D] of captions."""
+    parts = list[NDArray[np.float32]]()
+    with bar("Encoding", len(texts), unit="captions", quiet=progress is not True) as shown:
+        tell = progress if callable(progress) else shown
+        for start in range(0, len(texts), QUERIES):
+            found = model.encode_captions(texts[start : start + QUERIES])
+            parts.append((found.vector if weight is None else found.at_weight(weight)).numpy())
+            tell(min(start + QUERIES, len(texts)), total=len(texts))
+    return np.concatenate(parts)
 
 
 def worst_failures(samples: foc.SampleCollection, brain_key: str, count: int = 50) -> fo.DatasetView:

@@ -97,11 +97,16 @@ def rank_blocks(blocks: Iterable[NDArray[Any]], caption_video: ArrayLike, videos
     return Ranking(better, tied, v_better, v_tied, _single(columns, videos))
 
 
+def products(queries: NDArray[Any], videos: NDArray[Any]) -> NDArray[np.float32]:
+    """Scores [T, V] of vectors [T, D] and [V, D], made in double precision and rounded to single.
+
+    So equal vectors have equal scores and tie; a product in single precision has other last bits in other places.
+    """
+    return (queries.astype(np.float64, copy=False) @ videos.astype(np.float64, copy=False).T).astype(np.float32)
+
+
 def rank_vectors(texts: NDArray[Any], videos: NDArray[Any], caption_video: ArrayLike) -> Ranking:
     """Ranks by cosine, in tiles: neither the scores nor a copy of the vectors exist as a whole.
-
-    A score is a product of unit vectors in double precision, rounded to single, so that equal vectors have equal
-    scores: a product in single precision differs in its last bits from place to place.
 
     Args:
         texts: [T, D], of any length and kind of number.
@@ -129,7 +134,7 @@ def rank_vectors(texts: NDArray[Any], videos: NDArray[Any], caption_video: Array
         block = _unit(videos, slice(start, start + width), "video")  # [B, D]
         groups = np.full((len(asked), len(block)), -np.inf, np.float32)
         for row in rows:
-            scores = (_unit(texts, row, "text") @ block.T).astype(np.float32)
+            scores = products(_unit(texts, row, "text"), block)
             (here,) = np.nonzero((start <= columns[row]) & (columns[row] < start + len(block)))
             scores[here, columns[row][here] - start] = own[row][here]
             better[row] += (scores > own[row, None]).sum(axis=1)

@@ -171,3 +171,18 @@ def test_markdown_shows_published_rows_once():
     row = {"R@1": 1.0, "R@5": 2.0, "R@10": 3.0, "MdR": 4.0, "MnR": 5.0, "n": 6}
     one = Evaluation("a", "m", 6, 6, "strict", row, row, published=Published("paper", (9, 9, 9, 9, 9), (8, 8, 8, 8, 8)))
     assert markdown([one, replace(one, name="b")]).count("paper") == 2  # once a direction
+
+
+def test_videos_that_share_their_captions_tie(dataset):
+    """Equal captions have equal scores wherever they stand: a matrix product alone gives them other last bits."""
+    dataset.add_sample_field("shared", fo.ListField, subfield=fo.StringField)
+    everything = sorted({caption for captions in dataset.values("captions") for caption in captions})[:47]
+    dataset.set_values("shared", [everything] * len(dataset))
+    try:
+        options = {"captions_field": "shared", "write_fields": False, "progress": False}
+        found = evaluate(dataset, brain_key="c2v", ties="reference", **options)
+        assert found.captions == 24 * 47
+        assert found.v2t["n"] == 24 * 24
+        assert evaluate(dataset, brain_key="c2v", **options).v2t["MdR"] == 12.5
+    finally:
+        dataset.delete_sample_field("shared")
