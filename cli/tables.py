@@ -137,7 +137,7 @@ def print_evaluations(name: str, evaluations: list[Evaluation]) -> None:
             table.add_row(plain(evaluation.name), f"{values['R@1']:.1f}", interval, *rest, f"{values['n']:.0f}")
         published = next((e.published for e in evaluations if e.published), None)
         if published is not None:
-            first, *others = (f"{value:g}" for value in getattr(published, direction))
+            first, *others = (f"{value:.1f}" for value in getattr(published, direction))
             table.add_row(plain(published.source, "dim"), first, "", *others, "")
         show(table)
     for evaluation in evaluations:

@@ -97,7 +97,7 @@ def evaluate_vectors(
     return summarise(
         rank_vectors(texts, gallery, columns),
         columns,
-        name=f"{_name('text vectors', text_vectors)} by {_name('video vectors', video_vectors)}",
+        name=_name("vectors", video_vectors),
         model=None,
         videos=len(gallery),
         ties=ties,

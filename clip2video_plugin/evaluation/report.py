@@ -163,7 +163,7 @@ def markdown(evaluations: list[Evaluation]) -> str:
             if evaluation.published is not None:
                 published[evaluation.published.source] = getattr(evaluation.published, direction)
         for source, row in published.items():
-            lines.append(f"| {label} | " + " | ".join([source, *(f"{value:g}" for value in row), ""]) + " |")
+            lines.append(f"| {label} | " + " | ".join([source, *(f"{value:.1f}" for value in row), ""]) + " |")
     return "\n".join(lines)
 
 

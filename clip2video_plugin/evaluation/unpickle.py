@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from clip2video_plugin.errors import Clip2VideoError, first_line
+from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.paths import expanded
 
 
@@ -105,7 +105,7 @@ def read_pickled(path: str | Path) -> dict[str, NDArray[Any]]:
     except OSError as error:
         raise Clip2VideoError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:  # a pickle that no writer made can fail in any way
-        raise Clip2VideoError(f"{path} is no pickle, or damaged: {first_line(error)}") from None
+        raise Clip2VideoError(f"{path} is no pickle, or a damaged one ({type(error).__name__})") from None
     if not arrays:
         raise Clip2VideoError(f"{path} holds no array of real numbers")
     return arrays
@@ -185,8 +185,10 @@ def _skip_header(file: BinaryIO) -> None:
     is_npy = file.read(6) == b"\x93NUMPY"
     file.seek(0)
     if is_npy:
-        version = np.lib.format.read_magic(file)
-        (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+        first = np.lib.format.read_magic(file) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        if read(file)[2] != np.dtype(object):
+            raise _Refused("it is an array already")
 
 
 def _array(value: Any) -> NDArray[Any] | None:

@@ -44,7 +44,7 @@ def test_scores_and_vectors_print_the_same_table_beside_the_published_row(c2v_he
         code, out, err = c2v_here("eval", *given, "--protocol", "1k-a")
         assert (code, err) == (0, b"")
         lines = [line.split() for line in out.decode().splitlines()]
-        rows = [line for line in lines if line and line[0] in ("s.npy", "t.npy")]
+        rows = [line for line in lines if line and line[0] in ("s.npy", "v.npy")]
         assert [row[-7:][0] for row in rows] == [f"{expected[way]:.1f}" for way in ("t2v", "v2t")]
         low, high = map(float, rows[0][-6].split("-"))
         assert low < expected["t2v"] < high

@@ -212,7 +212,7 @@ def test_the_command_writes_once_and_says_what(tmp_path):
         (("my sims.pkl", "no/where.npy"), "no/where.npy cannot be written: No such file or directory"),
         (("nowhere.pkl", "b.npy"), "nowhere.pkl is not there"),
         ((".", "b.npy"), ". is no file"),
-        (("sims.npy", "b.npy"), "sims.npy is no pickle, or damaged"),
+        (("sims.npy", "b.npy"), "sims.npy is refused: it is an array already"),
     ):
         done = run(*arguments)
         assert (done.returncode, done.stdout) == (1, ""), arguments
