@@ -22,7 +22,7 @@ from clip2video_plugin.model.network import Clip2Video, skeleton
 from clip2video_plugin.model.replacing import replacing
 
 DTYPES = {torch.float32: ("F32", "<f4"), torch.float16: ("F16", "<f2")}  # names in the file, and in NumPy
-CHUNK = 1 << 21  # numbers in memory beside the tensor that is being written
+CHUNK = 1 << 18  # numbers in memory beside the tensor that is being written
 
 Shape = tuple[int, ...]
 

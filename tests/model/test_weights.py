@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import pickle
 import shutil
 import struct
 import sys
@@ -216,6 +217,11 @@ def test_wrappers_within_wrappers_are_peeled_off_and_what_trainers_add_is_named(
     assert weights.dropped == (*extras, "step", "ema", "the prefix module.")
 
 
+def test_a_wrapper_that_holds_nothing_is_passed_over(tmp_path):
+    torch.save({"model": {}, "ema": state()}, tmp_path / "model.pt")
+    assert same(read_weights(tmp_path / "model.pt").tensors, state())
+
+
 def test_plain_values_among_tensors_are_dropped_and_named(tmp_path):
     torch.save(state() | {"epoch": 3, "config": {"width": 4}}, tmp_path / "model.pt")
     weights = read_weights(tmp_path / "model.pt")
@@ -351,6 +357,7 @@ def write_tar(path):
         (b"\x89HDF\r\n\x1a\n", "is a HDF5 file"),
         (write_zip, r"is a zip file of other things \(weights/model\.pt\); unpack it"),
         (write_tar, "is a tar file; unpack it first"),
+        (pickle.dumps({"w.w": [1.0]}, protocol=2), "is refused: it holds more than tensors, or is damaged"),
         (b"no weights at all", "is no weight file, or damaged: it begins like none"),
         (b"PK\x03\x04broken", "is no weight file, or damaged"),
         (struct.pack("<Q", 2**63) + b"{}", "is no weight file, or damaged"),
