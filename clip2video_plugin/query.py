@@ -63,7 +63,7 @@ def search(
 
 
 def load_for(index: VideoIndex, model: str | Path | Model | None = None, device: str | None = None) -> Model:
-    """The model that made an index; one that is loaded is given back when it is that.
+    """The model that made an index, for sentences alone; one that is loaded is given back when it is that.
 
     Raises:
         VideoIndexError: it is not installed, or the one of its name, or the one given, is another.
@@ -76,6 +76,9 @@ def load_for(index: VideoIndex, model: str | Path | Model | None = None, device:
             raise VideoIndexError(
                 f"index {index.uri} was made with {made}, which is not installed; name its checkpoint folder (--model)"
             ) from None
-    loaded = model if isinstance(model, Model) else load_model(made.model if model is None else model, device=device)
+    if isinstance(model, Model):
+        loaded = model
+    else:
+        loaded = load_model(made.model if model is None else model, device=device, text_only=True)
     made.check(provenance(loaded, made.policy), f"index {index.uri}")
     return loaded

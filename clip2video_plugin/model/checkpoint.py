@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from clip2video_plugin.errors import CheckpointError, QueryError, first_line
-from clip2video_plugin.model.card import ABOUT, Card
+from clip2video_plugin.model.card import Card
 from clip2video_plugin.model.config import ADDED, ModelConfig
 from clip2video_plugin.model.frozen import freeze
+from clip2video_plugin.model.identity import identity, seal
 from clip2video_plugin.model.installed import (
-    CONFIG,
     EMBEDDED,
     TOKENIZER,
     WEIGHTS,
@@ -31,6 +30,7 @@ from clip2video_plugin.model.installed import (
     models_folder,
 )
 from clip2video_plugin.model.network import Clip2Video, TextEmbedding, VideoEmbedding, skeleton
+from clip2video_plugin.model.reading import Files, Source, StoredWeights, opened, read_config, read_text
 from clip2video_plugin.model.reference import check_keys
 from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.model.tokenizer import load_tokenizer, tokenize
@@ -38,8 +38,10 @@ from clip2video_plugin.model.tokenizer import load_tokenizer, tokenize
 __all__ = [  # some live next door now
     "EMBEDDED",
     "PRECISIONS",
+    "Description",
     "Model",
     "best_device",
+    "describe_checkpoint",
     "find_checkpoint",
     "installed_checkpoints",
     "load_model",
@@ -58,6 +60,7 @@ class Model:
     ``sha256`` is that of model.safetensors, ``vocabulary`` stands for the tokenizer. Vectors of two models compare
     only when both are equal, and what of the configuration makes vectors (``makes_vectors``). ``folder`` is where
     it was loaded from, absolute; None of a network that was never saved. ``card`` is what it says of itself.
+    Of a model for sentences alone (``load_model(text_only=True)``) ``network.image`` is None.
     """
 
     name: str
@@ -68,7 +71,8 @@ class Model:
     folder: Path | None = None
     vocabulary: str = ""
     card: Card = field(default_factory=Card)
-    loaded: tuple[object, ...] = field(default=(), repr=False, compare=False)  # ``_seal`` of the network then
+    source: Source | None = field(default=None, repr=False, compare=False)  # where weights lie that stay in the file
+    loaded: tuple[object, ...] = field(default=(), repr=False, compare=False)  # ``seal`` of the network then
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "loaded": ()}  # a copy's numbers lie elsewhere in memory
@@ -79,7 +83,7 @@ class Model:
         Raises:
             CheckpointError: its weights or configuration were changed in memory, so that ``sha256`` is not theirs.
         """
-        if self.loaded and self.loaded != _seal(self.network):
+        if self.loaded and self.loaded != seal(self.network):
             raise CheckpointError(
                 f"the network of model {self.name!r} was changed after it was loaded; "
                 "save it (save_checkpoint) and load that"
@@ -126,10 +130,19 @@ class Model:
 
     @torch.inference_mode()
     def encode_captions(self, captions: Sequence[str]) -> TextEmbedding:
-        """Embeds sentences; float32 on the CPU. Raises QueryError for one without any words."""
+        """Embeds sentences; float32 on the CPU.
+
+        Raises:
+            QueryError: one is without any words.
+            CheckpointError: the weights stay in a file (``text_only``) that was written to since.
+        """
         for caption in captions:
             if not isinstance(caption, str) or not caption.strip():
                 raise QueryError(f"the query {caption!r} is empty; describe what happens in the video")
+        if self.source and self.source.overwritten():
+            raise CheckpointError(
+                f"{self.source.path} was written to after model {self.name!r} was loaded; load it again"
+            )
         ids, mask = tokenize(captions, self.tokenizer, self.config.max_words)
         out = self.network.encode_text(ids.to(self.device), mask.to(self.device))
         aligned = None if out.aligned_vector is None else out.aligned_vector.cpu()
@@ -142,9 +155,16 @@ def _embedded_sha256() -> str:
 
 
 def load_model(
-    model: str | Path | None = None, *, device: str | torch.device | None = None, precision: str = "auto"
+    model: str | Path | None = None,
+    *,
+    device: str | torch.device | None = None,
+    precision: str = "auto",
+    text_only: bool = False,
 ) -> Model:
     """Loads a checkpoint by name or folder; the embedded one by default.
+
+    A checkpoint that is replaced while it is read (``save_checkpoint`` and imports replace folders) is the old one or
+    the new one, and whole. One whose model.safetensors is overwritten in place while it is read is refused.
 
     Args:
         device: "cpu", "cuda", "mps" ...; by default the best there is.
@@ -152,6 +172,8 @@ def load_model(
             twice as fast (benchmarks/encode.py; cosine to float32 .9999 at the median of generated videos, .9998 or
             more for each); or "int8" on a CPU (.9999, and .9997 or more), at a cost in accuracy that ``c2v bench``
             prints for your videos. All else is float32. Only the network of "float32" can be trained and saved.
+        text_only: load what sentences need and no more. On a CPU their weights stay in the file, which is read as
+            they are used. It may be replaced meanwhile, but not written into: ``encode_captions`` refuses then.
 
     Raises:
         CheckpointError: the checkpoint is missing, incomplete, or does not fit its configuration, or the device
@@ -160,23 +182,23 @@ def load_model(
     if precision not in PRECISIONS:
         raise CheckpointError(f"precision is {precision!r}; allowed are {', '.join(PRECISIONS)}")
     name, folder = find_checkpoint(model)
-    written = _read_whole(folder)
-    values = _json(folder / CONFIG, written[CONFIG])
-    card = Card.from_dict(values.pop(ABOUT, {}))
-    config = ModelConfig.from_dict(values)
-    try:
-        weights = safetensors.torch.load(written[WEIGHTS])
-    except Exception as error:  # a header that no writer made can fail in any way
-        raise CheckpointError(f"{folder / WEIGHTS} is damaged: {first_line(error)}") from None
-    network = skeleton(config)
-    check_keys(weights, {key: tuple(value.shape) for key, value in network.state_dict().items()})
-    network.load_state_dict({key: value.float() for key, value in weights.items()}, assign=True)
-    words = _json(folder / TOKENIZER, written[TOKENIZER])
-    tokenizer = load_tokenizer(written[TOKENIZER].decode())
-    if tokenizer.get_vocab_size() != config.vocab_size:
-        raise CheckpointError(
-            f"{folder}: tokenizer has {tokenizer.get_vocab_size()} tokens, the network {config.vocab_size}"
-        )
+    folder = folder.absolute()
+    with opened(folder) as files:
+        source = Source.of(folder / WEIGHTS, files[WEIGHTS])
+        config, card = read_config(folder, files)
+        weights, network = _stored(folder, files, config)
+        if text_only:
+            network.leave_out_video()
+        tensor = weights.mapped if text_only else weights.read
+        network.load_state_dict({key: tensor(key) for key in network.state_dict()}, assign=True)
+        tokenizer = load_tokenizer(read_text(folder, files, TOKENIZER))
+        if tokenizer.get_vocab_size() != config.vocab_size:
+            raise CheckpointError(
+                f"{folder}: tokenizer has {tokenizer.get_vocab_size()} tokens, the network {config.vocab_size}"
+            )
+        sha256, vocabulary = identity(folder, files[WEIGHTS], files[TOKENIZER])
+        if source.overwritten():
+            raise CheckpointError(f"{source.path} was written to while it was read; try again")
     try:
         place = torch.device(device) if device is not None else best_device()
         network = network.to(place).eval()
@@ -184,12 +206,50 @@ def load_model(
             raise CheckpointError(f"precision int8 is for the CPU; on {place} use auto")
         if precision == "auto":
             precision = "bfloat16" if pays_in_bfloat16(place) else "float32"
-        if precision != "float32":
+        if precision != "float32" and not text_only:
             freeze(network.image, precision)
     except (RuntimeError, AssertionError) as error:
         raise CheckpointError(f"device {str(device)!r} cannot be used here: {first_line(error)}") from None
-    sha256 = hashlib.sha256(written[WEIGHTS]).hexdigest()
-    return Model(name, sha256, network, tokenizer, place, folder.absolute(), _vocabulary(words), card, _seal(network))
+    mapped = source if text_only and place.type == "cpu" else None
+    return Model(name, sha256, network, tokenizer, place, folder, vocabulary, card, mapped, seal(network))
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a checkpoint is, without its weights in memory. ``parameters`` are counted."""
+
+    name: str
+    folder: Path
+    config: ModelConfig
+    card: Card
+    parameters: int
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of model.safetensors, which is read when this is asked for and not remembered."""
+        with opened(self.folder) as files:
+            return identity(self.folder, files[WEIGHTS], files[TOKENIZER])[0]
+
+
+def describe_checkpoint(model: str | Path | None = None) -> Description:
+    """What ``load_model`` would load, from config.json and the weights' names and shapes.
+
+    Raises:
+        CheckpointError: as ``load_model``; tokenizer.json and the numbers are not looked at.
+    """
+    name, folder = find_checkpoint(model)
+    folder = folder.absolute()
+    with opened(folder) as files:
+        config, card = read_config(folder, files)
+        weights, _ = _stored(folder, files, config)
+    return Description(name, folder, config, card, sum(prod(entry.shape) for entry in weights.entries.values()))
+
+
+def _stored(folder: Path, files: Files, config: ModelConfig) -> tuple[StoredWeights, Clip2Video]:
+    """A checkpoint's weights, and the network that they are the weights of, without numbers."""
+    weights, network = StoredWeights(folder / WEIGHTS, files[WEIGHTS]), skeleton(config)
+    check_keys(weights.entries, {key: tuple(value.shape) for key, value in network.state_dict().items()})
+    return weights, network
 
 
 def best_device() -> torch.device:
@@ -205,47 +265,3 @@ def pays_in_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16"))
-
-
-def _read_whole(folder: Path) -> dict[str, bytes]:
-    """A checkpoint's files, all of one time: the folder may be replaced while they are read."""
-    try:
-        while True:
-            before, missing = folder.stat(), None
-            written = dict[str, bytes]()
-            for file in (CONFIG, WEIGHTS, TOKENIZER):
-                try:
-                    written[file] = (folder / file).read_bytes()
-                except FileNotFoundError:
-                    missing = file
-            after = folder.stat()
-            if (before.st_ino, before.st_ctime_ns) == (after.st_ino, after.st_ctime_ns):
-                break
-    except OSError as error:
-        raise CheckpointError(f"checkpoint {folder} cannot be read: {error.strerror}") from None
-    if missing:
-        raise CheckpointError(f"checkpoint {folder} has no {missing}")
-    return written
-
-
-def _json(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {first_line(error)}") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds a {type(value).__name__}; expected an object")
-    return value
-
-
-def _vocabulary(tokenizer: dict[str, Any]) -> str:
-    """Stands for a tokenizer's words and merges, whichever version of the library wrote them."""
-    model = tokenizer["model"]
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    return hashlib.sha256(json.dumps([sorted(model["vocab"].items()), merges]).encode()).hexdigest()[:16]
-
-
-def _seal(network: Clip2Video) -> tuple[object, ...]:
-    """Changes when the configuration or a weight of a network in memory does."""
-    tensors = (*network.parameters(), *network.buffers())
-    return network.config, *((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)

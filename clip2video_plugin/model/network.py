@@ -96,6 +96,18 @@ class Clip2Video(nn.Module):
         if config.alignment != "none":
             self.alignment = TemporalAlignment(config)
 
+    @property
+    def text_only(self) -> bool:
+        """Whether it makes vectors of sentences alone."""
+        return self._modules["image"] is None
+
+    def leave_out_video(self) -> None:
+        """Keeps what makes vectors of sentences, and no more."""
+        for name in ("image", "frame_positions", "temporal", "difference"):
+            self.register_module(name, None)
+        if self.config.alignment != "none":
+            self.alignment.register_module("clip_transformer", None)
+
     # Video side
 
     def encode_video(self, frames: Tensor, frame_mask: Tensor) -> VideoEmbedding:
@@ -122,6 +134,7 @@ class Clip2Video(nn.Module):
 
         A ``frame_mask`` on the CPU spares a GPU's frames a wait: what is in it decides what is encoded.
         """
+        self._check_video()
         side = self.config.image_size
         if frames.ndim != 5 or tuple(frames.shape[2:]) != (3, side, side):
             raise Clip2VideoError(f"frames have shape {tuple(frames.shape)}; expected [B, F, 3, {side}, {side}]")
@@ -144,12 +157,19 @@ class Clip2Video(nn.Module):
 
     def embed_features(self, features: Tensor, frame_mask: Tensor) -> VideoEmbedding:
         """Everything after the image tower: features [B, F, D], frame_mask [B, F]."""
+        self._check_video()
         mask = frame_mask.float()
         vectors = self._frame_vectors(features, mask)  # [B, F, D]
         # The reference divides by the number of frames before normalising; a scale that cancels.
         global_vector = F.normalize(vectors.sum(dim=1), dim=-1)  # [B, D]
         aligned = self._aligned_video(features, mask) if self.config.alignment != "none" else None
         return VideoEmbedding(global_vector, aligned, vectors)
+
+    def _check_video(self) -> None:
+        if self.text_only:
+            raise Clip2VideoError(
+                "this model was loaded for sentences alone; load it wholly (text_only=False) for videos"
+            )
 
     def _frame_vectors(self, features: Tensor, mask: Tensor) -> Tensor:
         x = features  # [B, F, D]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -94,7 +94,14 @@ def from_reference(
     return network.eval()
 
 
-def check_keys(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+class Shaped(Protocol):
+    """A tensor, or what is known of one in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+def check_keys(state: Mapping[str, Shaped], expected: Mapping[str, tuple[int, ...]]) -> None:
     """Raises CheckpointError that lists every missing, unexpected and misshapen key."""
     problems = [f"missing {key} {list(shape)}" for key, shape in expected.items() if key not in state]
     problems += [f"unexpected {key}" for key in state if key not in expected]

@@ -17,6 +17,7 @@ from clip2video_plugin.errors import CheckpointError, first_line
 from clip2video_plugin.model.card import ABOUT, Card
 from clip2video_plugin.model.config import ModelConfig
 from clip2video_plugin.model.frozen import FrozenBlock
+from clip2video_plugin.model.identity import remember
 from clip2video_plugin.model.installed import CONFIG, TOKENIZER, WEIGHTS
 from clip2video_plugin.model.network import Clip2Video, skeleton
 from clip2video_plugin.model.replacing import replacing
@@ -38,6 +39,8 @@ def save_checkpoint(
         CheckpointError: the network is of fewer bits or has weights that are not finite, something else is in its
             place, or it cannot be written; what was there is kept.
     """
+    if network.text_only:
+        raise CheckpointError("this model was loaded for sentences alone; load it wholly (text_only=False) to save it")
     if any(isinstance(block, FrozenBlock) for block in network.image.transformer.resblocks):
         raise CheckpointError(
             "a network of fewer bits is for running only; load it with precision 'float32' to save it"
@@ -77,7 +80,9 @@ def write_checkpoint(
         with replacing(folder) as new:
             (new / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
             (new / TOKENIZER).write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
-            return write_safetensors(new / WEIGHTS, shapes, tensors, torch.float16 if half else torch.float32)
+            sha256 = write_safetensors(new / WEIGHTS, shapes, tensors, torch.float16 if half else torch.float32)
+            remember(new, sha256)
+        return sha256
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written: {first_line(error)}; what was there is kept") from None
 
