@@ -59,7 +59,9 @@ def search(
     loaded = load_for(opened, model, device)
     text = loaded.encode_captions([query])
     vector = (text.vector if weight is None else text.at_weight(weight))[0].numpy()
-    return SearchResult(query, loaded.name, opened.count(), opened.search(vector, k, existing=existing), loaded.warning)
+    name, warning = loaded.name, loaded.warning
+    del loaded  # what was loaded here goes before LanceDB needs memory
+    return SearchResult(query, name, opened.count(), opened.search(vector, k, existing=existing), warning)
 
 
 def load_for(index: VideoIndex, model: str | Path | Model | None = None, device: str | None = None) -> Model:

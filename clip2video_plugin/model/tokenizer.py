@@ -14,7 +14,6 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-import ftfy
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.models import BPE
@@ -38,6 +37,8 @@ def clean(caption: str) -> str:
     """Mends encoding, unescapes HTML twice, collapses white space, lowers the case."""
     if caption.isascii() and caption.isprintable() and "&" not in caption:  # most captions: nothing to mend
         return " ".join(caption.split()).lower()
+    import ftfy  # takes a while
+
     text = html.unescape(html.unescape(ftfy.fix_text(caption))).strip()
     return re.sub(r"\s+", " ", text).strip().lower()
 
