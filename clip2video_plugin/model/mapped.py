@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,10 +23,10 @@ def give_back(tensors: Iterable[Tensor]) -> None:
     if not places or not MAPS.is_file():
         return
     for line in MAPS.read_bytes().splitlines():
-        span, _, _, _, inode = line.split(maxsplit=5)[:5]
-        if inode == b"0":
+        fields = line.split(maxsplit=5)  # addresses, ..., name
+        if len(fields) < 6:
             continue
-        start, end = (int(address, 16) for address in span.split(b"-"))
+        start, end = (int(address, 16) for address in fields[0].split(b"-"))
         at = bisect_left(places, start)
-        if at < len(places) and places[at] < end:
+        if at < len(places) and places[at] < end and os.path.isfile(fields[5]):
             ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), DONTNEED)
