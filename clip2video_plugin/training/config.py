@@ -35,7 +35,8 @@ class TrainConfig:
     Attributes:
         model: checkpoint to start from, by name or folder; without one the network starts at random.
         network: fields of ModelConfig: all sizes for a start at random, else what to change of the
-            checkpoint's. Weights that fit are taken over, others drawn.
+            checkpoint's. Weights that fit are taken over. Temporal parts that a CLIP lacks (``temporal``,
+            ``alignment``) are made from its text tower (reference section 11); others are drawn.
         frame_position_std: spread of freshly drawn frame positions; without words from a pretrained CLIP the
             small default teaches order only late.
         train, val: where the command line finds the videos, see ``find_captioned_videos``.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
 
 import torch
@@ -10,18 +11,22 @@ from tokenizers import Tokenizer
 
 from clip2video_plugin.errors import CheckpointError, TrainingError
 from clip2video_plugin.model import Clip2Video, ModelConfig, load_model
+from clip2video_plugin.model.network import skeleton
+from clip2video_plugin.model.start import Readers, text_fits, with_temporal_parts
 from clip2video_plugin.model.tokenizer import train_tokenizer
 from clip2video_plugin.training.config import TrainConfig
 from clip2video_plugin.training.videos import CaptionedVideo
 
 TOKENIZER_VIDEOS = 10_000  # whose captions a new vocabulary is learned from
+TEMPORAL_FIELDS = ("temporal", "difference", "temporal_layers", "temporal_heads", "alignment", "centers")
 
 
 def start(config: TrainConfig, videos: Sequence[CaptionedVideo]) -> tuple[Clip2Video, Tokenizer]:
     """Network in float32 on the CPU, and its tokenizer.
 
-    With ``model``, its weights wherever ``network`` leaves them their shape; without, everything is drawn by the
-    seed, and the vocabulary is learned from the training captions.
+    With ``model``, its weights wherever ``network`` leaves them their shape, and for temporal parts that it lacks
+    those of its text tower (``with_temporal_parts``) where that fits; what is left is drawn by the seed. Without,
+    everything is drawn, and the vocabulary is learned from the training captions.
 
     Raises:
         TrainingError: neither ``model`` nor a complete ``network`` is given, or they do not fit together.
@@ -46,8 +51,15 @@ def start(config: TrainConfig, videos: Sequence[CaptionedVideo]) -> tuple[Clip2V
 
 def _from_checkpoint(config: TrainConfig) -> tuple[Clip2Video, Tokenizer]:
     model = load_model(config.model, device="cpu", precision="float32")
-    network = Clip2Video(ModelConfig.from_dict(model.config.to_dict() | config.network))
-    weights = model.network.state_dict()
+    sizes, weights = model.config, model.network.state_dict()
+    parts = {name: value for name, value in config.network.items() if name in TEMPORAL_FIELDS}
+    asked = skeleton(ModelConfig.from_dict(sizes.to_dict() | parts)).state_dict()
+    if text_fits(sizes) and _parts(asked) - _parts(weights):
+        readers: Readers = {key: partial(weights.__getitem__, key) for key in weights}
+        parts = {"temporal": sizes.temporal, "alignment": sizes.alignment, **parts}
+        sizes, readers = with_temporal_parts(sizes, readers, seed=config.seed, **parts)
+        weights = {key: read() for key, read in readers.items()}
+    network = Clip2Video(ModelConfig.from_dict(sizes.to_dict() | config.network))
     shapes = {key: value.shape for key, value in network.state_dict().items()}
     fitting = {key: value for key, value in weights.items() if key in shapes and value.shape == shapes[key]}
     if len(fitting) < len(weights) and not config.network:
@@ -56,6 +68,11 @@ def _from_checkpoint(config: TrainConfig) -> tuple[Clip2Video, Tokenizer]:
         _draw_positions(network, config)
     network.load_state_dict(fitting, strict=False)
     return network, model.tokenizer
+
+
+def _parts(keys: Iterable[str]) -> set[str]:
+    """Names of parameters, those of blocks without what is within."""
+    return {key.partition(".resblocks.")[0] for key in keys}
 
 
 def _draw_positions(network: Clip2Video, config: TrainConfig) -> None:
