@@ -24,7 +24,7 @@ CHOICE = (  # of several in a folder the first that is there
     *("pytorch_model.bin", "pytorch_model.bin" + INDEX, "open_clip_pytorch_model.bin"),
 )
 WEIGHT_FILE = re.compile(r"[^.].*\.(pt|pth|ckpt|safetensors|bin(\.\d+)?)")
-SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(\.(?:safetensors|bin))")
+SHARD = re.compile(r"(.+)-\d{5}-of-(?!00001)\d{5}(\.(?:safetensors|bin))")
 CONFIGS = ("config.json", "open_clip_config.json")
 LARGEST_JSON = 64 << 20  # bytes
 
@@ -110,6 +110,8 @@ def _chosen(folder: Path) -> Path:
         return folder / names[0]
     if not names:
         raise CheckpointError(f"folder {folder} holds no weight file; expected {', '.join(CHOICE)} or one other")
+    if found := SHARD.fullmatch(names[0]):
+        raise CheckpointError(f"folder {folder} holds parts of a whole, but no {found[1]}{found[2]}{INDEX}")
     raise CheckpointError(f"folder {folder} holds {', '.join(names)}; name the one that is meant")
 
 

@@ -518,6 +518,10 @@ def test_shards_are_read_together_by_folder_or_index_and_not_one_by_one(tmp_path
         assert same(read_weights(path).tensors, {"w.w": torch.tensor(3.0), "v.w": torch.tensor(-1.0)})
     shard = tmp_path / name.replace(".", "-00001-of-00002.", 1)
     refused(shard, rf"is a part of several; name the folder, or {name}\.index\.json")
+    (tmp_path / f"{name}.index.json").unlink()
+    refused(tmp_path, rf"holds parts of a whole, but no {name}\.index\.json")
+    alone = shard.rename(tmp_path / name.replace(".", "-00001-of-00001.", 1))
+    assert same(read_weights(alone).tensors, {"w.w": torch.tensor(3.0)})
 
 
 @pytest.mark.parametrize(
