@@ -52,7 +52,7 @@ def measure(home: Path, videos: int, searches: int) -> dict[str, object]:
     made = list(islice(scenes(9), videos))
     write_videos(home / "videos", made, paraphrases=1)
     dataset = import_dataset("folder", home / "videos", name="timed", progress=False)
-    compute_clip2video(dataset, brain_key="c2v", index=home / "index")
+    compute_clip2video(dataset, model="shapes", brain_key="c2v", index=home / "index")
     plugin.install()
     seconds = []
     with app_server(dataset, home / "log") as address, app_page(address, dataset) as (page, orders):

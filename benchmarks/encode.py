@@ -84,7 +84,7 @@ def main() -> None:
     batch, rounds = (4, 2) if args.quick else (args.batch, args.rounds)
     torch.manual_seed(0)
     if args.size == "shapes":
-        network = load_model(device=args.device, precision="float32").network
+        network = load_model("shapes", device=args.device, precision="float32").network
         frames = generated(batch, network.config)
     else:
         network = Clip2Video(VIT_B32).to(args.device).eval()

@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def simulate(rows: int) -> dict[str, float]:
-    real = load_model(device="cpu")
+    real = load_model("shapes", device="cpu")
     dim = real.config.vector_dim
     picture = np.zeros((12, 48, 48, 3), np.uint8)
 

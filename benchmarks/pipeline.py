@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     count, rounds = (100, 2) if args.quick else (args.videos, args.rounds)
-    model = load_model(device="cpu")
+    model = load_model("shapes", device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         videos = Path(folder) / "videos"
         write_videos(videos, list(islice(scenes(5), count)), paraphrases=1)

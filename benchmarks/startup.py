@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def fill(folder: str, rows: int) -> None:
-    model = load_model()
+    model = load_model("shapes")
     dim = model.config.vector_dim
     index = VideoIndex.create(folder, dim, provenance(model))
     schema, random = index._table.schema, np.random.default_rng(0)

@@ -15,7 +15,10 @@ INDEX = typer.Option(
     "--index", "-i", help="Index folder or LanceDB URI.", envvar="C2V_INDEX", show_default="./c2v-index"
 )
 MODEL = typer.Option(
-    "--model", "-m", help="Name or folder of a checkpoint (see: c2v models list).", show_default="shapes"
+    "--model",
+    "-m",
+    help="Name or folder of a checkpoint (see: c2v models list).",
+    show_default="$C2V_MODEL, else as c2v models use set it",
 )
 DEVICE = typer.Option("--device", help="cpu, cuda, cuda:1, mps.", show_default="the best there is")
 
@@ -25,7 +28,10 @@ def embed(
         list[Path], typer.Argument(metavar="PATH...", help="Videos, folders of videos, folders of frames.")
     ],
     index: Annotated[Optional[str], INDEX] = None,
-    model: Annotated[Optional[str], MODEL] = None,
+    model: Annotated[
+        Optional[str],
+        typer.Option("--model", "-m", help=MODEL.help, show_default="the index's own, for a new one the default"),
+    ] = None,
     sampling: Annotated[
         str,
         typer.Option(help="Frames: uniform; those of the paper: reference (MSR-VTT), reference-5fps (MSVD, VATEX)."),
@@ -65,8 +71,8 @@ def embed(
     with bar("Embedding") as progress:
 
         def tell(so_far: Report) -> None:
-            if so_far.warning:
-                terminal.warn_once(so_far.warning)
+            for line in filter(None, (so_far.note, so_far.warning)):
+                terminal.warn_once(line)
             progress.report(so_far)
 
         report = embed_videos(
@@ -92,6 +98,8 @@ def embed(
             f"{report.embedded} embedded, {report.skipped} unchanged, {len(report.failed)} failed, {moved}"
             f"{report.seconds:.1f} s"
         )
+        if report.about and not report.warning:
+            terminal.say(f"model {report.model}, {report.about}")
         for failure in report.failed:
             terminal.say(f"  failed: {failure.path}: {failure.reason}")
     if line := passed_over_line(report.passed_over):

@@ -47,16 +47,28 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one 
 
 @models.command()
 def info(
-    model: Annotated[Optional[str], typer.Argument(help="Name or folder.", show_default="shapes")] = None,
+    model: Annotated[
+        Optional[str], typer.Argument(help="Name or folder.", show_default="the default, see c2v models use")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show a checkpoint's architecture, size and SHA-256."""
+    """Show what a checkpoint was trained on, its source and licence, architecture, size and SHA-256.
+
+    [dim]c2v models info[/]
+
+    [dim]c2v models info msrvtt --json[/]
+    """
     with loading():
         from clip2video_plugin.model.checkpoint import load_model
+        from clip2video_plugin.model.installed import is_default
 
     loaded = load_model(model, device="cpu", precision="float32")
     facts = {
         "name": loaded.name,
+        "about": loaded.card.sentence,
+        **loaded.card.to_dict(),
+        "default": is_default(loaded.folder),
+        "folder": str(loaded.folder),
         "sha256": loaded.sha256,
         "parameters": sum(p.numel() for p in loaded.network.parameters()),
         "vector_dim": loaded.config.vector_dim,
@@ -66,7 +78,30 @@ def info(
         terminal.document(facts)
     else:
         for key, value in facts.items():
-            terminal.say(f"{key:15} {value}")
+            if value is not None:
+                terminal.say(f"{key:15} {value}")
+
+
+@models.command()
+def use(name: Annotated[str, typer.Argument(help="Of an installed model; shapes is the embedded one.")]) -> None:
+    """Make a model the default: of new indexes, and wherever else no --model is given. An index keeps its own.
+
+    [dim]c2v models use clip-vit-b32[/]
+    """
+    with loading():
+        from clip2video_plugin.model.installed import (
+            VARIABLE,
+            default_model,
+            find_checkpoint,
+            read_card,
+            use_by_default,
+        )
+
+    use_by_default(name)
+    about = read_card(find_checkpoint(name)[1]).sentence
+    terminal.say(f"{name} is used from now on where no --model is given{f' ({about})' if about else ''}")
+    if (overriding := default_model()) != name:
+        terminal.say(f"{VARIABLE} is set to {overriding}, which comes first as long as it is")
 
 
 @models.command("import")

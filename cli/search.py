@@ -41,8 +41,8 @@ def search(
     if as_json:
         fields = ("rank", "id", "path", "score", "start", "end", "duration", "missing")
         hits = [{name: getattr(hit, name) for name in fields} for hit in result.hits]
-        about = {name: getattr(result, name) for name in ("query", "model", "searched", "warning")}
-        terminal.document({**about, "hits": hits})
+        known = ("query", "model", "training", "about", "searched", "warning")
+        terminal.document({**{name: getattr(result, name) for name in known}, "hits": hits})
         return
     from clip2video_plugin.cli.tables import print_hits
 

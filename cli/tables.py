@@ -34,6 +34,8 @@ def print_hits(result: SearchResult) -> None:
     _print(result.query, result.searched, table)
     if result.warning:
         say(result.warning)
+    elif result.about:
+        show(plain(f"model {result.model}, {result.about}", "dim"), soft_wrap=True)
 
 
 def print_index(info: IndexInfo) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from clip2video_plugin.cli import terminal
+from clip2video_plugin.cli.embed import MODEL
 from clip2video_plugin.cli.loading import loading
 
 SET = typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
@@ -52,7 +53,9 @@ def finetune(
         Optional[list[str]], typer.Option("--val-tag", help="Validate on these.", show_default="a share held out")
     ] = None,
     captions: Annotated[str, typer.Option("--captions", help="Field of captions.")] = "captions",
-    model: Annotated[Optional[str], typer.Option("--model", "-m", help="Start from.", show_default="shapes")] = None,
+    model: Annotated[
+        Optional[str], typer.Option("--model", "-m", help="Start from.", show_default=MODEL.show_default)
+    ] = None,
     name: Annotated[
         Optional[str], typer.Option("--name", help="Of the new checkpoint.", show_default="dataset and brain key")
     ] = None,

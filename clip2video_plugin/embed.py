@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.encode import Embedded, Item, Stamp, Unreadable, batched, encode_items
-from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.errors import CheckpointError, Clip2VideoError
 from clip2video_plugin.index import Entry, VideoIndex, gone
 from clip2video_plugin.index.schema import FINGERPRINT
 from clip2video_plugin.index.writer import Writer
 from clip2video_plugin.model.checkpoint import Model, load_model
+from clip2video_plugin.model.installed import chosen_default, find_checkpoint
 from clip2video_plugin.paths import printable, stored
-from clip2video_plugin.provenance import provenance
+from clip2video_plugin.provenance import checkpoint_of, provenance
 from clip2video_plugin.video.files import NO_STAMP, file_stamp, find_videos
 from clip2video_plugin.video.fingerprint import fingerprint
 
@@ -47,8 +48,9 @@ class Report:
 
     ``damaged`` lists videos that were embedded from the part of them that can be read; ``total`` is the number
     of videos asked for, where it is known; ``indexing`` says that all are embedded and the vector index is being made;
-    ``waiting`` that another process writes to the index and this one waits; ``warning`` is the model's
-    (``Model.warning``). ``moved`` counts videos whose files were found under another path with the same content;
+    ``waiting`` that another process writes to the index and this one waits; ``model`` names the model, ``warning`` is
+    its (``Model.warning``), and ``about`` what it says of itself; ``note`` says why it is not the default one where it
+    might be expected. ``moved`` counts videos whose files were found under another path with the same content;
     ``passed_over``, by ending, files in folders that may be videos though their ending is of none.
     """
 
@@ -63,6 +65,9 @@ class Report:
     waiting: bool = False
     warning: str | None = None
     passed_over: dict[str, int] = field(default_factory=dict)
+    model: str = ""
+    about: str | None = None
+    note: str | None = None
 
     @property
     def done(self) -> int:
@@ -93,7 +98,8 @@ def embed_videos(
 
     Args:
         index: URI of the index, made when absent, or an open one; $C2V_INDEX or ./c2v-index by default.
-        model: name or folder of a checkpoint, or a loaded one; the embedded one by default.
+        model: name or folder of a checkpoint, or a loaded one; by default the one that made the index, for a new
+            index the default one (``model.installed.default_model``).
         sampling: which frames a vector is made of: "uniform", or those of the paper's pipeline, "reference" (thinned
             to 2.5 a second, as for MSR-VTT) or "reference-5fps" (MSVD, VATEX). An index has one sampling.
         precision: of the image tower, see ``load_model``; a loaded model keeps its own.
@@ -113,15 +119,40 @@ def embed_videos(
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     passed_over = Counter[str]()
     total = sum(1 for _ in _items(paths, part, passed_over))  # counted, not kept: memory must not grow with a library
+    found, note = index if isinstance(index, VideoIndex) else VideoIndex.find(index), None
+    if model is None and found is not None:
+        model = checkpoint_of(found)
+        note = _not_the_default(found, model)
     loaded = model if isinstance(model, Model) else load_model(model, device=device, precision=precision)
     made = provenance(loaded, sampling)
-    target = index if isinstance(index, VideoIndex) else VideoIndex.create(index, loaded.config.vector_dim, made)
+    target = found or VideoIndex.create(index, loaded.config.vector_dim, made)
     target.provenance.check(made, f"index {target.uri}")
     report = embed_items(
-        _items(paths, part), loaded, target, total=total, batch_size=batch_size, workers=workers, progress=progress
+        _items(paths, part),
+        loaded,
+        target,
+        total=total,
+        note=note,
+        batch_size=batch_size,
+        workers=workers,
+        progress=progress,
     )
     report.passed_over = dict(passed_over)
     return report
+
+
+def _not_the_default(index: VideoIndex, model: str) -> str | None:
+    """Says that an index goes on with its model where somebody has set another default since."""
+    try:
+        chosen, (_, folder) = chosen_default(), find_checkpoint()
+    except CheckpointError:  # which is told where the default is wanted
+        return None
+    if chosen is None or folder.absolute() == find_checkpoint(model)[1].absolute():
+        return None
+    return (
+        f"index {index.uri} goes on with model {index.provenance.model}, which made it; the default model "
+        f"{chosen[0]} is for new indexes: choose another place (--index), or delete this one"
+    )
 
 
 def video_id(path: Path) -> str:
@@ -153,6 +184,7 @@ def embed_items(
     *,
     known: VideoIndex | None = None,
     total: int | None = None,
+    note: str | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -160,7 +192,7 @@ def embed_items(
     """Embeds items and writes their rows; see ``embed_videos``.
 
     Args:
-        total: the number of items, where they have no length.
+        total: the number of items, where they have no length. note: of the report.
         known: an index of paths by the same model, whose unchanged rows are copied instead of embedded.
 
     Raises:
@@ -168,7 +200,13 @@ def embed_items(
     """
     index.provenance.check(provenance(model, index.provenance.policy), f"index {index.uri}")
     began = time.monotonic()
-    report = Report(total=len(items) if isinstance(items, Sized) else total, warning=model.warning)
+    report = Report(
+        total=len(items) if isinstance(items, Sized) else total,
+        warning=model.warning,
+        model=model.name,
+        about=model.card.sentence,
+        note=note,
+    )
 
     def tell(waiting: bool) -> None:
         report.waiting = waiting

@@ -6,11 +6,13 @@ A search needs this and none of what reads videos.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 from clip2video_plugin import __version__
-from clip2video_plugin.errors import Clip2VideoError
-from clip2video_plugin.index import Provenance
+from clip2video_plugin.errors import CheckpointError, Clip2VideoError, VideoIndexError
+from clip2video_plugin.index import Provenance, VideoIndex
 from clip2video_plugin.model.checkpoint import Model
+from clip2video_plugin.model.installed import find_checkpoint, lasting_name
 
 # name -> policy of ``read_frames``, frames a second
 SAMPLINGS = {"uniform": ("uniform", None), "reference": ("reference", 2.5), "reference-5fps": ("reference", 5.0)}
@@ -25,4 +27,25 @@ def provenance(model: Model, sampling: str = "uniform") -> Provenance:
     if sampling not in SAMPLINGS:
         raise Clip2VideoError(f"sampling is {sampling!r}; allowed are {', '.join(SAMPLINGS)}")
     network = json.dumps(model.makes_vectors(), sort_keys=True)
-    return Provenance(model.name, model.sha256, sampling, model.config.max_frames, __version__, network)
+    folder = ""
+    if model.folder is not None and model.folder.resolve().name == model.name:  # not one that was renamed in memory
+        folder = lasting_name(model.name, model.folder)
+        folder = "" if folder == model.name else folder
+    return Provenance(model.name, model.sha256, sampling, model.config.max_frames, __version__, network, folder)
+
+
+def checkpoint_of(index: VideoIndex) -> str:
+    """Name or folder of the checkpoint that made an index. Whether its weights are still those, ``check`` says.
+
+    Raises:
+        VideoIndexError: it is not there.
+    """
+    made = index.provenance
+    for model in filter(None, (made.folder, made.model)):
+        with suppress(CheckpointError):
+            find_checkpoint(model)
+            return model
+    gone = f"not in {made.folder} any more and not installed" if made.folder else "not installed"
+    raise VideoIndexError(
+        f"index {index.uri} was made with {made}, which is {gone}; name its checkpoint folder (--model)"
+    )

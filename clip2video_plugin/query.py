@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clip2video_plugin.bounds import checked_k, checked_weight
-from clip2video_plugin.errors import CheckpointError, QueryError, VideoIndexError
+from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import Hit, VideoIndex, open_index
 from clip2video_plugin.model.checkpoint import Model, load_model
-from clip2video_plugin.model.installed import find_checkpoint
-from clip2video_plugin.provenance import provenance
+from clip2video_plugin.provenance import checkpoint_of, provenance
 
 
 @dataclass(frozen=True)
 class SearchResult:
     """The hits of one query, best first. ``searched`` is the number of videos in the index.
 
-    ``warning`` is the model's (``Model.warning``).
+    ``warning`` is the model's (``Model.warning``); ``training`` and ``about`` are what it says of itself: "zero-shot",
+    "trained" or "untrained", and a sentence; None where it says nothing.
     """
 
     query: str
@@ -25,6 +25,8 @@ class SearchResult:
     searched: int
     hits: list[Hit]
     warning: str | None = None
+    training: str | None = None
+    about: str | None = None
 
 
 def search(
@@ -59,9 +61,10 @@ def search(
     loaded = load_for(opened, model, device)
     text = loaded.encode_captions([query])
     vector = (text.vector if weight is None else text.at_weight(weight))[0].numpy()
-    name, warning = loaded.name, loaded.warning
+    name, warning, card = loaded.name, loaded.warning, loaded.card
     del loaded  # what was loaded here goes before LanceDB needs memory
-    return SearchResult(query, name, opened.count(), opened.search(vector, k, existing=existing), warning)
+    hits = opened.search(vector, k, existing=existing)
+    return SearchResult(query, name, opened.count(), hits, warning, card.training, card.sentence)
 
 
 def load_for(index: VideoIndex, model: str | Path | Model | None = None, device: str | None = None) -> Model:
@@ -71,16 +74,7 @@ def load_for(index: VideoIndex, model: str | Path | Model | None = None, device:
         VideoIndexError: it is not installed, or the one of its name, or the one given, is another.
     """
     made = index.provenance
-    if model is None:
-        try:
-            find_checkpoint(made.model)
-        except CheckpointError:
-            raise VideoIndexError(
-                f"index {index.uri} was made with {made}, which is not installed; name its checkpoint folder (--model)"
-            ) from None
-    if isinstance(model, Model):
-        loaded = model
-    else:
-        loaded = load_model(made.model if model is None else model, device=device, text_only=True)
+    model = checkpoint_of(index) if model is None else model
+    loaded = model if isinstance(model, Model) else load_model(model, device=device, text_only=True)
     made.check(provenance(loaded, made.policy), f"index {index.uri}")
     return loaded

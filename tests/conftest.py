@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
 _HOME = Path(tempfile.mkdtemp(prefix="c2v-tests-"))
-os.environ.pop("C2V_INDEX", None)
+for _name in ("C2V_INDEX", "C2V_MODEL"):
+    os.environ.pop(_name, None)
 os.environ.update(
     C2V_MODELS=str(_HOME / "models"),
     C2V_DEMO=str(_HOME / "demo"),
@@ -51,7 +52,7 @@ def shared_videos():
 def model():
     from clip2video_plugin import load_model
 
-    return load_model(device="cpu")
+    return load_model("shapes", device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from clip2video_plugin.app.tables import new_table
 from clip2video_plugin.app.videos import holds_videos, items_of, videos_of
 from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.embed import Progress, embed_items
-from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
+from clip2video_plugin.errors import CheckpointError, Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import Provenance, VideoIndex, uri_of
 from clip2video_plugin.model.checkpoint import Model, load_model
-from clip2video_plugin.model.installed import installed_checkpoints
+from clip2video_plugin.model.installed import find_checkpoint, lasting_name
 from clip2video_plugin.paths import printable
 from clip2video_plugin.progress import bar
 from clip2video_plugin.provenance import provenance
@@ -49,7 +49,8 @@ def compute_clip2video(
     Args:
         samples: videos, or frame folders that were imported as such; a clips view stands for the videos of its clips,
             a dataset of groups for its video slices.
-        model: name or folder of a checkpoint, or a loaded one; the embedded one by default.
+        model: name or folder of a checkpoint, or a loaded one; by default that of the key's run, for a new run the
+            default one (``model.installed.default_model``).
         brain_key: name of the run, an identifier.
         sampling: "uniform" frames, or those of the paper's pipeline, "reference" (MSR-VTT) or "reference-5fps" (MSVD,
             VATEX), which published numbers need; "uniform" by default, for an existing run its own.
@@ -61,7 +62,7 @@ def compute_clip2video(
 
     Raises:
         Clip2VideoError: the samples are no videos, or the key is taken by a run of another kind.
-        VideoIndexError: the key's run was made with another model.
+        VideoIndexError: the key's run was made with another model, or with one that is not there.
     """
     dataset = samples._root_dataset
     samples = videos_of(samples)
@@ -70,6 +71,8 @@ def compute_clip2video(
     if not isinstance(brain_key, str) or not brain_key.isidentifier():
         raise Clip2VideoError(f"brain_key is {brain_key!r}; it must be an identifier such as 'clip2video'")
     batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
+    if model is None:
+        model = _made_with(dataset, brain_key)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     refresh(dataset, brain_key)
     new = not dataset.has_brain_run(brain_key)
@@ -100,6 +103,21 @@ def compute_clip2video(
     results.reload()
     results._model = Clip2VideoModel(loaded)
     return results
+
+
+def _made_with(dataset: foc.SampleCollection, brain_key: str) -> str | None:
+    """The checkpoint of a key's run; None where there is no run yet."""
+    refresh(dataset, brain_key)
+    run = dataset.load_brain_results(brain_key) if dataset.has_brain_run(brain_key) else None
+    if not isinstance(run, Clip2VideoSimilarityIndex):
+        return None
+    made = run.table.provenance  # takes up the run as it is stored now
+    checkpoint: str = run.config.checkpoint
+    try:
+        find_checkpoint(checkpoint)
+    except CheckpointError as error:
+        raise VideoIndexError(f"brain key {brain_key!r} was made with {made}: {error}") from None
+    return checkpoint
 
 
 def _results(
@@ -148,8 +166,7 @@ def _checkpoint(model: Model) -> str:
             f"model {model.name!r} is in memory alone, where searches of other processes cannot load it; "
             "save it (save_checkpoint), and pass its folder"
         )
-    installed = installed_checkpoints().get(model.name)
-    return model.name if installed and installed.absolute() == model.folder else str(model.folder)
+    return lasting_name(model.name, model.folder)
 
 
 def _known(uri: str, made: Provenance) -> VideoIndex | None:

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING
 
 from clip2video_plugin.app.mongod import use_own_database
 from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.model.installed import EMBEDDED, VARIABLE
 from clip2video_plugin.progress import bar
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _make(folder: Path) -> None:
         old.delete()
     dataset = fo.Dataset.from_dir(dataset_dir=str(videos), dataset_type=CaptionedVideoFolder, name=NAME, progress=False)
     dataset.persistent = True
-    compute_clip2video(dataset, brain_key=BRAIN_KEY, index=folder / "index")
+    compute_clip2video(dataset, model=EMBEDDED, brain_key=BRAIN_KEY, index=folder / "index")
 
 
 def open_app(
@@ -163,7 +164,7 @@ def _server(folder: Path, door: socket.socket, port: int) -> Iterator[subprocess
             pass_fds=[door.fileno()],
             start_new_session=True,  # Ctrl-C is for us
             cwd=folder,
-            env={**os.environ, "C2V_INDEX": str(folder / "index")},
+            env={**os.environ, "C2V_INDEX": str(folder / "index"), VARIABLE: EMBEDDED},
         )
     try:
         door.close()

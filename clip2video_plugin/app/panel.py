@@ -24,7 +24,8 @@ HISTORY = 20  # queries that are remembered for each dataset
 
 
 class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
-    """The page's state holds query, options, weight, threshold, keep.tag, save.view_name, and the data of plots.
+    """The page's state holds query, options, weight, warning, about, threshold, keep.tag, save.view_name, and the data
+    of plots.
 
     All else that is shown is in ``panel_memory``, under an id that the state gets when the panel is loaded: FiftyOne's
     own ids of panels are the same in several sessions.
@@ -179,16 +180,19 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         state.set("history", ctx.store(STORE).get(f"history {ctx.dataset.name}") or [] if ctx.dataset else [])
 
     def _take_key(self, ctx: foo.ExecutionContext) -> None:
-        """The model's own w, None where it has no alignment block, and its warning; none where it cannot be loaded."""
+        """The model's own w, None where it has no alignment block, its warning, and what it says of itself; none of
+        them where it cannot be loaded.
+        """
         state = ctx.panel.state
         try:
             model = load_run(ctx.dataset, state.get("options.brain_key")).get_model().model
         except Clip2VideoError:
-            state.set("weight", None)
-            state.set("warning", None)
+            for name in ("weight", "warning", "about"):
+                state.set(name, None)
             return
         state.set("weight", model.config.center_weight if model.config.alignment != "none" else None)
         state.set("warning", model.warning)
+        state.set("about", f"model {model.name}, {model.card.sentence}" if model.card.sentence else None)
 
     def _base(self, ctx: foo.ExecutionContext) -> Any:
         """What is searched: the view that was there before the first search."""

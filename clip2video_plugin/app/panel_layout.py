@@ -72,6 +72,8 @@ def draw(on: foo.Panel, ctx: foo.ExecutionContext, shown: Shown) -> types.Proper
             panel.str("frame", view=types.ImageView(height="160px", alt="the frame at that time"))
     if warning := state.get("warning"):
         panel.md(f"*{plain(warning)}*", "warning_shown")
+    elif about := state.get("about"):
+        panel.md(f"*{plain(about)}*", "about_shown")
     # A plot comes last, as it takes all the room that is left.
     if shown.timeline:
         panel.plot("timeline", label="Score over time, seconds", on_click=on.on_time, **PLOT)

@@ -10,7 +10,7 @@ from typing import Any
 
 from clip2video_plugin.errors import TrainingError
 from clip2video_plugin.index import VideoIndex
-from clip2video_plugin.model.installed import EMBEDDED, find_checkpoint, installed_checkpoints, models_folder
+from clip2video_plugin.model.installed import find_checkpoint, installed_checkpoints, lasting_name, models_folder
 from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.training import TrainConfig, TrainResult, train
 from clip2video_plugin.training.config import with_changes
@@ -33,6 +33,7 @@ def train_by_config(
         find_captioned_videos(config.val, config.seed) if config.val else None,
         out=out,
         captions_field=config.train.get("captions", "captions"),
+        trained_on="generated videos of moving shapes" if "scenes" in config.train else None,
         resume=resume,
         progress=progress,
     )
@@ -105,7 +106,8 @@ def finetune(
         brain_key: of the new embeddings; compare it with the old one by ``c2v eval --compare``.
         tags, val_tags: of the samples to train and to validate on; without ``val_tags`` a share is held out,
             and gets the tag ``<brain_key>-val``.
-        model: checkpoint to start from, the embedded one by default.
+        model: checkpoint to start from; by default that of ``config``, else the default one
+            (``model.installed.default_model``).
         name: that the new checkpoint gets; by default dataset and brain key.
         config: settings, by default the recipe ``finetune``.
         out: folder of the run; by default ``runs/<name>``.
@@ -128,8 +130,10 @@ def finetune(
         raise TrainingError(f"dataset {dataset} has a brain key {brain_key!r} already; choose another")
     if name in installed_checkpoints() and not resume:
         raise TrainingError(f"there is a checkpoint {name!r} already; choose another --name")
+    config = config or load_config("finetune")
+    model = model or config.model or lasting_name(*find_checkpoint())
     find_checkpoint(model)
-    settings = with_changes(config or load_config("finetune"), model=model or EMBEDDED)
+    settings = with_changes(config, model=model)
     sampling = _sampling(settings)
     videos, held = split(settings, view, val_view, captions_field)
     tag = f"{brain_key}-val"
@@ -140,6 +144,7 @@ def finetune(
         held,
         out=out or Path("runs") / name,
         captions_field=captions_field,
+        trained_on=dataset,
         resume=resume,
         progress=progress,
     )

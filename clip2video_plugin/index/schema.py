@@ -37,7 +37,7 @@ class Provenance:
     ``policy`` and ``count`` say which frames were read; ``version`` is this package's, for the record. ``network`` is
     JSON of what else makes vectors: sizes, heads, kinds of blocks, preprocessing, vocabulary; "" in tables made before
     it was kept, which any network of the same weights fits. A field that it lacks is at its default there, except for
-    the vocabulary, which is unknown then.
+    the vocabulary, which is unknown then. ``folder`` is where the checkpoint lay, of one that was not installed.
     """
 
     model: str
@@ -46,6 +46,7 @@ class Provenance:
     count: int
     version: str
     network: str = ""
+    folder: str = ""
 
     def to_metadata(self) -> dict[str, str]:
         return {f"clip2video.{key}": stored(str(value)) for key, value in asdict(self).items()}
@@ -64,6 +65,7 @@ class Provenance:
             int(fields["count"]),
             fields["version"],
             values.get("clip2video.network", ""),
+            as_path(values.get("clip2video.folder", "")),
         )
 
     def __str__(self) -> str:

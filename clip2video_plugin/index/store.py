@@ -82,18 +82,23 @@ class VideoIndex:
 
     @classmethod
     def open(cls, index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
+        if found := cls.find(index, table=table):
+            return found
+        uri = uri_of(index)
+        raise VideoIndexError(f"no index at {uri}; make one with: c2v embed PATH --index {uri}")
+
+    @classmethod
+    def find(cls, index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex | None:
+        """``open`` that gives None where there is none."""
         if isinstance(index, VideoIndex) and index._table.name == table:
             return index
         uri = uri_of(index)
-        missing = VideoIndexError(f"no index at {uri}; make one with: c2v embed PATH --index {uri}")
         folder = local_folder(uri)
         if folder is not None and not os.path.isdir(folder):
-            raise missing
+            return None
         connection = connect(uri)
         with plain_errors(uri):
-            if not exists(connection, table):
-                raise missing
-            return cls(uri, connection, connection.open_table(table))
+            return cls(uri, connection, connection.open_table(table)) if exists(connection, table) else None
 
     @classmethod
     def create(

@@ -100,13 +100,20 @@ class Model:
 
     @property
     def warning(self) -> str | None:
-        """What to know before its ranking is trusted, in one line: the embedded weights have seen no real video."""
-        if self.sha256 != _embedded_sha256():
-            return None
-        return (
-            f"model {self.name} knows generated shapes only; for real videos: c2v models fetch clip-vit-b32 "
-            "(c2v models list names trained ones)"
-        )
+        """What to know before its ranking is trusted, in one line: the embedded weights have seen no real video, and
+        those of another may be no more than a start. What else it says of itself is ``card.sentence``.
+        """
+        if self.sha256 == _embedded_sha256():
+            return (
+                f"model {self.name} knows generated shapes only; for real videos: c2v models fetch clip-vit-b32 "
+                "--default (c2v models list names others)"
+            )
+        if self.card.training == "untrained":
+            return (
+                f"the temporal parts of model {self.name} are not trained; fine-tune it (c2v finetune) before its "
+                "ranking means anything"
+            )
+        return None
 
     def encode_frames(self, videos: Sequence[NDArray[np.uint8]]) -> VideoEmbedding:
         """Embeds videos given as uint8 frames [n, R, R, 3], 1 <= n <= F each; float32 on the CPU."""
@@ -161,7 +168,7 @@ def load_model(
     precision: str = "auto",
     text_only: bool = False,
 ) -> Model:
-    """Loads a checkpoint by name or folder; the embedded one by default.
+    """Loads a checkpoint by name or folder; by default the default one (``default_model``).
 
     A checkpoint that is replaced while it is read (``save_checkpoint`` and imports replace folders) is the old one or
     the new one, and whole. One whose model.safetensors is overwritten in place while it is read is refused.

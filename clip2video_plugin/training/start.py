@@ -11,6 +11,8 @@ from tokenizers import Tokenizer
 
 from clip2video_plugin.errors import CheckpointError, TrainingError
 from clip2video_plugin.model import Clip2Video, ModelConfig, load_model
+from clip2video_plugin.model.card import Card
+from clip2video_plugin.model.installed import find_checkpoint, read_card
 from clip2video_plugin.model.network import skeleton
 from clip2video_plugin.model.start import Readers, text_fits, with_temporal_parts
 from clip2video_plugin.model.tokenizer import train_tokenizer
@@ -47,6 +49,17 @@ def start(config: TrainConfig, videos: Sequence[CaptionedVideo]) -> tuple[Clip2V
         raise TrainingError(f"[network] {error}") from None
     _draw_positions(network, config)
     return network, tokenizer
+
+
+def card_of(config: TrainConfig, trained_on: str) -> Card:
+    """What the trained checkpoint says of itself: its videos, after those of the one that it started from."""
+    if not config.model:
+        return Card(training="trained", trained_on=trained_on)
+    name, folder = find_checkpoint(config.model)
+    before = read_card(folder)
+    if before.training == "trained" and before.trained_on:
+        trained_on = f"{before.trained_on}, then {trained_on}"
+    return Card(training="trained", trained_on=trained_on, source=before.source or name, licence=before.licence)
 
 
 def _from_checkpoint(config: TrainConfig) -> tuple[Clip2Video, Tokenizer]:

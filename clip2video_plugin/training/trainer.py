@@ -21,6 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from clip2video_plugin.errors import TrainingError
 from clip2video_plugin.model import Clip2Video
+from clip2video_plugin.model.card import Card
 from clip2video_plugin.model.checkpoint import best_device
 from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.paths import expanded, printable
@@ -32,11 +33,11 @@ from clip2video_plugin.training.distributed import Place, processes
 from clip2video_plugin.training.fingerprint import fingerprint
 from clip2video_plugin.training.optimiser import freeze, make_optimiser, make_schedule
 from clip2video_plugin.training.report import write_report
-from clip2video_plugin.training.start import start
+from clip2video_plugin.training.start import card_of, start
 from clip2video_plugin.training.state import BEST, LAST, STATE, Log, Progress, load_state, save_state
 from clip2video_plugin.training.step import Step
 from clip2video_plugin.training.validate import validate
-from clip2video_plugin.training.videos import CaptionedVideo, split
+from clip2video_plugin.training.videos import CaptionedVideo, name_of, split
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def train(
     *,
     out: str | Path = "runs/train",
     captions_field: str = "captions",
+    trained_on: str | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> TrainResult:
@@ -79,6 +81,7 @@ def train(
         train_view: a FiftyOne dataset or view with captions, or a sequence of ``CaptionedVideo``.
         val_view: the same, for choosing the best epoch; without it ``config.val_share`` of the training videos.
         out: folder of the run.
+        trained_on: the videos in words, which the checkpoint says of itself; by default the dataset's name.
         resume: go on with the run in ``out``, if there is one; of one that is finished, its result.
 
     Raises:
@@ -91,7 +94,8 @@ def train(
         if (folder / STATE).exists() and not resume:
             raise TrainingError(f"{folder} holds a run already; resume it (--resume), or choose another folder")
         videos, held = split(config, train_view, val_view, captions_field)
-        return _Run(config, videos, held, folder, place, progress).go(resume)
+        words = trained_on or name_of(train_view) or f"{len(videos)} videos"
+        return _Run(config, videos, held, folder, place, progress, card_of(config, words)).go(resume)
 
 
 class _Run:
@@ -103,9 +107,10 @@ class _Run:
         folder: Path,
         place: Place,
         show: bool,
+        card: Card,
     ) -> None:
         self.config, self.folder, self.place = config, folder, place
-        self.show = show and place.first
+        self.show, self.card = show and place.first, card
         if config.batch_size % (config.accumulate * place.world):
             raise TrainingError(
                 f"batch_size is {config.batch_size}; it must be a multiple of accumulate x processes, "
@@ -229,7 +234,7 @@ class _Run:
             where = printable(self.folder)
             print(f"c2v: the run in {where} is finished ({how} after {self.progress.step} steps)", file=sys.stderr)
             if not (self.folder / LAST).exists():
-                save_checkpoint(self.folder / LAST, self.weights, self.tokenizer)
+                save_checkpoint(self.folder / LAST, self.weights, self.tokenizer, card=self.card)
         return self._result()
 
     def _step(self, source: Iterator[Batch]) -> dict[str, Any]:
@@ -299,7 +304,7 @@ class _Run:
                 raise TrainingError("none of the validation videos can be read")
             if found.metrics["R@1"] > self.progress.best.get("R@1", -1.0):
                 self.progress.best, self.progress.best_epoch = found.metrics, epoch
-                save_checkpoint(self.folder / BEST, self.weights, self.tokenizer)
+                save_checkpoint(self.folder / BEST, self.weights, self.tokenizer, card=self.card)
             assert log is not None
             log.write(step=self.progress.step, epoch=epoch, validation=found.metrics, hardest=found.hardest)
             write_report(self.folder)
@@ -313,7 +318,7 @@ class _Run:
     def _save(self) -> None:
         if self.place.first:
             if self.finished:
-                save_checkpoint(self.folder / LAST, self.weights, self.tokenizer)
+                save_checkpoint(self.folder / LAST, self.weights, self.tokenizer, card=self.card)
             save_state(self.folder, self.progress, self.config.to_dict(), self.data, self.parts)
 
 

@@ -175,6 +175,13 @@ def captioned_videos(
     return videos
 
 
+def name_of(source: Any) -> str | None:
+    """The name of the FiftyOne dataset of a view; None of other sequences."""
+    if not hasattr(source, "has_field"):
+        return None
+    return getattr(source, "dataset_name", None) or str(source.name)
+
+
 def split(
     config: TrainConfig, train_view: Any, val_view: Any, captions_field: str
 ) -> tuple[list[CaptionedVideo], list[CaptionedVideo]]:

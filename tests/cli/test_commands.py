@@ -51,7 +51,7 @@ def test_strict_exits_with_3(c2v, videos):
 def test_search_as_json(c2v, world, world_index):
     query = caption(world[1][6])
     document = json.loads(c2v("search", query, "--index", world_index, "-k", "3", "--json").stdout)
-    assert set(document) == {"query", "model", "searched", "warning", "hits"}
+    assert set(document) == {"query", "model", "training", "about", "searched", "warning", "hits"}
     assert (document["query"], document["model"], document["searched"]) == (query, "shapes", 24)
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3]
     assert set(document["hits"][0]) == {"rank", "id", "path", "score", "start", "end", "duration", "missing"}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from clip2video_plugin.app.search import brain_keys
+from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import holds_videos, videos_of
-from clip2video_plugin.model.installed import EMBEDDED, installed_checkpoints
+from clip2video_plugin.errors import CheckpointError
+from clip2video_plugin.model.installed import find_checkpoint, installed_checkpoints, lasting_name, read_card
+from clip2video_plugin.paths import printable
 
 URI = "@clip2video/clip2video"
 PANEL = "video_search"
@@ -47,14 +51,21 @@ def wrong(message: str | None) -> dict[str, Any]:
 
 
 def ask_choice(
-    inputs: types.Object, ctx: foo.ExecutionContext, name: str, choices: Mapping[str, str], *, label: str, default: str
+    inputs: types.Object,
+    ctx: foo.ExecutionContext,
+    name: str,
+    choices: Mapping[str, str],
+    *,
+    label: str,
+    default: str | None,
+    refusal: str | None = None,
 ) -> None:
     """A choice among values, each with its label; another value is refused with those there are."""
     shown, value = types.DropdownView(), ctx.params.get(name)
     for choice, its_label in choices.items():
         shown.add_choice(choice, label=its_label)
     known = value is None or value in list(choices)
-    refusal = None if known else f"{name} is {value!r}; allowed are {', '.join(choices)}"
+    refusal = refusal if known else f"{name} is {value!r}; allowed are {', '.join(choices)}"
     inputs.enum(name, list(choices), default=default, view=shown, label=label, **wrong(refusal))
 
 
@@ -64,10 +75,26 @@ def ask_key(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
     ask_choice(inputs, ctx, "brain_key", keys, label="Brain key", default=next(iter(keys)))
 
 
-def ask_model(inputs: types.Object, ctx: foo.ExecutionContext) -> None:
-    """A choice among the installed checkpoints."""
-    names = {name: name for name in installed_checkpoints()}
-    ask_choice(inputs, ctx, "model", names, label="Model", default=EMBEDDED)
+def ask_model(inputs: types.Object, ctx: foo.ExecutionContext, run: Clip2VideoSimilarityIndex | None = None) -> None:
+    """A choice among the installed checkpoints and the default one, which is preselected; of a run its own, alone."""
+    own, chosen = run.config.checkpoint if run else None, ctx.params.get("model")
+    checkpoints, default, refusal = installed_checkpoints(), None, None
+    try:
+        default = lasting_name(*find_checkpoint(own))
+        checkpoints[default] = find_checkpoint(own)[1]
+    except CheckpointError as error:
+        refusal = None if chosen else str(error)
+    if run is not None and chosen not in (None, own):
+        refusal = f"the index {run.key} was made with model {own}; choose that, or another brain key"
+    shown = {name: _labelled(name, folder) for name, folder in checkpoints.items() if name == printable(name)}
+    ask_choice(
+        inputs, ctx, "model", shown, label="Model", default=default if default in shown else None, refusal=refusal
+    )
+
+
+def _labelled(name: str, folder: Path) -> str:
+    about = read_card(folder).sentence
+    return printable(f"{name}: {about}" if about else name)
 
 
 def ask_number(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import fiftyone.core.collections as foc
@@ -14,6 +15,8 @@ from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.search import brain_keys, load_run, score_field
 from clip2video_plugin.app.videos import videos_of
 from clip2video_plugin.embed import Report
+from clip2video_plugin.errors import CheckpointError, VideoIndexError
+from clip2video_plugin.model.installed import find_checkpoint, read_card
 from clip2video_plugin.paths import printable
 
 BRAIN_KEY = "clip2video"
@@ -56,8 +59,13 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
             description="Name of the index. An existing one is brought up to date",
             **wrong(problem_of_key(ctx.dataset, key)),
         )
-        ask_model(inputs, ctx)
-        ask_choice(inputs, ctx, "sampling", SHOWN_SAMPLINGS, label="Frames", default="uniform")
+        run = load_run(ctx.dataset, key) if key in brain_keys(ctx.dataset) else None
+        ask_model(inputs, ctx, run)
+        sampling = "uniform"
+        if run is not None:
+            with suppress(VideoIndexError):  # its vectors are gone, which is told when it is computed
+                sampling = run.table.provenance.policy
+        ask_choice(inputs, ctx, "sampling", SHOWN_SAMPLINGS, label="Frames", default=sampling)
         ask_choice(inputs, ctx, "device", SHOWN_DEVICES, label="Device", default="auto")
         return form(inputs, ctx, "Compute CLIP2Video embeddings", "view_target")
 
@@ -181,11 +189,14 @@ class IndexInfo(foo.Operator):  # type: ignore[misc]
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         run = load_run(ctx.dataset, ctx.params.get("brain_key"))
-        made = run.table.provenance
+        made, about = run.table.provenance, None
+        with suppress(CheckpointError):
+            about = read_card(find_checkpoint(run.config.checkpoint)[1]).sentence
         return {
             "brain_key": run.key,
             "videos": f"{run.total_index_size} of {len(videos_of(ctx.dataset))}",
             "model": made.model,
+            "about": about or "",
             "weights": made.sha256,
             "frames": f"{made.count}, {made.policy}",
             "place": run.config.uri,
@@ -197,6 +208,7 @@ class IndexInfo(foo.Operator):  # type: ignore[misc]
             ("brain_key", "Brain key"),
             ("videos", "Indexed videos"),
             ("model", "Model"),
+            ("about", "About the model"),
             ("weights", "SHA-256 of its weights"),
             ("frames", "Frames of each video"),
             ("place", "Kept in"),
