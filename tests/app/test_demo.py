@@ -1,5 +1,6 @@
 """``c2v demo`` from nothing, in a process of its own, and the plugin as FiftyOne loads it."""
 
+import os
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ def test_the_demo_finds_its_three_sentences(c2v, tmp_path):
     assert done.stdout.count("among 48 videos") == 3
     assert "c2v demo --app" in done.stdout
     assert "generated shapes only" not in done.stdout + done.stderr
-    again = c2v("demo", "--dir", tmp_path / "demo")
+    again = c2v("demo", "--dir", tmp_path / "demo", env={**os.environ, "C2V_MODEL": "another"})
     assert again.returncode == 0, again.stderr
     assert again.stdout == done.stdout
 

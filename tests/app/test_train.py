@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from clip2video_plugin import compute_clip2video, read_frames
+from clip2video_plugin import compute_clip2video, load_model, read_frames
 from clip2video_plugin.app.compare import compare
 from clip2video_plugin.app.train import find_captioned_videos, finetune
 from clip2video_plugin.cli.main import app
@@ -66,6 +66,8 @@ def test_from_a_tagged_view_to_the_queries_that_improved(dataset, c2v):
     assert samples.count_sample_tags() == {"train": 25, "val": 5}
     assert set(samples.list_brain_runs()) == {"old", "tuned"}
     assert samples.get_brain_info("tuned").config.checkpoint == "french-1"
+    card = load_model("french-1", device="cpu").card
+    assert (card.sentence, card.licence) == ("trained on generated videos of moving shapes, then french", "MIT")
 
     told = c2v("eval", "french", "--compare", "old", "tuned")
     assert told.returncode == 0, told.stderr

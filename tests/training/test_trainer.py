@@ -71,6 +71,7 @@ def test_a_run_leaves_a_checkpoint_a_log_and_a_report(scenes, tmp_path):
     assert (result.best_epoch, result.best) == (best["epoch"], best["validation"])
     model = load_model(result.checkpoint, device="cpu")
     assert model.encode_captions(["a red square moves left"]).vector.shape == (1, 64)
+    assert model.card.sentence == "trained on 46 videos"  # two of 48 were held out
     page = (result.folder / "report.html").read_text()
     assert "R@10" in page
     assert epochs[-1]["hardest"][0]["caption"] in page
