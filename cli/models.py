@@ -59,20 +59,20 @@ def info(
     [dim]c2v models info msrvtt --json[/]
     """
     with loading():
-        from clip2video_plugin.model.checkpoint import load_model
+        from clip2video_plugin.model.checkpoint import describe_checkpoint
         from clip2video_plugin.model.installed import is_default
 
-    loaded = load_model(model, device="cpu", precision="float32")
+    found = describe_checkpoint(model)
     facts = {
-        "name": loaded.name,
-        "about": loaded.card.sentence,
-        **loaded.card.to_dict(),
-        "default": is_default(loaded.folder),
-        "folder": str(loaded.folder),
-        "sha256": loaded.sha256,
-        "parameters": sum(p.numel() for p in loaded.network.parameters()),
-        "vector_dim": loaded.config.vector_dim,
-        **loaded.config.to_dict(),
+        "name": found.name,
+        "about": found.card.sentence,
+        **found.card.to_dict(),
+        "default": is_default(found.folder),
+        "folder": str(found.folder),
+        "sha256": found.sha256,
+        "parameters": found.parameters,
+        "vector_dim": found.config.vector_dim,
+        **found.config.to_dict(),
     }
     if as_json:
         terminal.document(facts)

@@ -15,7 +15,9 @@ from clip2video_plugin.video.frames import read_quietly
 
 
 class Clip2VideoModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):  # type: ignore[misc]
-    """A checkpoint as a FiftyOne video model. To index a dataset ``compute_clip2video`` is many times faster."""
+    """A checkpoint, or the default one, as a FiftyOne video model. To index a dataset ``compute_clip2video`` is many
+    times faster.
+    """
 
     def __init__(self, model: str | Path | Model | None = None) -> None:
         self.model = model if isinstance(model, Model) else load_model(model)

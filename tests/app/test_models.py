@@ -83,12 +83,12 @@ def test_a_run_whose_model_is_gone_is_one_line(dataset, models):
 
 
 def test_the_form_preselects_the_default_and_says_what_each_model_is(dataset, models, monkeypatch):
-    shapes = "shapes: trained on generated videos of moving shapes"
-    assert model_field(dataset) == ("clip", {"shapes": shapes, "clip": f"clip: {ABOUT}"}, None)
+    shapes = "shapes, trained on generated videos of moving shapes"
+    assert model_field(dataset) == ("clip", {"shapes": shapes, "clip": f"clip, {ABOUT}"}, None)
     elsewhere = shutil.copytree(models / "clip", models.parent / "elsewhere")
     monkeypatch.setenv("C2V_MODEL", str(elsewhere))
     default, labels, _ = model_field(dataset)
-    assert (default, labels[default]) == (str(elsewhere), f"{elsewhere}: {ABOUT}")
+    assert (default, labels[default]) == (str(elsewhere), f"{elsewhere}, {ABOUT}")
     done = foo.get_operator(f"{URI}/compute_embeddings")(dataset, brain_key="k", model=str(elsewhere), device="cpu")
     assert done["indexed"] == 2
     shutil.rmtree(elsewhere)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +16,7 @@ from clip2video_plugin import compute_clip2video, load_model, read_frames
 from clip2video_plugin.app.compare import compare
 from clip2video_plugin.app.train import find_captioned_videos, finetune
 from clip2video_plugin.cli.main import app
-from clip2video_plugin.errors import Clip2VideoError, TrainingError
+from clip2video_plugin.errors import CheckpointError, Clip2VideoError, TrainingError
 from clip2video_plugin.shapes import scenes as random_scenes
 from clip2video_plugin.shapes import write_videos
 from clip2video_plugin.training import load_config
@@ -219,3 +220,20 @@ def test_ctrl_c_of_the_train_command_says_how_to_go_on(tmp_path):
     assert process.returncode == 130
     assert errors.splitlines()[-1].endswith("run the same command again with --resume to go on")
     assert (tmp_path / "run" / "state.pt").is_file()
+
+
+def test_finetune_starts_from_the_default_model(links, model, tmp_path, monkeypatch):
+    start = shutil.copytree(model.folder, tmp_path / "start")
+    values = json.loads((start / "config.json").read_text())
+    (start / "config.json").write_text(json.dumps({key: values[key] for key in values if key != "about"}))
+    monkeypatch.setenv("C2V_MODEL", str(start))
+    config = load_config("finetune", ["steps=1", "batch_size=4", "workers=1", "device=cpu"])
+    options = {"tags": ["train"], "config": config, "progress": False, "index": tmp_path / "index"}
+    done = finetune("links", brain_key="by_default", out=tmp_path / "run", **options)
+    card = load_model(done.checkpoint, device="cpu").card
+    assert (card.source, card.sentence) == ("start", "trained on links")
+    links.delete_brain_run("by_default")
+    links.untag_samples("by_default-val")
+    monkeypatch.setenv("C2V_MODEL", "nope")
+    with pytest.raises(CheckpointError, match="default model, set by C2V_MODEL: no model 'nope'"):
+        finetune("links", brain_key="another", out=tmp_path / "other", **options)

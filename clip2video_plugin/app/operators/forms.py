@@ -94,7 +94,7 @@ def ask_model(inputs: types.Object, ctx: foo.ExecutionContext, run: Clip2VideoSi
 
 def _labelled(name: str, folder: Path) -> str:
     about = read_card(folder).sentence
-    return printable(f"{name}: {about}" if about else name)
+    return printable(f"{name}, {about}" if about else name)
 
 
 def ask_number(
