@@ -117,7 +117,7 @@ def sharded(state: State, folder: Path) -> None:
 
 def measured(path: Path, models: Path) -> tuple[float, float]:
     """Bytes at the peak, and seconds."""
-    command = [*C2V, "models", "import", str(path), "--name", "measured"]
+    command = [*C2V, "models", "import", str(path), "--name", "measured", "--activation", "quick_gelu"]
     environment = os.environ | {"C2V_MODELS": str(models)}
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, *command], check=True, stdout=subprocess.PIPE, text=True, env=environment

@@ -18,6 +18,7 @@ import safetensors
 import torch
 
 from clip2video_plugin.errors import CheckpointError, first_line
+from clip2video_plugin.model.legacy import read_legacy
 from clip2video_plugin.model.torchscript import is_torchscript, read_torchscript
 
 Container = Literal["torch", "torchscript", "safetensors"]
@@ -75,8 +76,7 @@ def _read(path: Path, name: str) -> tuple[Any, Container]:
             return read_torchscript(path), "torchscript"
         return torch.load(name, map_location="cpu", weights_only=True, mmap=_checked_zip(path)), "torch"
     if LEGACY in head[:32]:
-        with open(path, "rb") as file:
-            return torch.load(file, map_location="cpu", weights_only=True), "torch"
+        return read_legacy(path), "torch"
     if head[8:9] == b"{":
         with safetensors.safe_open(name, framework="pt") as content:
             return {key: content.get_tensor(key) for key in content.keys()}, "safetensors"  # noqa: SIM118

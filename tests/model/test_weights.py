@@ -99,7 +99,7 @@ def test_a_container_is_known_by_its_content_whatever_its_name(tmp_path, form, n
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux says what is mapped")
-@pytest.mark.parametrize("form", ["torch zip", "TorchScript", "safetensors"])
+@pytest.mark.parametrize("form", CONTAINERS)
 def test_tensors_are_mapped_and_can_be_read_again_after_their_memory_was_given_back(tmp_path, form):
     big = state() | {"visual.big": torch.randn(1000, 1000)}
     CONTAINERS[form][0](big, tmp_path / "model.pt")
@@ -118,10 +118,34 @@ def test_tensors_are_mapped_and_can_be_read_again_after_their_memory_was_given_b
 
 
 def test_giving_back_leaves_what_is_no_files(tmp_path):
-    save_legacy(state(), tmp_path / "model.pt")
+    small = {"a.w": torch.randn(1000), "b.w": torch.randn(3)}
+    save_legacy(small, tmp_path / "model.pt")
     weights = read_weights(tmp_path / "model.pt")
     weights.give_back()
-    assert same(weights.tensors, state())
+    assert same(weights.tensors, small)
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_a_legacy_file_is_read_as_torch_reads_it(tmp_path, shift):
+    """Wherever the numbers lie, a multiple of their size or not; shared, strided, small and large ones."""
+    torch.manual_seed(shift)
+    tied = torch.randn(300, 400)
+    tensors = {
+        "a.w" + "x" * shift: tied,
+        "a.again": tied,
+        "a.turned": tied[50:250:2].t(),
+        "a.small": torch.randn(3),
+        "a.parameter": nn.Parameter(torch.randn(90_000)),
+        "a.half": torch.randn(100_000).half(),
+        "a.double": torch.randn(20_000).double(),
+        "a.none": torch.zeros(0, 3),
+    }
+    unused = {"moments": [torch.randn(50_000), {"step": torch.randn(50_000)}]}
+    save_legacy({"optimizer": unused, "state_dict": tensors, "epoch": torch.randn(50_000)}, tmp_path / "model.pt")
+    weights = read_weights(tmp_path / "model.pt")
+    assert same(weights.tensors, torch.load(tmp_path / "model.pt", weights_only=True)["state_dict"])
+    weights.give_back()
+    assert same(weights.tensors, tensors)
 
 
 def test_tensors_that_share_their_numbers_are_read(tmp_path):
