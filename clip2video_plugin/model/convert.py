@@ -1,26 +1,35 @@
-"""Foreign weight files to checkpoint folders: CLIP2Video's pytorch_model.bin.N and OpenAI's ViT-B-32.pt."""
+"""Foreign weights to checkpoint folders: read, recognised, converted and written, a tensor at a time."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from clip2video_plugin.errors import CheckpointError
-from clip2video_plugin.model.config import ModelConfig
-from clip2video_plugin.model.installed import EMBEDDED, models_folder
-from clip2video_plugin.model.network import Clip2Video
-from clip2video_plugin.model.reference import check_keys, clip_sizes, from_reference, reference_key
-from clip2video_plugin.model.saving import save_checkpoint
-from clip2video_plugin.model.tokenizer import clip_tokenizer
+from clip2video_plugin.model.card import Card
+from clip2video_plugin.model.config import Activation, ModelConfig
+from clip2video_plugin.model.formats import recognise
+from clip2video_plugin.model.formats.form import Given
+from clip2video_plugin.model.formats.openai import openai_part
+from clip2video_plugin.model.installed import CONFIG, EMBEDDED, models_folder
+from clip2video_plugin.model.network import Clip2Video, skeleton
+from clip2video_plugin.model.parts import fitted, tower_sizes
+from clip2video_plugin.model.reference import code_heads, in_memory
+from clip2video_plugin.model.saving import write_checkpoint
 from clip2video_plugin.model.weights import CLIP_EXTRAS, read_weights
 from clip2video_plugin.paths import expanded
 
+__all__ = ["import_checkpoint", "initialise_from_clip", "read_weights"]  # the last lives next door now
 TEMPORAL_LAYERS = 4  # of the paper; the reference's cross_num_hidden_layers
+FOR_WORDS = 32  # max_words of the paper
+
+Readers = dict[str, Callable[[], Tensor]]
 
 
 def import_checkpoint(
@@ -30,71 +39,81 @@ def import_checkpoint(
     init_from_clip: bool = False,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
+    heads: int | tuple[int, ...] | None = None,
+    activation: Activation | None = None,
+    card: Card | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Path:
-    """Converts a weight file to a checkpoint folder below the models folder, and returns that.
+    """Converts weights to a checkpoint folder below the models folder, and returns that. Replaces one of that name.
+
+    A plain CLIP becomes mean pooling over frames, which works at once.
 
     Args:
-        path: a CLIP2Video state dict, or an OpenAI CLIP as TorchScript archive or state dict.
-        name: of the checkpoint; the file's name, simplified, by default.
-        init_from_clip: needed for an OpenAI CLIP: makes the temporal parts from CLIP's text tower
-            (reference section 11). They are untrained then.
-        options: of ``from_reference``; what is not given is read from the keys, and else the paper's.
+        path: a file or a folder of one of ``formats.FORMATS``.
+        name: of the checkpoint; the file's or folder's name, simplified, by default.
+        init_from_clip: makes of a plain CLIP a start for training instead: temporal parts from its text tower
+            (reference section 11), untrained.
+        options: ``max_frames``, ``max_words``; of a CLIP2Video also the others of ``from_reference``. What is not
+            given is read from the keys, and else the paper's; a plain CLIP takes as many words as CLIP does.
         seed: of the alignment centres, which are random when initialised from CLIP.
+        heads: of the image tower, or of image and text tower, where the file does not say.
+        activation: of the towers, where the file does not say: ``quick_gelu``, ``gelu`` or ``gelu_tanh``.
+        card: what is known of the weights beside the file.
+        tell: called with a line that says what was left out, and one that says what was replaced.
 
     Raises:
-        CheckpointError: the file is missing, damaged, unsafe or of another architecture.
+        CheckpointError: the file is missing, damaged, unsafe or of another architecture, or does not say what is
+            needed.
     """
     file = expanded(path)
-    state = dict(read_weights(file).tensors)
-    is_clip = "visual.conv1.weight" in state
-    if is_clip and not init_from_clip:
-        raise CheckpointError(
-            f"{file} is a CLIP without temporal parts. To make them from CLIP's text tower, untrained, "
-            "say so: --init-from-clip"
-        )
-    if init_from_clip and not is_clip:
-        raise CheckpointError(f"{file} is no OpenAI CLIP; --init-from-clip does not apply")
-    if is_clip:
-        network = initialise_from_clip(state, seed=seed)
-    else:
-        network = from_reference(state, **(reference_options(state) | dict(options or {})))
-    tokenizer = clip_tokenizer()
-    if network.config.vocab_size != tokenizer.get_vocab_size():
-        raise CheckpointError(
-            f"{file} has {network.config.vocab_size} tokens; CLIP's tokenizer has {tokenizer.get_vocab_size()}"
-        )
-    name = name or re.sub(r"[^a-z0-9._-]+", "-", file.name.lower().removesuffix(".pt").removesuffix(".pth"))
+    name = name or default_name(file)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == EMBEDDED:
         raise CheckpointError(f"name is {name!r}; use letters, digits, dots and dashes, and not {EMBEDDED!r}")
+    given = Given(heads=_heads(heads), activation=_activation(activation), options=dict(options or {}))
+    weights = read_weights(file)
+    made = recognise(weights).convert(weights, given)
+    config, tensors = made.config, made.tensors
+    known = {key: value for key, value in asdict(card or Card()).items() if value is not None}
+    about = replace(made.card, **known)
+    if init_from_clip:
+        if config.temporal != "mean" or config.alignment != "none" or config.towers != "clip":
+            raise CheckpointError(f"{file} is no OpenAI CLIP or other plain CLIP; --init-from-clip does not apply")
+        words = given.options.get("max_words", min(FOR_WORDS, config.context_length))
+        config, tensors = start_for_training(replace(config, max_words=words), dict(tensors), seed=seed)
+        about = replace(about, training="untrained", trained_on=None)
     folder = models_folder() / name
-    save_checkpoint(folder, network, tokenizer)
+    there = (folder / CONFIG).is_file()
+    write_checkpoint(folder, config, tensors, made.tokenizer, card=about)
+    if tell and (dropped := (*weights.dropped, *made.dropped)):
+        tell(f"left out, having no place here: {'; '.join(dropped)}")
+    if tell and there:
+        tell(f"replaced the checkpoint {name!r} that was there")
     return folder
 
 
-def reference_options(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Options of ``from_reference`` that a CLIP2Video state dict's keys speak for; else the paper's."""
-    blocks = {key.split(".")[0] for key in state}
-    difference = "type_position_embeddings" in blocks
-    alignment = "weight_center" in blocks
-    return {
-        "sim_type": "seqTransf" if "transformerClip" in blocks else "meanP",
-        "temporal_type": "TDB" if difference else "",
-        "temporal_proj": "sigmoid_mlp"
-        if "frame2t_projection" in blocks
-        else "sigmoid_selfA"
-        if "frame2t_attention" in blocks
-        else "",
-        "center_type": "TAB" if alignment else "",
-        # The keys of TAB and TAB_TDB are the same; the released models are TAB_TDB.
-        "center_proj": "" if "actionClip" not in blocks else "TAB_TDB" if difference else "TAB",
-        "center_weight": 0.5,
-        "max_frames": 12,
-        "max_words": 32,
-    }
+def default_name(path: Path) -> str:
+    """A checkpoint's name from its file's or folder's; from the model's in a cache of Hugging Face's."""
+    path = path.absolute()
+    cached = path.parent.name == "snapshots"  # models--OWNER--MODEL/snapshots/REVISION
+    name = (path.parents[1].name.rpartition("--")[2] if cached else path.name).lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", name.removesuffix(".pt").removesuffix(".pth").removesuffix(".safetensors"))
+
+
+def _heads(heads: int | tuple[int, ...] | None) -> tuple[int, ...] | None:
+    numbers = (heads,) if isinstance(heads, int) else heads
+    if numbers is not None and not (1 <= len(numbers) <= 2 and all(type(n) is int and n > 0 for n in numbers)):
+        raise CheckpointError(f"heads is {heads!r}; give those of the image tower, 16, or of image and text, 16,20")
+    return numbers
+
+
+def _activation(activation: Activation | None) -> Activation | None:
+    if activation is not None and activation not in get_args(Activation):
+        raise CheckpointError(f"activation is {activation!r}; allowed are {', '.join(get_args(Activation))}")
+    return activation
 
 
 def initialise_from_clip(state: Mapping[str, Tensor], *, seed: int = 0, centers: int = 5) -> Clip2Video:
-    """A network of the paper's form whose temporal parts come from CLIP (reference section 11).
+    """A network of the paper's form whose temporal parts come from an OpenAI CLIP (reference section 11).
 
     Frame positions and types from the text positions, temporal blocks from the text blocks; the
     alignment centres are drawn, N(0, 1/64).
@@ -103,35 +122,42 @@ def initialise_from_clip(state: Mapping[str, Tensor], *, seed: int = 0, centers:
         CheckpointError: keys are missing, unexpected or misshapen, or the widths of CLIP's text
             tower and embedding differ, so that its blocks do not fit.
     """
-    clip = {f"clip.{key}": value for key, value in state.items() if key not in CLIP_EXTRAS}
-    sizes = clip_sizes(clip)
-    if sizes["text_width"] != sizes["embed_dim"]:
+    sizes = tower_sizes(state, openai_part)
+    sizes |= {"vision_heads": code_heads(sizes["vision_width"]), "text_heads": code_heads(sizes["text_width"])}
+    plain = ModelConfig(**sizes, temporal="mean", alignment="none", temporal_heads=1)
+    tensors = fitted(state, openai_part, plain, unused=CLIP_EXTRAS)
+    config, made = start_for_training(plain, tensors, seed=seed, centers=centers)
+    return in_memory(config, {key: read() for key, read in made.items()})
+
+
+def start_for_training(
+    plain: ModelConfig, tensors: Readers, *, seed: int = 0, centers: int = 5
+) -> tuple[ModelConfig, Readers]:
+    """The paper's network around the towers of a plain CLIP, as ``initialise_from_clip`` makes it."""
+    if plain.text_width != plain.embed_dim or plain.text_mlp_width is not None:
         raise CheckpointError(
-            f"text width {sizes['text_width']} and embedding {sizes['embed_dim']} differ; "
-            "temporal blocks cannot be taken from this CLIP"
+            f"text width {plain.text_width} and embedding {plain.embed_dim} differ, or its blocks are of another form; "
+            "temporal blocks cannot be taken from this CLIP. Without --init-from-clip it works at once"
         )
-    layers = min(TEMPORAL_LAYERS, sizes["text_layers"])
-    temporal = {"temporal_layers": layers, "temporal_heads": sizes["text_heads"], "centers": centers}
-    config = ModelConfig.from_dict(sizes | temporal)
-    with torch.device("meta"):
-        shapes = {key: tuple(value.shape) for key, value in Clip2Video(config).state_dict().items()}
-    names = {key: reference_key(key) for key in shapes}
-    check_keys(clip, {name: shapes[key] for key, name in names.items() if name.startswith("clip.")})
+    config = replace(
+        plain,
+        temporal="difference",
+        alignment="difference",
+        temporal_layers=min(TEMPORAL_LAYERS, plain.text_layers),
+        temporal_heads=plain.text_heads,
+        centers=centers,
+    )
     generator = torch.Generator().manual_seed(seed)
-    weights = dict[str, Tensor]()
-    for key, name in names.items():
-        if name.startswith("clip."):
-            source = clip[name]
-        elif name in ("weight_center", "emb_center"):
-            source = torch.randn(shapes[key], generator=generator) * 64**-0.5
-        elif name.startswith("trans_layernorm"):
-            source = torch.ones(shapes[key]) if name.endswith("weight") else torch.zeros(shapes[key])
-        elif name.endswith("_position_embeddings.weight"):
-            source = clip["clip.positional_embedding"][: shapes[key][0]]
-        else:  # transformerClip, frame2t_attention and actionClip blocks
-            source = clip["clip.transformer.resblocks." + name.split("resblocks.")[1]]
-        weights[key] = source.detach().to(torch.float32).clone()
-    with torch.device("meta"):
-        network = Clip2Video(config)
-    network.load_state_dict(weights, assign=True)
-    return network.eval()
+
+    def first(key: str, shape: tuple[int, ...]) -> Callable[[], Tensor]:
+        if key in ("alignment.weight_centers", "alignment.centers"):
+            drawn = torch.randn(shape, generator=generator) * 64**-0.5
+            return lambda: drawn
+        if key.startswith("difference.norm."):
+            return lambda: torch.ones(shape) if key.endswith("weight") else torch.zeros(shape)
+        if key in ("frame_positions.weight", "difference.types.weight"):
+            return lambda: tensors["text.positional_embedding"]()[: shape[0]]
+        return tensors["text.transformer.resblocks." + key.split("resblocks.")[1]]  # a block over frames
+
+    shapes = {key: tuple(value.shape) for key, value in skeleton(config).state_dict().items()}
+    return config, {key: tensors.get(key) or first(key, shape) for key, shape in shapes.items()}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from clip2video_plugin.errors import CheckpointError
 from clip2video_plugin.model.config import Alignment, Difference, ModelConfig
-from clip2video_plugin.model.network import Clip2Video
+from clip2video_plugin.model.network import Clip2Video, skeleton
+from clip2video_plugin.model.parts import Part, check_keys, fitted, tower_sizes
+
+__all__ = ["check_keys", "from_reference", "reference_key"]  # the first lives next door now
 
 # (our prefix, the reference's prefix), the first match wins
 RENAMES = (
@@ -40,6 +43,11 @@ def reference_key(key: str) -> str:
     raise KeyError(key)
 
 
+def reference_part(key: str) -> Part:
+    """Where one of our parameters lies in a state dict of the released code, or of CLIP4Clip's."""
+    return Part((reference_key(key),))
+
+
 def from_reference(
     state_dict: Mapping[str, Tensor],
     *,
@@ -60,6 +68,41 @@ def from_reference(
         CheckpointError: an option's value or combination is not the reference's, or keys are
             missing, unexpected or misshapen (all of them are listed).
     """
+    state = modern_names(state_dict)
+    config = reference_config(
+        state,
+        sim_type=sim_type,
+        temporal_type=temporal_type,
+        temporal_proj=temporal_proj,
+        center_type=center_type,
+        center_proj=center_proj,
+        center_weight=center_weight,
+        max_frames=max_frames,
+        max_words=max_words,
+    )
+    tensors = fitted(state, reference_part, config, unused=unused_keys(config, temporal_proj), most=None)
+    return in_memory(config, {key: read() for key, read in tensors.items()})
+
+
+def in_memory(config: ModelConfig, tensors: Mapping[str, Tensor]) -> Clip2Video:
+    """The network of a configuration with copies of ``tensors``, float32."""
+    network = skeleton(config)
+    weights = {key: value.detach().to(torch.float32).clone() for key, value in tensors.items()}
+    network.load_state_dict(weights, assign=True)
+    return network.eval()
+
+
+def reference_config(
+    state: Mapping[str, Tensor],
+    *,
+    sim_type: str,
+    temporal_type: str,
+    temporal_proj: str,
+    center_type: str,
+    center_proj: str,
+    **kept: Any,
+) -> ModelConfig:
+    """The configuration of ``from_reference``; ``kept`` are options whose names we share."""
     if sim_type not in ("meanP", "seqTransf"):
         raise CheckpointError(f"sim_type is {sim_type!r}; allowed are meanP and seqTransf")
     for option, value, allowed in (("temporal_type", temporal_type, "TDB"), ("center_type", center_type, "TAB")):
@@ -67,51 +110,33 @@ def from_reference(
             raise CheckpointError(f"{option} is {value!r}; allowed are '' and {allowed!r}")
     sequence = sim_type == "seqTransf"
     alignment: Alignment = ALIGNMENTS.get(center_proj, "frames") if center_type == "TAB" else "none"
-    state = {_modern_name(key): value for key, value in state_dict.items()}
-    sizes = clip_sizes(state)
+    sizes = reference_sizes(state)
     if alignment != "none":
-        sizes["centers"] = _tensor(state, "weight_center", 2).shape[0]
+        sizes["centers"] = _centers(state)
     if sequence:
         sizes["temporal_layers"] = count_blocks(state, "transformerClip.")
     variant: dict[str, Any] = {
-        "temporal_heads": sizes["text_heads"],
         "temporal": "mean" if not sequence else "difference" if temporal_type == "TDB" else "transformer",
         "difference": DIFFERENCES.get(temporal_proj, "subtract"),
         "alignment": alignment,
-        "center_weight": center_weight,
-        "max_frames": max_frames,
-        "max_words": max_words,
     }
-    config = ModelConfig(**(sizes | variant))
-    with torch.device("meta"):
-        network = Clip2Video(config)
-    ours = {reference_key(key): key for key in network.state_dict()}
-    expected = {theirs: tuple(network.state_dict()[key].shape) for theirs, key in ours.items()}
-    expected |= _unused_keys(config, temporal_proj)
-    check_keys(state, expected)
-    weights = {key: state[theirs].detach().to(torch.float32).clone() for theirs, key in ours.items()}
-    network.load_state_dict(weights, assign=True)
-    return network.eval()
+    return ModelConfig(**(sizes | variant | kept))
 
 
-class Shaped(Protocol):
-    """A tensor, or what is known of one in a file."""
+def reference_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Sizes and heads of the towers, and heads of the temporal blocks, of a state dict in the reference's names."""
+    sizes = tower_sizes(state, reference_part)
+    text_heads = code_heads(sizes["text_width"])
+    return sizes | {
+        "vision_heads": code_heads(sizes["vision_width"]),
+        "text_heads": text_heads,
+        "temporal_heads": text_heads,
+    }
 
-    @property
-    def shape(self) -> tuple[int, ...]: ...
 
-
-def check_keys(state: Mapping[str, Shaped], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises CheckpointError that lists every missing, unexpected and misshapen key."""
-    problems = [f"missing {key} {list(shape)}" for key, shape in expected.items() if key not in state]
-    problems += [f"unexpected {key}" for key in state if key not in expected]
-    problems += [
-        f"misshapen {key}: {list(state[key].shape)}, expected {list(shape)}"
-        for key, shape in expected.items()
-        if key in state and tuple(state[key].shape) != shape
-    ]
-    if problems:
-        raise CheckpointError(f"{len(problems)} keys do not fit the network: " + "; ".join(problems))
+def code_heads(width: int) -> int:
+    """As OpenAI's code, CLIP4Clip's and the reference's count them: 64 numbers wide."""
+    return max(width // HEAD_WIDTH, 1)
 
 
 def count_blocks(keys: Iterable[str], prefix: str) -> int:
@@ -120,42 +145,20 @@ def count_blocks(keys: Iterable[str], prefix: str) -> int:
     return len({key[len(start) :].split(".")[0] for key in keys if key.startswith(start)})
 
 
-def _modern_name(key: str) -> str:
-    """BERT's old names, which the reference renames before it loads."""
-    return key.replace("gamma", "weight").replace("beta", "bias")
+def modern_names(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """BERT's old names, gamma and beta, as the released codes rename them before they load."""
+    if not any("gamma" in key or "beta" in key for key in state):
+        return state
+    return {key.replace("gamma", "weight").replace("beta", "bias"): value for key, value in state.items()}
 
 
-def _tensor(state: Mapping[str, Tensor], key: str, ndim: int) -> Tensor:
-    if key not in state:
-        raise CheckpointError(f"missing {key}; is this a CLIP2Video state dict?")
-    if state[key].ndim != ndim:
-        raise CheckpointError(f"misshapen {key}: {list(state[key].shape)}, expected {ndim} dimensions")
-    return state[key]
+def _centers(state: Mapping[str, Tensor]) -> int:
+    if "weight_center" not in state or state["weight_center"].ndim != 2:
+        raise CheckpointError("missing weight_center [K, D]; is this a CLIP2Video state dict?")
+    return state["weight_center"].shape[0]
 
 
-def clip_sizes(state: Mapping[str, Tensor], prefix: str = "clip.") -> dict[str, int]:
-    """Sizes of a ViT CLIP from its tensors (reference section 2), as fields of ModelConfig."""
-    conv = _tensor(state, prefix + "visual.conv1.weight", 4)
-    patches = _tensor(state, prefix + "visual.positional_embedding", 2).shape[0] - 1
-    grid = round(patches**0.5)
-    vocab_size, text_width = _tensor(state, prefix + "token_embedding.weight", 2).shape
-    width, patch = conv.shape[0], conv.shape[-1]
-    return {
-        "image_size": patch * grid,
-        "patch_size": patch,
-        "vision_width": width,
-        "vision_layers": count_blocks(state, prefix + "visual.transformer."),
-        "vision_heads": max(width // HEAD_WIDTH, 1),
-        "vocab_size": vocab_size,
-        "context_length": _tensor(state, prefix + "positional_embedding", 2).shape[0],
-        "text_width": text_width,
-        "text_layers": count_blocks(state, prefix + "transformer."),
-        "text_heads": max(text_width // HEAD_WIDTH, 1),
-        "embed_dim": _tensor(state, prefix + "text_projection", 2).shape[1],
-    }
-
-
-def _unused_keys(config: ModelConfig, temporal_proj: str) -> dict[str, tuple[int, ...]]:
+def unused_keys(config: ModelConfig, temporal_proj: str) -> dict[str, tuple[int, ...]]:
     """Parameters that the reference creates, and saves, without using them in this variant."""
     d = config.embed_dim
     keys: dict[str, tuple[int, ...]] = {"trans_layernorm.weight": (d,), "trans_layernorm.bias": (d,)}
