@@ -22,12 +22,13 @@ from clip2video_plugin.model.network import Clip2Video, skeleton
 from clip2video_plugin.model.parts import fitted, tower_sizes
 from clip2video_plugin.model.reference import code_heads, in_memory
 from clip2video_plugin.model.saving import write_checkpoint
-from clip2video_plugin.model.weights import CLIP_EXTRAS, read_weights
+from clip2video_plugin.model.weights import CLIP_EXTRAS, Weights, read_weights
 from clip2video_plugin.paths import expanded
 
 __all__ = ["import_checkpoint", "initialise_from_clip", "read_weights"]  # the last lives next door now
 TEMPORAL_LAYERS = 4  # of the paper; the reference's cross_num_hidden_layers
-FOR_WORDS = 32  # max_words of the paper
+PAPER_WORDS = 32  # max_words of the paper
+MOST_HELD = 64 << 20  # bytes of a mapped file that stay in memory after they were written
 
 Readers = dict[str, Callable[[], Tensor]]
 
@@ -78,17 +79,36 @@ def import_checkpoint(
     if init_from_clip:
         if config.temporal != "mean" or config.alignment != "none" or config.towers != "clip":
             raise CheckpointError(f"{file} is no OpenAI CLIP or other plain CLIP; --init-from-clip does not apply")
-        words = given.options.get("max_words", min(FOR_WORDS, config.context_length))
+        words = given.options.get("max_words", min(PAPER_WORDS, config.context_length))
         config, tensors = start_for_training(replace(config, max_words=words), dict(tensors), seed=seed)
         about = replace(about, training="untrained", trained_on=None)
     folder = models_folder() / name
     there = (folder / CONFIG).is_file()
-    write_checkpoint(folder, config, tensors, made.tokenizer, card=about)
+    write_checkpoint(folder, config, _sparing(weights, tensors), made.tokenizer, card=about)
     if tell and (dropped := (*weights.dropped, *made.dropped)):
         tell(f"left out, having no place here: {'; '.join(dropped)}")
     if tell and there:
         tell(f"replaced the checkpoint {name!r} that was there")
     return folder
+
+
+def _sparing(weights: Weights, tensors: Mapping[str, Callable[[], Tensor]]) -> Readers:
+    """Now and then what was read of the file before leaves the memory first."""
+    held = 0
+
+    def sparing(read: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        def next_one() -> Tensor:
+            nonlocal held
+            if held > MOST_HELD:
+                weights.give_back()
+                held = 0
+            tensor = read()
+            held += tensor.nbytes
+            return tensor
+
+        return next_one
+
+    return {key: sparing(read) for key, read in tensors.items()}
 
 
 def default_name(path: Path) -> str:

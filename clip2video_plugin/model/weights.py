@@ -38,7 +38,8 @@ class Weights:
         tensors: by name, wrappers and prefixes peeled off. Mapped from the file where its form allows it, so that
             one costs memory when it is read and not before. Not to be written into.
         config: config.json or open_clip_config.json beside the weights; empty where there is none.
-        preprocessor: preprocessor_config.json beside them; empty where there is none.
+        preprocessor: preprocessor_config.json beside them, or what stands in its place in processor_config.json, where
+            transformers writes it since version 5; empty where there is none.
         tokenizer: tokenizer.json beside them.
         container: the form of the file.
         dropped: what was peeled off, in words.
@@ -82,7 +83,7 @@ def read_weights(path: Path) -> Weights:
     return replace(
         weights,
         config=_configuration(file, strict=is_folder),
-        preprocessor=_json(file.with_name("preprocessor_config.json"), strict=is_folder),
+        preprocessor=_preprocessor(file, strict=is_folder),
         tokenizer=tokenizer if tokenizer.is_file() else None,
     )
 
@@ -151,6 +152,12 @@ def _configuration(file: Path, *, strict: bool) -> dict[str, Any]:
         if "model_type" in config or "model_cfg" in config or "vision_width" in config:
             return config
     return {}
+
+
+def _preprocessor(file: Path, *, strict: bool) -> dict[str, Any]:
+    """Of the two that may be there transformers takes the one of the whole processor."""
+    whole = _json(file.with_name("processor_config.json"), strict=strict).get("image_processor")
+    return whole if isinstance(whole, dict) else _json(file.with_name("preprocessor_config.json"), strict=strict)
 
 
 def _json(path: Path, *, strict: bool) -> dict[str, Any]:
