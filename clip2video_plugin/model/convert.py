@@ -86,7 +86,7 @@ def import_checkpoint(
     there = (folder / CONFIG).is_file()
     write_checkpoint(folder, config, _sparing(weights, tensors), made.tokenizer, card=about)
     if tell and (dropped := (*weights.dropped, *made.dropped)):
-        tell(f"left out, having no place here: {'; '.join(dropped)}")
+        tell(f"left out, having no place here: {', '.join(dropped)}")
     if tell and there:
         tell(f"replaced the checkpoint {name!r} that was there")
     return folder

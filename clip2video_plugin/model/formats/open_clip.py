@@ -94,18 +94,16 @@ def configured(weights: Weights, sizes: Mapping[str, Any]) -> Said | None:
 
 
 def _activation(weights: Weights, model: Mapping[str, Any], values: Mapping[str, Any]) -> Activation:
-    quick, options = model.get("quick_gelu", False), section(weights.path, WHERE, values, "act_kwargs")
-    if quick not in (True, False, None):
+    quick, options = model.get("quick_gelu") or False, section(weights.path, WHERE, values, "act_kwargs")
+    approximate = options.get("approximate", "none")
+    if quick not in (True, False):
         raise CheckpointError(f"{weights.path}: {WHERE} says quick_gelu is {quick!r}; allowed are true and false")
-    if quick:
-        return "quick_gelu"
-    known: dict[Any, Activation] = {"none": "gelu", "tanh": "gelu_tanh"}
-    chosen = options.get("approximate", "none")
-    if set(options) - {"approximate"} or chosen not in known:
+    if set(options) - {"approximate"} or approximate not in ("none", "tanh") or (quick and options):
         raise CheckpointError(
-            f"{weights.path}: {WHERE} says act_kwargs are {dict(options)!r}; allowed is approximate, none or tanh"
+            f"{weights.path}: {WHERE} says act_kwargs are {dict(options)!r}; allowed is approximate, none or tanh, "
+            "of a GELU"
         )
-    return known[chosen]
+    return "quick_gelu" if quick else "gelu_tanh" if approximate == "tanh" else "gelu"
 
 
 def _eps(weights: Weights, values: Mapping[str, Any]) -> float:
