@@ -106,26 +106,49 @@ def use(name: Annotated[str, typer.Argument(help="Of an installed model; shapes 
 
 @models.command("import")
 def import_model(
-    path: Annotated[Path, typer.Argument(help="pytorch_model.bin.N of CLIP2Video, or ViT-B-32.pt of OpenAI.")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="File or folder: OpenAI's CLIP, open_clip, Hugging Face, CLIP4Clip, CLIP2Video, SigLIP 2."),
+    ],
     name: Annotated[Optional[str], typer.Option(help="Name of the checkpoint.", show_default="from the file")] = None,
+    heads: Annotated[
+        Optional[str],
+        typer.Option(help="Attention heads of the image tower, or of image,text, where the file does not say: 16,20."),
+    ] = None,
+    activation: Annotated[
+        Optional[str], typer.Option(help="quick_gelu, gelu or gelu_tanh, where the file does not say.")
+    ] = None,
     init_from_clip: Annotated[
-        bool, typer.Option("--init-from-clip", help="Make temporal parts, untrained, from OpenAI's CLIP.")
+        bool,
+        typer.Option(
+            "--init-from-clip",
+            help="Make a start for training of a CLIP: CLIP2Video's temporal parts, untrained, from its text tower.",
+        ),
     ] = False,
     max_frames: Annotated[Optional[int], typer.Option(min=1, help="Frames per video.", show_default="12")] = None,
-    max_words: Annotated[Optional[int], typer.Option(min=2, help="Tokens per caption.", show_default="32")] = None,
-    center_weight: Annotated[
-        Optional[float], typer.Option(min=0, max=1, help="Weight of the global part.", show_default="0.5")
+    max_words: Annotated[
+        Optional[int], typer.Option(min=2, help="Tokens per caption.", show_default="32, or as many as a CLIP takes")
     ] = None,
-    center_proj: Annotated[Optional[str], typer.Option(help="TAB or TAB_TDB.", show_default="TAB_TDB")] = None,
+    center_weight: Annotated[
+        Optional[float], typer.Option(min=0, max=1, help="CLIP2Video: weight of the global part.", show_default="0.5")
+    ] = None,
+    center_proj: Annotated[
+        Optional[str], typer.Option(help="CLIP2Video: TAB or TAB_TDB.", show_default="TAB_TDB")
+    ] = None,
 ) -> None:
-    """Convert released weights to a checkpoint. No code in the file is run; every key and shape is checked.
+    """Convert weights to a checkpoint. No code in the file is run; every key and shape is checked.
+
+    A CLIP works at once: the vectors of a video's frames are averaged.
+
+    [dim]c2v models import ViT-B-32.pt --name clip[/]
 
     [dim]c2v models import pytorch_model.bin.2 --name msrvtt[/]
 
-    [dim]c2v models import ViT-B-32.pt --init-from-clip --name clip[/]
+    [dim]c2v models import open_clip_pytorch_model.bin --activation gelu --heads 16,16[/]
     """
     with loading():
         from clip2video_plugin.model.convert import import_checkpoint
+        from clip2video_plugin.model.installed import read_card
 
     given = {
         "max_frames": max_frames,
@@ -138,11 +161,30 @@ def import_model(
         name=name,
         init_from_clip=init_from_clip,
         options={key: value for key, value in given.items() if value is not None},
+        heads=_heads(heads),
+        activation=activation,
+        tell=terminal.say,
     )
     terminal.say(f"{folder.name}: {folder}")
-    if init_from_clip:
-        terminal.say("its temporal parts are not trained; fine-tune it before you trust its ranking")
-    terminal.say(f"use it: c2v embed FOLDER --model {folder.name}")
+    card = read_card(folder)
+    if card.sentence:
+        terminal.say(card.sentence)
+    if card.training == "untrained":
+        terminal.say(f"train it: c2v finetune DATASET --model {folder.name} --brain-key KEY")
+    else:
+        terminal.say(
+            f"use it: c2v embed FOLDER --model {folder.name}    wherever no --model is given: "
+            f"c2v models use {folder.name}"
+        )
+
+
+def _heads(text: Optional[str]) -> Optional[tuple[int, ...]]:
+    if text is None:
+        return None
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number of heads; give 16, or 16,20 for image and text") from None
 
 
 @models.command("fetch")

@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
 from torch import Tensor
 
 from clip2video_plugin.errors import CheckpointError
@@ -18,19 +17,17 @@ from clip2video_plugin.model.formats import recognise
 from clip2video_plugin.model.formats.form import Given
 from clip2video_plugin.model.formats.openai import openai_part
 from clip2video_plugin.model.installed import CONFIG, EMBEDDED, models_folder
-from clip2video_plugin.model.network import Clip2Video, skeleton
+from clip2video_plugin.model.network import Clip2Video
 from clip2video_plugin.model.parts import fitted, tower_sizes
 from clip2video_plugin.model.reference import code_heads, in_memory
 from clip2video_plugin.model.saving import write_checkpoint
+from clip2video_plugin.model.start import Readers, with_temporal_parts
 from clip2video_plugin.model.weights import CLIP_EXTRAS, Weights, read_weights
 from clip2video_plugin.paths import expanded
 
 __all__ = ["import_checkpoint", "initialise_from_clip", "read_weights"]  # the last lives next door now
-TEMPORAL_LAYERS = 4  # of the paper; the reference's cross_num_hidden_layers
 PAPER_WORDS = 32  # max_words of the paper
 MOST_HELD = 64 << 20  # bytes of a mapped file that stay in memory after they were written
-
-Readers = dict[str, Callable[[], Tensor]]
 
 
 def import_checkpoint(
@@ -80,7 +77,7 @@ def import_checkpoint(
         if config.temporal != "mean" or config.alignment != "none" or config.towers != "clip":
             raise CheckpointError(f"{file} is no OpenAI CLIP or other plain CLIP; --init-from-clip does not apply")
         words = given.options.get("max_words", min(PAPER_WORDS, config.context_length))
-        config, tensors = start_for_training(replace(config, max_words=words), dict(tensors), seed=seed)
+        config, tensors = with_temporal_parts(replace(config, max_words=words), tensors, seed=seed)
         about = replace(about, training="untrained", trained_on=None)
     folder = models_folder() / name
     there = (folder / CONFIG).is_file()
@@ -146,38 +143,5 @@ def initialise_from_clip(state: Mapping[str, Tensor], *, seed: int = 0, centers:
     sizes |= {"vision_heads": code_heads(sizes["vision_width"]), "text_heads": code_heads(sizes["text_width"])}
     plain = ModelConfig(**sizes, temporal="mean", alignment="none", temporal_heads=1)
     tensors = fitted(state, openai_part, plain, unused=CLIP_EXTRAS)
-    config, made = start_for_training(plain, tensors, seed=seed, centers=centers)
+    config, made = with_temporal_parts(plain, tensors, seed=seed, centers=centers)
     return in_memory(config, {key: read() for key, read in made.items()})
-
-
-def start_for_training(
-    plain: ModelConfig, tensors: Readers, *, seed: int = 0, centers: int = 5
-) -> tuple[ModelConfig, Readers]:
-    """The paper's network around the towers of a plain CLIP, as ``initialise_from_clip`` makes it."""
-    if plain.text_width != plain.embed_dim or plain.text_mlp_width is not None:
-        raise CheckpointError(
-            f"text width {plain.text_width} and embedding {plain.embed_dim} differ, or its blocks are of another form; "
-            "temporal blocks cannot be taken from this CLIP. Without --init-from-clip it works at once"
-        )
-    config = replace(
-        plain,
-        temporal="difference",
-        alignment="difference",
-        temporal_layers=min(TEMPORAL_LAYERS, plain.text_layers),
-        temporal_heads=plain.text_heads,
-        centers=centers,
-    )
-    generator = torch.Generator().manual_seed(seed)
-
-    def first(key: str, shape: tuple[int, ...]) -> Callable[[], Tensor]:
-        if key in ("alignment.weight_centers", "alignment.centers"):
-            drawn = torch.randn(shape, generator=generator) * 64**-0.5
-            return lambda: drawn
-        if key.startswith("difference.norm."):
-            return lambda: torch.ones(shape) if key.endswith("weight") else torch.zeros(shape)
-        if key in ("frame_positions.weight", "difference.types.weight"):
-            return lambda: tensors["text.positional_embedding"]()[: shape[0]]
-        return tensors["text.transformer.resblocks." + key.split("resblocks.")[1]]  # a block over frames
-
-    shapes = {key: tuple(value.shape) for key, value in skeleton(config).state_dict().items()}
-    return config, {key: tensors.get(key) or first(key, shape) for key, shape in shapes.items()}

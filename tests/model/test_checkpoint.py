@@ -121,19 +121,19 @@ def test_a_clip2video_file_is_converted(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["state dict", "TorchScript"])
-def test_openais_clip_is_converted_only_when_asked(tmp_path, form):
+def test_openais_clip_works_at_once_and_is_a_start_for_training_when_asked(tmp_path, form):
     path, state = tmp_path / "ViT-B-32.pt", clip_state()
     if form == "TorchScript":
         torch.jit.save(torch.jit.script(Archive(state)), str(path))
     else:
         torch.save(state, path)
-    with pytest.raises(CheckpointError, match="--init-from-clip"):
-        import_checkpoint(path)
-    folder = import_checkpoint(path, init_from_clip=True)
-    assert folder.name == "vit-b-32"
-    network = load_model(folder, device="cpu", precision="float32").network
     half = (lambda t: t.half().float()) if form == "TorchScript" else (lambda t: t)
-    torch.testing.assert_close(network.image.conv1.weight, half(state["visual.conv1.weight"]))
+    for init_from_clip, temporal in ((False, "mean"), (True, "difference")):
+        folder = import_checkpoint(path, init_from_clip=init_from_clip)
+        assert folder.name == "vit-b-32"
+        network = load_model(folder, device="cpu", precision="float32").network
+        assert network.config.temporal == temporal
+        torch.testing.assert_close(network.image.conv1.weight, half(state["visual.conv1.weight"]))
 
 
 def test_temporal_parts_come_from_clip_as_in_the_reference():
