@@ -22,7 +22,7 @@ FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def peel(path: Path, state: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Tensors by name, and what was dropped, in words.
+    """Tensors by name, and the names of what was dropped.
 
     Raises:
         CheckpointError: there are no tensors, two have one name, or one is quantised, sparse or has no numbers.
@@ -35,10 +35,10 @@ def peel(path: Path, state: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     dropped += sorted({key.split(".")[-1] for key in counts})
     if not tensors:
         raise CheckpointError(f"{path} holds no state dict of tensors{_holds(dropped)}")
-    tensors, prefix = _shortened(path, tensors)
+    tensors = _shortened(path, tensors)
     for key, value in tensors.items():
         _check(path, key, value)
-    return tensors, (*dropped, *([f"the prefix {prefix}"] if prefix else []))
+    return tensors, tuple(dropped)
 
 
 def _unwrapped(path: Path, state: Any) -> tuple[Mapping[str, Any], list[str]]:
@@ -60,12 +60,10 @@ def _holds(names: list[str]) -> str:
     return f"; it holds {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}" if names else ""
 
 
-def _shortened(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Without prefixes that all names have, and without torch.compile's mark anywhere; and that prefix."""
-    prefix = ""
+def _shortened(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without prefixes that all names have, and without torch.compile's mark anywhere."""
     names = list(tensors)
     while shared := [p for p in PREFIXES if all(name.startswith(p) for name in names)]:
-        prefix += shared[0]
         names = [name.removeprefix(shared[0]) for name in names]
     found: dict[str, str] = {}
     for key, name in zip(tensors, names, strict=True):
@@ -73,7 +71,7 @@ def _shortened(path: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Ten
         if name in found:
             raise CheckpointError(f"{path}: {found[name]} and {key} are both {name}; which of them is meant?")
         found[name] = key
-    return {name: tensors[key] for name, key in found.items()}, prefix
+    return {name: tensors[key] for name, key in found.items()}
 
 
 def _check(path: Path, key: str, value: Tensor) -> None:

@@ -42,7 +42,7 @@ class Weights:
             transformers writes it since version 5; empty where there is none.
         tokenizer: tokenizer.json beside them.
         container: the form of the file.
-        dropped: what was peeled off, in words.
+        dropped: names of what was left out: what trainers keep beside the weights, and counts.
     """
 
     path: Path
