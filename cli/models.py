@@ -14,35 +14,41 @@ models = typer.Typer(help="Checkpoints: list, import, fetch.", no_args_is_help=T
 
 
 @models.command("list")
-def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
-    """List the checkpoints that can be used, and those the paper's authors publish."""
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+    """List the models: those installed, and those that c2v models fetch gets."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     with loading():
-        from clip2video_plugin.model.fetch import DOWNLOADS, RELEASED, RELEASED_AT
-        from clip2video_plugin.model.installed import installed_checkpoints, models_folder
+        from clip2video_plugin.model.installed import models_folder
+        from clip2video_plugin.model.listing import list_models
+        from clip2video_plugin.model.published import PUBLISHED
 
-    installed = installed_checkpoints()
+    listed = list_models()
     if as_json:
-        released = [
-            {"name": r.name, "file": r.file, "recall_at_1": r.recall, "published_at": RELEASED_AT} for r in RELEASED
-        ]
-        terminal.document({"installed": {n: str(p) for n, p in installed.items()}, "released": released})
+        models = [model.to_dict() for model in listed]
+        installed = {model.name: str(model.folder) for model in listed if model.folder}
+        released = [model for model in models if model["name"].startswith("clip2video-")]  # by the paper's authors
+        terminal.document({"installed": installed, "released": released, "models": models})
         return
-    table = Table("name", "folder", title="Ready to use", title_justify="left", box=box.SIMPLE_HEAD)
-    for name, folder in installed.items():
-        table.add_row(terminal.plain(name), terminal.plain(folder))
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("name", overflow="fold", width=max(map(len, PUBLISHED)))
+    table.add_column("what it is", overflow="fold")
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("licence", width=10)
+    table.add_column("R@1", overflow="fold")
+    table.add_column("here", width=7)
+    for model in listed:
+        recall = Text("\n").join(terminal.plain(recall) for recall in model.recall) if model.recall else "-"
+        state = "default" if model.default else "yes" if model.folder else "-"
+        licence = model.card.licence or "not stated"
+        name, words, licence = map(terminal.plain, (model.name, model.words, licence))
+        table.add_row(name, words, model.size_in_words, licence, recall, state)
     terminal.show(table)
-    title = f"Released by the paper's authors at {RELEASED_AT}"
-    table = Table("trained on", "file", "R@1", title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for r in RELEASED:
-        table.add_row(r.name, r.file, f"{r.recall:.1f}")
-    terminal.show(table)
-    terminal.say("Download one there, then: c2v models import FILE --name NAME")
-    terminal.say(
-        f"OpenAI's CLIP: c2v models fetch {next(iter(DOWNLOADS))}    Imported models live in {models_folder()}"
-    )
+    terminal.say("R@1: text to video, in percent, as published for the benchmark named")
+    terminal.say("Get one: c2v models fetch NAME --default    A file: c2v models import FILE --name NAME")
+    terminal.say(f"Models live in {models_folder()}")
 
 
 @models.command()
@@ -188,20 +194,44 @@ def _heads(text: Optional[str]) -> Optional[tuple[int, ...]]:
 
 
 @models.command("fetch")
-def fetch_model(
-    name: Annotated[str, typer.Argument(help="clip-vit-b32")],
-    url: Annotated[Optional[str], typer.Option(help="A mirror.", show_default="the published address")] = None,
-    sha256: Annotated[Optional[str], typer.Option(hidden=True)] = None,
+def fetch(
+    name: Annotated[str, typer.Argument(help="One that c2v models list shows.")],
+    default: Annotated[bool, typer.Option("--default", help="Use it from now on where no --model is given.")] = False,
+    url: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Where the file lies instead, or the folder of the files. C2V_MIRROR stands before all addresses.",
+            show_default="the published address",
+        ),
+    ] = None,
+    sha256: Annotated[
+        Optional[str],
+        typer.Option(help="Of the weights: takes these, and no others.", show_default="the published, or the first"),
+    ] = None,
 ) -> None:
-    """Download OpenAI's CLIP from its published address; resumes, and checks its SHA-256."""
-    from clip2video_plugin.model.fetch import fetch
-    from clip2video_plugin.progress import bar
+    """Download a published model, check it and install it, ready to embed and search with. Resumes.
+
+    [dim]c2v models fetch clip-vit-b32 --default[/]
+
+    [dim]c2v models fetch clip2video-msrvtt[/]
+    """
+    with loading():
+        from clip2video_plugin.model.fetch import fetch_model
+        from clip2video_plugin.model.installed import read_card
+        from clip2video_plugin.progress import bar
 
     with bar(f"Fetching {name}", unit="MB") as progress:
 
         def show(done: int, total: int | None) -> None:
             progress(done // 1_000_000, total=total and total // 1_000_000)
 
-        path = fetch(name, url=url, sha256=sha256, progress=show)
-    terminal.say(path)
-    terminal.say(f"make a checkpoint of it: c2v models import {path} --init-from-clip --name clip")
+        folder = fetch_model(name, url=url, sha256=sha256, default=default, progress=show, tell=terminal.warn)
+    card = read_card(folder)
+    terminal.say(f"{name}: {folder}")
+    terminal.say(
+        f"{card.sentence or 'nobody wrote down what it was trained on'}; licence: {card.licence or 'not stated'}"
+    )
+    option = "" if default else f" --model {name}"
+    terminal.say(f"use it: c2v embed FOLDER{option}, then c2v search 'a dog runs on the beach'")
+    if not default:
+        terminal.say(f"make it the default: c2v models use {name}")

@@ -19,6 +19,7 @@ _HOMES = {
     "Frames": "video",
     "read_frames": "video",
     "load_model": "model.checkpoint",
+    "fetch_model": "model.fetch",
     "embed_videos": "embed",
     "open_index": "index",
     "search": "query",
@@ -41,6 +42,7 @@ __all__ = [
     "compute_clip2video",
     "embed_videos",
     "evaluate",
+    "fetch_model",
     "finetune",
     "load_model",
     "open_index",
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     )
     from clip2video_plugin.index import open_index
     from clip2video_plugin.model.checkpoint import load_model
+    from clip2video_plugin.model.fetch import fetch_model
     from clip2video_plugin.query import search
     from clip2video_plugin.training import train
     from clip2video_plugin.video import Frames, read_frames

@@ -96,6 +96,15 @@ def test_a_file_that_changed_in_between_is_not_glued(server, got, says):
     assert server.ranges()[-1] == "bytes=500000-"
 
 
+def test_without_anything_that_names_a_version_its_length_does(server, got):
+    url = server.put("/x", BODY, cuts=[500_000], says={"ETag": None})
+    with pytest.raises(CheckpointError, match="ended after"):
+        got(url)
+    server.put("/x", OTHER + b"longer", says={"ETag": None})
+    assert got(url, pauses=(0.01,)) == OTHER + b"longer"
+    assert server.ranges() == [None, "bytes=500000-", None]
+
+
 @pytest.mark.parametrize(("known", "asked"), [({}, None), ({"sha256": SHA}, "bytes=500000-")])
 def test_a_part_from_elsewhere_counts_only_where_a_hash_will_tell(server, got, known, asked):
     with pytest.raises(CheckpointError, match="ended after"):
@@ -142,9 +151,11 @@ def test_a_file_without_end_is_cut_off(server, got, tmp_path, known):
     assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("says", [{"Content-Type": "text/html; charset=utf-8"}, {}])
-def test_a_page_for_people_is_named_and_not_kept(server, got, tmp_path, says):
-    url = server.put("/x", QUOTA, says=says)
+@pytest.mark.parametrize(
+    ("body", "says"), [(QUOTA, {}), (b"<!-- -->" + QUOTA, {"Content-Type": "text/html; charset=utf-8"})]
+)
+def test_a_page_for_people_is_named_and_not_kept(server, got, tmp_path, body, says):
+    url = server.put("/x", body, says=says)
     with pytest.raises(CheckpointError, match='gave a web page "Google Drive - Quota exceeded" instead of the file'):
         got(url)
     assert left(tmp_path) == []

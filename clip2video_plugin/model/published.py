@@ -36,7 +36,7 @@ class Recall:
     up_to: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.at_1:g}" + (f" to {self.up_to:g}" if self.up_to else "") + f" {self.benchmark}"
+        return f"{self.at_1:.1f}" + (f"-{self.up_to:.1f}" if self.up_to else "") + f" {self.benchmark}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +145,12 @@ def _one(what: str, url: str, page: str, trained_on: str, *recall: Recall) -> Pu
 
 def _oxford(folder: str, file: str, trained_on: str, *recall: Recall) -> Published:
     url = f"https://www.robots.ox.ac.uk/~vgg/research/teachtext/CLIP4Clip-ckpts/{folder}/{file}"
-    return _one("CLIP4Clip, mean pooling, by Oxford", url, "https://github.com/ioanacroi/qb-norm", trained_on, *recall)
+    return _one("CLIP4Clip", url, "https://github.com/ioanacroi/qb-norm", trained_on, *recall)
 
 
 def _authors(drive: str, file: str, trained_on: str, *recall: Recall) -> Published:
     page = "https://github.com/CryhanFang/CLIP2Video"
-    return _one("CLIP2Video, by the paper's authors", f"{DRIVE}{drive}/{file}", page, trained_on, *recall)
+    return _one("CLIP2Video", f"{DRIVE}{drive}/{file}", page, trained_on, *recall)
 
 
 _GEMMA: dict[str, Any] = {
@@ -168,26 +168,26 @@ _SIGLIP: dict[str, Any] = {
 
 PUBLISHED: dict[str, Published] = {
     "clip-vit-b32": _openai(
-        "CLIP ViT-B/32, by OpenAI",
+        "CLIP ViT-B/32",
         "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
         "ViT-B-32.pt",
         353_976_522,
         _ZERO_SHOT,
     ),
     "clip-vit-b16": _openai(
-        "CLIP ViT-B/16, by OpenAI",
+        "CLIP ViT-B/16",
         "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
         "ViT-B-16.pt",
         350_837_078,
     ),
     "clip-vit-l14": _openai(
-        "CLIP ViT-L/14, by OpenAI",
+        "CLIP ViT-L/14",
         "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
         "ViT-L-14.pt",
         932_768_134,
     ),
     "clip-vit-l14-336": _openai(
-        "CLIP ViT-L/14, 336 pixels, by OpenAI",
+        "CLIP ViT-L/14, 336 pixels",
         "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
         "ViT-L-14-336px.pt",
         934_088_680,
@@ -195,7 +195,7 @@ PUBLISHED: dict[str, Published] = {
     "clip-vit-b32-hf": _at_hub(
         "openai/clip-vit-base-patch32",
         "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
-        "CLIP ViT-B/32, by OpenAI, in float32",
+        "CLIP ViT-B/32 in float32",
         "pytorch_model.bin",  # at this revision there is no model.safetensors
         "a63082132ba4f97a80bea76823f544493bffa8082296d62d71581a4feff1576f",
         605_247_071,
@@ -205,7 +205,7 @@ PUBLISHED: dict[str, Published] = {
     "clip-vit-b32-laion2b": _at_hub(
         "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
         "1a25a446712ba5ee05982a381eed697ef9b435cf",
-        "CLIP ViT-B/32, by LAION, from LAION-2B",
+        "CLIP ViT-B/32 of LAION-2B",
         "open_clip_model.safetensors",
         "ac4f8c4b88af6d963118cbf40ad93176d092abbedfcb752601ae1866352656e6",
         605_143_316,
@@ -214,7 +214,7 @@ PUBLISHED: dict[str, Published] = {
     "clip-vit-b32-datacomp": _at_hub(
         "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K",
         "f0e2ffa09cbadab3db6a261ec1ec56407ce42912",
-        "CLIP ViT-B/32, by LAION, from DataComp-1B",
+        "CLIP ViT-B/32 of DataComp",
         "open_clip_model.safetensors",
         "3c00043509d2e3f35ec62bd85a643a393883dcda624d8208d034cc390c708297",
         about=605_000_000,
@@ -223,9 +223,9 @@ PUBLISHED: dict[str, Published] = {
     "clip4clip-webvid": _at_hub(
         "Searchium-ai/clip4clip-webvid150k",
         "d2f89850fec28ac1e5cd27db2f0b76d7491e61ce",
-        "CLIP4Clip, mean pooling, by Searchium",
+        "CLIP4Clip",
         "model.safetensors",
-        trained_on="150,000 videos of WebVid",
+        trained_on="WebVid-150k",
         recall=(Recall(benchmark="WebVid", at_1=50.74),),
         about=605_000_000,
     ),
@@ -252,7 +252,7 @@ PUBLISHED: dict[str, Published] = {
     "siglip2-b16-224": _at_hub(
         "google/siglip2-base-patch16-224",
         "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2",
-        "SigLIP 2 B/16, 224 pixels, by Google",
+        "SigLIP 2 B/16",
         "model.safetensors",
         "612923381c76ec5a9bed335d1c48827e3f2e506ac31b044b63b2031fadee6a0b",
         1_500_800_904,
@@ -261,7 +261,7 @@ PUBLISHED: dict[str, Published] = {
     "siglip2-b16-256": _at_hub(
         "google/siglip2-base-patch16-256",
         "3f9f96cb90da5dbc758b01813f2f6f1aee24c1ab",
-        "SigLIP 2 B/16, 256 pixels, by Google",
+        "SigLIP 2 B/16, 256 pixels",
         "model.safetensors",
         "6125cacc01fa93bdc98a0c5101cefcd69b2ed1f8ab4f38d86f4ad5984f5dc863",
         1_500_985_224,
