@@ -76,7 +76,7 @@ def _installed(name: str, folder: Path) -> Listed:
     weights = folder / WEIGHTS
     return Listed(
         name=name,
-        what=OF_THE_DEMO if name == EMBEDDED else known and known.what,
+        what=known.what if known else OF_THE_DEMO if name == EMBEDDED else None,
         card=card,
         size=weights.stat().st_size if weights.is_file() else None,
         recall=known.recall if known and card.source == known.card.source else (),

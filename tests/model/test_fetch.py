@@ -83,6 +83,7 @@ def test_every_published_name_becomes_a_model_that_embeds_and_searches(mirror, w
 
 
 def test_the_commands_go_from_nothing_to_hits(mirror, world, tmp_path, c2v):
+    mirror("clip4clip-didemo")
     done = c2v("models", "fetch", "clip4clip-didemo", "--default")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
@@ -98,6 +99,7 @@ def test_the_commands_go_from_nothing_to_hits(mirror, world, tmp_path, c2v):
 
 
 def test_a_name_becomes_the_default_where_that_is_asked_for(mirror):
+    mirror("clip4clip-lsmdc")
     fetch_model("clip4clip-lsmdc")
     assert default_model() == "shapes"
     fetch_model("clip4clip-lsmdc", default=True)
@@ -109,6 +111,7 @@ def test_a_name_becomes_the_default_where_that_is_asked_for(mirror):
 
 def test_what_is_installed_is_not_fetched_again(mirror, server):
     said = []
+    mirror("clip4clip-didemo")
     folder = fetch_model("clip4clip-didemo")
     asked = len(server.asked)
     assert fetch_model("clip4clip-didemo", tell=said.append) == folder
