@@ -217,7 +217,7 @@ def fetch(
     """
     with loading():
         from clip2video_plugin.model.fetch import fetch_model
-        from clip2video_plugin.model.installed import read_card
+        from clip2video_plugin.model.installed import is_default, read_card
         from clip2video_plugin.progress import bar
 
     with bar(f"Fetching {name}", unit="MB") as progress:
@@ -231,7 +231,8 @@ def fetch(
     terminal.say(
         f"{card.sentence or 'nobody wrote down what it was trained on'}; licence: {card.licence or 'not stated'}"
     )
-    option = "" if default else f" --model {name}"
+    usual = is_default(folder)
+    option = "" if usual else f" --model {name}"
     terminal.say(f"use it: c2v embed FOLDER{option}, then c2v search 'a dog runs on the beach'")
-    if not default:
+    if not usual:
         terminal.say(f"make it the default: c2v models use {name}")

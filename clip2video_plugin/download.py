@@ -156,7 +156,7 @@ def _persist(
             if not left or not reached:
                 raise
             if tell:
-                tell(f"{wanted.url}: {failure}; trying again in {left[0]:g} s")
+                tell(f"{failure}; trying again in {left[0]:g} s")
             time.sleep(left.pop(0))
 
 

@@ -47,7 +47,7 @@ def test_a_server_that_breaks_off_is_asked_for_the_rest(server, got):
     assert server.ranges() == [None, "bytes=300000-", "bytes=300000-", "bytes=600000-", "bytes=600000-"]
     tags = {headers.get("If-Range") for _, headers in server.asked[1:]}
     assert tags == {f'"{hashlib.md5(BODY).hexdigest()}"'}
-    assert said[0] == f"{url}: the connection ended after 300000 of {len(BODY)} bytes; trying again in 0.01 s"
+    assert said[0] == f"the connection ended after 300000 of {len(BODY)} bytes; trying again in 0.01 s"
     assert [line.split()[-2] for line in said] == ["0.01", "0.02", "0.01", "0.02"]  # anew, once more had arrived
 
 

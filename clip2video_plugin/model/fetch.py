@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,20 +74,14 @@ def fetch_model(
     Raises:
         CheckpointError: as ``fetch``, or something else has the name, or the file is no such model.
     """
-    order, folder = _order(name, url, sha256), models_folder() / name
-    tell = tell or (lambda line: None)
-    with order.alone():
-        if (folder / CONFIG).is_file():
-            if order.sha256 and order.sha256 != order.expected(order.known.weights):
-                raise CheckpointError(f"{name} is installed in {folder}; to fetch other weights, delete that first")
-            tell(f"{name} is installed already, in {folder}; to fetch it anew, delete that first")
-        elif os.path.lexists(folder):
-            raise CheckpointError(f"{folder} is in the way, and no checkpoint; move it, and run the same command again")
-        else:
-            _install(order, progress, tell)
+    order, tell = _order(name, url, sha256), tell or (lambda line: None)
+    if not order.installed(tell):
+        with order.alone():
+            if not order.installed(tell):  # by another process, meanwhile
+                _install(order, progress, tell)
     if default:
         use_by_default(name)
-    return folder
+    return order.folder
 
 
 def _install(order: _Order, progress: Progress | None, tell: Tell) -> None:
@@ -99,8 +93,6 @@ def _install(order: _Order, progress: Progress | None, tell: Tell) -> None:
         import_checkpoint(
             order.path,
             name=order.name,
-            heads=known.heads,
-            activation=known.activation,
             card=replace(known.card, source=order.source) if order.source else known.card,
             tell=tell,
         )
@@ -111,6 +103,8 @@ def _install(order: _Order, progress: Progress | None, tell: Tell) -> None:
         is_now = f"has SHA-256 {found[known.weights]}; none is published, so it must have this one from now on"
         tell(f"{known.weights.name} {is_now}")
     order.clear()
+    with suppress(OSError):
+        order.place.rmdir()  # whoever waits for it finds the model installed
 
 
 def address(file: File, known: Published, url: str | None = None) -> str:
@@ -155,6 +149,11 @@ class _Order:
         return self.downloads / self.name if self.known.apart else self.downloads
 
     @property
+    def folder(self) -> Path:
+        """Of the checkpoint."""
+        return models_folder() / self.name
+
+    @property
     def path(self) -> Path:
         """Of the file, or of the folder of the files."""
         return self.place / self.known.weights.name if len(self.known.files) == 1 else self.place
@@ -163,6 +162,17 @@ class _Order:
     def source(self) -> str | None:
         """The address, where that or the SHA-256 is the user's."""
         return self.at[self.known.weights] if self.url or self.sha256 else None
+
+    def installed(self, tell: Tell) -> bool:
+        """Whether the checkpoint is there. Raises CheckpointError where something else is."""
+        if not (self.folder / CONFIG).is_file():
+            if os.path.lexists(self.folder):
+                raise CheckpointError(f"{self.folder} is in the way, and no checkpoint; move it, and run this again")
+            return False
+        if self.sha256 and self.sha256 != self.expected(self.known.weights):
+            raise CheckpointError(f"{self.name} is installed in {self.folder}; for other weights, delete that first")
+        tell(f"{self.name} is installed already, in {self.folder}; to fetch it anew, delete that first")
+        return True
 
     @contextmanager
     def alone(self) -> Iterator[None]:

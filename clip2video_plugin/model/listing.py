@@ -10,7 +10,7 @@ from clip2video_plugin.model.card import Card
 from clip2video_plugin.model.installed import EMBEDDED, WEIGHTS, installed_checkpoints, is_default, read_card
 from clip2video_plugin.model.published import PUBLISHED, Published, Recall
 
-OF_THE_DEMO = "the demo's model, of moving shapes"
+OF_THE_DEMO = "the demo's model"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clip2video_plugin.model.card import Card, Training
-from clip2video_plugin.model.config import Activation
 
 DRIVE = "https://drive.google.com/drive/folders/"
 SMALL = 1 << 20  # bytes; more is no config.json
@@ -49,7 +48,6 @@ class Published:
         card: what the checkpoint will say of itself.
         page: for people.
         about: bytes of the weights, where they are known only roughly.
-        heads, activation: of the towers, where the files do not say.
         apart: its files wait in a folder of their own; OpenAI's have names that are theirs alone.
     """
 
@@ -59,8 +57,6 @@ class Published:
     page: str
     recall: tuple[Recall, ...] = ()
     about: int | None = None
-    heads: tuple[int, int] | None = None
-    activation: Activation | None = None
     apart: bool = True
 
     @property
@@ -158,12 +154,11 @@ _GEMMA: dict[str, Any] = {
     "size": 34_363_039,
 }
 _ZERO_SHOT = Recall(benchmark="MSR-VTT 1k-A", at_1=31.1, up_to=31.6)
-_OPEN_CLIP: dict[str, Any] = {"small": ("open_clip_config.json",), "licence": "MIT", "activation": "gelu"}
+_OPEN_CLIP: dict[str, Any] = {"small": ("open_clip_config.json",), "licence": "MIT"}
 _SIGLIP: dict[str, Any] = {
     "small": ("config.json", "preprocessor_config.json"),
     "gemma": True,
     "licence": "Apache-2.0",
-    "activation": "gelu_tanh",
 }
 
 PUBLISHED: dict[str, Published] = {

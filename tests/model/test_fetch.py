@@ -116,7 +116,7 @@ def test_what_is_installed_is_not_fetched_again(mirror, server):
     asked = len(server.asked)
     assert fetch_model("clip4clip-didemo", tell=said.append) == folder
     assert said == [f"clip4clip-didemo is installed already, in {folder}; to fetch it anew, delete that first"]
-    with pytest.raises(CheckpointError, match=r"is installed in .*; to fetch other weights, delete that first"):
+    with pytest.raises(CheckpointError, match=r"is installed in .*; for other weights, delete that first"):
         fetch_model("clip4clip-didemo", sha256="0" * 64)
     assert len(server.asked) == asked
 
