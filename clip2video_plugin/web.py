@@ -7,7 +7,7 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
 from typing import IO, Any
@@ -67,7 +67,7 @@ def ask(url: str, have: int, validator: str | None, timeout: float) -> Iterator[
         Refused: the file is not there, or not to be had this way.
         Broken, Unreachable: the server does not answer now.
     """
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+    if not _is_address(url):
         raise Refused(f"{url!r} is no address; it begins with https:// or http://. A file here: c2v models import FILE")
     headers = {"User-Agent": "clip2video-plugin", "Accept-Encoding": "identity"}
     if have:
@@ -76,7 +76,7 @@ def ask(url: str, have: int, validator: str | None, timeout: float) -> Iterator[
             headers["If-Range"] = validator
     hops = _Hops(url)
     try:
-        with _network(timeout):
+        with _network(timeout, url):
             response = urllib.request.build_opener(hops).open(
                 urllib.request.Request(url, headers=headers), timeout=timeout
             )
@@ -123,7 +123,7 @@ class _Hops(urllib.request.HTTPRedirectHandler):
         self.listen(req.full_url, headers)
         scheme = urlsplit(newurl).scheme
         if scheme not in ("http", "https") or (scheme == "http" and self.first.scheme == "https"):
-            raise Refused(f"{self.first.geturl()} leads to {newurl}, which is not encrypted; nothing was kept")
+            raise Refused(f"{self.first.geturl()} leads to {newurl}, which is not https; nothing was kept")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -149,7 +149,7 @@ def _answer(response: Any, have: int, hops: _Hops, timeout: float) -> Answer:
 
 
 @contextmanager
-def _network(timeout: float) -> Iterator[None]:
+def _network(timeout: float, url: str = "") -> Iterator[None]:
     try:
         yield
     except urllib.error.HTTPError:
@@ -160,12 +160,20 @@ def _network(timeout: float) -> Iterator[None]:
         raise Unreachable(str(failure.reason)) from None
     except TimeoutError:
         raise Broken(f"no byte for {timeout:g} s") from None
+    except (http.client.InvalidURL, ValueError) as failure:  # here, or where a redirect leads
+        raise Refused(f"{url} is no address that can be asked: {first_line(failure)}") from None
     except (OSError, http.client.HTTPException) as failure:
         raise Broken(f"the connection broke: {first_line(failure)}") from None
 
 
 def _after_slash(headers: Message) -> int | None:
     return _number(headers.get("Content-Range", "").rpartition("/")[2])
+
+
+def _is_address(url: str) -> bool:
+    with suppress(ValueError):
+        return urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).hostname)
+    return False
 
 
 def _number(text: str | None) -> int | None:

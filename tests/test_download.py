@@ -2,6 +2,8 @@
 
 import hashlib
 import resource
+import socket
+import threading
 import time
 
 import pytest
@@ -192,7 +194,7 @@ def test_no_redirect_leads_out_of_https_or_in_circles(server, got, tmp_path, mon
     assert got(safe.put("/x", BODY)) == BODY
     (tmp_path / "file").unlink()
     away = server.put("/x", BODY)
-    with pytest.raises(CheckpointError, match=f"leads to {away}, which is not encrypted; nothing was kept"):
+    with pytest.raises(CheckpointError, match=f"leads to {away}, which is not https; nothing was kept"):
         got(safe.put("/away", goes_to=away))
     assert got(server.put("/up", goes_to=safe.url + "/x")) == BODY
     with pytest.raises(CheckpointError, match="cannot be downloaded: HTTP 302"):
@@ -246,6 +248,29 @@ def test_a_disk_that_is_too_small_is_not_filled(server, got, tmp_path):
 def test_only_web_addresses_are_addresses(got, url):
     with pytest.raises(CheckpointError, match="is no address; it begins with https:// or http://"):
         got(url)
+
+
+def test_an_address_that_cannot_be_asked_is_one_line(server, got):
+    for url in (f"{server.url}/a b", f"{server.url}/ü", server.put("/x", goes_to="http://[bad/")):
+        with pytest.raises(CheckpointError, match=f"^{url} is no address that can be asked: "):
+            got(url)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"?\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf"]
+)
+def test_what_is_no_answer_is_one_line(got, answer):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            connection, _ = listening.accept()
+            connection.recv(65536)
+            connection.sendall(answer)
+            connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(CheckpointError, match=r"cannot be downloaded: the connection broke: .*; run the same"):
+            got(f"http://127.0.0.1:{listening.getsockname()[1]}/x")
 
 
 def test_pauses_grow_and_end():
