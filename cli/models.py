@@ -48,6 +48,8 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON d
     terminal.show(table)
     terminal.say("R@1: text to video, in percent, as published for the benchmark named")
     terminal.say("Get one: c2v models fetch NAME --default    A file: c2v models import FILE --name NAME")
+    drive = next(known for known in PUBLISHED.values() if known.on_drive)
+    terminal.say(f"CLIP2Video lies on Google Drive, which takes gdown: pip install gdown. See {drive.page}")
     terminal.say(f"Models live in {models_folder()}")
 
 
