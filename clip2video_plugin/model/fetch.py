@@ -169,7 +169,8 @@ class _Order:
             if os.path.lexists(self.folder):
                 raise CheckpointError(f"{self.folder} is in the way, and no checkpoint; move it, and run this again")
             return False
-        if self.sha256 and self.sha256 != self.expected(self.known.weights):
+        weights = self.known.weights
+        if self.sha256 and self.sha256 != self.seen().get(weights.url, weights.sha256):
             raise CheckpointError(f"{self.name} is installed in {self.folder}; for other weights, delete that first")
         tell(f"{self.name} is installed already, in {self.folder}; to fetch it anew, delete that first")
         return True
@@ -230,12 +231,14 @@ class _Order:
         return value
 
     def remember(self, found: dict[File, str]) -> list[File]:
-        """Notes hashes of files of which none is published; returns those that had none yet."""
-        notable = {file: sha256 for file, sha256 in found.items() if file.sha256 is None}
+        """Notes the hashes that are not the published ones; returns the files of which none was known."""
         with in_words("sha256.json", CheckpointError), alone_in(models_folder()):
             seen = self.seen()
-            new = [file for file in notable if file.url not in seen]
-            seen |= {file.url: sha256 for file, sha256 in notable.items()}
+            new = [file for file in found if file.sha256 is None and file.url not in seen]
+            for file, sha256 in found.items():
+                seen[file.url] = sha256
+                if sha256 == file.sha256:
+                    del seen[file.url]
             fresh = self.downloads / ".sha256.json.new"
             fresh.write_text(json.dumps(seen, indent=2) + "\n", encoding="utf-8")
             os.replace(fresh, self.downloads / "sha256.json")

@@ -121,6 +121,16 @@ def test_what_is_installed_is_not_fetched_again(mirror, server):
     assert len(server.asked) == asked
 
 
+def test_the_same_command_with_a_hash_finds_the_model_installed(mirror, server):
+    sha256, said = mirror("clip-vit-b32"), []
+    fetch_model("clip-vit-b32", sha256=sha256)
+    fetch_model("clip-vit-b32", sha256=sha256, tell=said.append)
+    assert said[0].startswith("clip-vit-b32 is installed already")
+    with pytest.raises(CheckpointError, match="for other weights, delete that first"):
+        fetch_model("clip-vit-b32", sha256=PUBLISHED["clip-vit-b32"].weights.sha256)
+    assert len(server.asked) == 1
+
+
 def test_a_hash_that_nobody_published_is_that_of_the_first_fetch(mirror, tmp_path):
     said = []
     mirror("clip4clip-didemo")
