@@ -8,7 +8,7 @@ import typer
 
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import DEVICE, INDEX, MODEL
-from clip2video_plugin.cli.loading import loading
+from clip2video_plugin.cli.loading import loading, one_thread
 
 
 def search(
@@ -37,7 +37,8 @@ def search(
     with loading():
         from clip2video_plugin.query import search as find
 
-    result = find(query, index=index, model=model, k=k, weight=weight, device=device, existing=existing)
+    with one_thread():
+        result = find(query, index=index, model=model, k=k, weight=weight, device=device, existing=existing)
     if as_json:
         fields = ("rank", "id", "path", "score", "start", "end", "duration", "missing")
         hits = [{name: getattr(hit, name) for name in fields} for hit in result.hits]

@@ -151,6 +151,9 @@ class Model:
                 f"{self.source.path} was written to after model {self.name!r} was loaded; load it again"
             )
         ids, mask = tokenize(captions, self.tokenizer, self.config.max_words)
+        if len(captions) and self.config.towers == "clip":  # no word sees those after it; SigLIP's see the padding
+            longest = int(mask.sum(dim=1).max())
+            ids, mask = ids[:, :longest], mask[:, :longest]
         out = self.network.encode_text(ids.to(self.device), mask.to(self.device))
         aligned = None if out.aligned_vector is None else out.aligned_vector.cpu()
         return TextEmbedding(out.global_vector.cpu(), aligned, out.weight)

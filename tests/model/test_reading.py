@@ -1,5 +1,6 @@
 """A sentence loads the text tower alone, from the file itself, and says what the whole model says."""
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -10,11 +11,14 @@ import torch
 
 from clip2video_plugin import embed_videos, load_model, open_index, search
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
-from clip2video_plugin.model import Clip2Video, ModelConfig
+from clip2video_plugin.model import Clip2Video, ModelConfig, tokenize
 from clip2video_plugin.model.checkpoint import describe_checkpoint
 from clip2video_plugin.model.saving import save_checkpoint
-from clip2video_plugin.model.tokenizer import train_tokenizer
+from clip2video_plugin.model.tokenizer import load_tokenizer, train_tokenizer
 from clip2video_plugin.provenance import provenance
+
+from .gemma import gemma_json
+from .test_siglip import SMALL as SIGLIP
 
 WORDS = train_tokenizer(["a dog runs on the beach", "two people shake hands"], 600)
 SIZES = {
@@ -61,6 +65,24 @@ def test_the_text_tower_alone_says_what_the_whole_model_says(tmp_path, options, 
     assert text.network.image is None
     kept = {key.split(".")[0] for key in text.network.state_dict()}
     assert kept == {"text", "logit_scale"} | ({"alignment"} if whole.config.alignment != "none" else set())
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_padding_that_no_word_sees_is_left_out(tmp_path, options):
+    text = text_of(saved(tmp_path / "mine", **options))
+    padded = text.network.encode_text(*tokenize(CAPTIONS, text.tokenizer, text.config.max_words))
+    torch.testing.assert_close(text.encode_captions(CAPTIONS).vector, padded.vector, atol=1e-6, rtol=0)
+    assert len(text.encode_captions([]).vector) == 0
+
+
+def test_siglip_for_sentences_alone(tmp_path):
+    torch.manual_seed(0)
+    config = dataclasses.replace(SIGLIP, temporal="mean", alignment="none")
+    save_checkpoint(tmp_path / "siglip", Clip2Video(config), load_tokenizer(gemma_json()))
+    whole, text = load_model(tmp_path / "siglip", device="cpu"), text_of(tmp_path / "siglip")
+    assert torch.equal(text.encode_captions(CAPTIONS).vector, whole.encode_captions(CAPTIONS).vector)
+    assert {key.split(".")[0] for key in text.network.state_dict()} == {"text", "logit_scale", "logit_bias"}
+    assert provenance(text) == provenance(whole)
 
 
 def test_its_weights_stay_in_the_file(tmp_path):
