@@ -77,7 +77,7 @@ class Attention(nn.Module):
         return out
 
     def pool(self, query: Tensor, x: Tensor) -> Tensor:
-        """One query for all, [C], over x [B, N, C] -> [B, C]."""
+        """One query for all, [1, 1, C], over x [B, N, C] -> [B, C]."""
         b, n, c = x.shape
         weight, bias = self.in_proj_weight, self.in_proj_bias
         q = F.linear(query, weight[:c], bias[:c]).view(1, self.heads, 1, c // self.heads).expand(b, -1, -1, -1)

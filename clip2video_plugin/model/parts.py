@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clip2video_plugin.errors import CheckpointError
-from clip2video_plugin.model.config import ModelConfig
+from clip2video_plugin.model.config import ModelConfig, Towers
 from clip2video_plugin.model.network import skeleton
 
 NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
@@ -38,8 +38,8 @@ class Part:
 Layout = Callable[[str], Part]  # from the name of one of our parameters
 
 
-def tower_sizes(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]:
-    """What the tensors of a CLIP say, as fields of ModelConfig: all but heads and activation.
+def tower_sizes(tensors: Mapping[str, Tensor], layout: Layout, towers: Towers = "clip") -> dict[str, Any]:
+    """What the tensors of a CLIP or SigLIP say, as fields of ModelConfig: all but heads and activation.
 
     Raises:
         CheckpointError: a tensor that sizes are read from is missing, or of another form.
@@ -64,11 +64,12 @@ def tower_sizes(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]
         return None if hidden == 4 * width else hidden
 
     width, _, height, patch = shape("image.conv1.weight", 4)
-    positions = shape("image.positional_embedding", 2)[0]
-    grid = round((positions - 1) ** 0.5)
-    if grid**2 != positions - 1 or height != patch:
+    positions, clip = shape("image.positional_embedding", 2)[0], towers == "clip"
+    grid = round((positions - clip) ** 0.5)
+    if grid**2 != positions - clip or height != patch:
         raise CheckpointError(
-            f"{positions} positions and patches of {height} x {patch}: only square images with one class token are read"
+            f"{positions} positions and patches of {height} x {patch}: only square images "
+            f"{'with one class token ' if clip else ''}are read"
         )
     vocab_size, text_width = shape("text.token_embedding.weight", 2)
     return {
@@ -82,7 +83,7 @@ def tower_sizes(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]
         "text_width": text_width,
         "text_layers": count("text"),
         "text_mlp_width": mlp("text", text_width),
-        "embed_dim": shape("text.text_projection", 2)[1],
+        "embed_dim": shape("text.text_projection", 2)[1] if clip else shape("text.head.weight", 2)[0],
     }
 
 

@@ -38,7 +38,7 @@ class AttentionPooling(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.vision_width
-        self.probe = nn.Parameter(torch.empty(width).normal_(std=width**-0.5))
+        self.probe = nn.Parameter(torch.empty(1, 1, width).normal_(std=width**-0.5))
         self.attn = Attention(width, config.vision_heads)
         self.ln = nn.LayerNorm(width, eps=config.norm_eps)
         self.mlp = MLP(width, config.vision_mlp_width or 4 * width, config.activation)

@@ -159,8 +159,8 @@ def _form(tokenizer: Tokenizer) -> _Form:
 
 
 def _word_pieces(captions: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
-    mended = [_form(tokenizer).clean(caption) for caption in captions]
-    return [encoding.ids for encoding in tokenizer.encode_batch(mended, add_special_tokens=False)]
+    mended = map(_form(tokenizer).clean, captions)
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(mended), add_special_tokens=False)]
 
 
 def _tokenizer(model: BPE, *, special: bool = True) -> Tokenizer:

@@ -11,6 +11,7 @@ from clip2video_plugin.model.formats.open_clip import OPEN_CLIP
 from clip2video_plugin.model.formats.openai import OPENAI
 from clip2video_plugin.model.formats.own import OWN
 from clip2video_plugin.model.formats.refused import why_not
+from clip2video_plugin.model.formats.siglip import SIGLIP
 from clip2video_plugin.model.weights import Weights
 
 # The first that recognises a file reads it: what has marks of its own comes before what has fewer.
@@ -20,6 +21,7 @@ FORMATS: tuple[Format, ...] = (
     CLIP4CLIP,
     OPENAI,
     OPEN_CLIP,
+    SIGLIP,
     HUGGINGFACE,
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from clip2video_plugin.errors import CheckpointError
@@ -90,9 +92,32 @@ def configured(weights: Weights, sizes: Mapping[str, Any]) -> Said | None:
             f"{path}: {WHERE} beside it is of a {config['model_type']!r}, which is not read. If it is another model's, "
             "move the weights to a folder of their own"
         )
-    vision = {**USUAL, **USUAL_VISION, **_section(weights, "vision_config")}
-    text = {**USUAL, **USUAL_TEXT, **_section(weights, "text_config")}
-    claims: dict[str, tuple[Any, Any]] = {"projection_dim": (config.get("projection_dim", 512), sizes["embed_dim"])}
+    vision = {**USUAL, **USUAL_VISION, **tower_section(weights, "vision_config")}
+    text = {**USUAL, **USUAL_TEXT, **tower_section(weights, "text_config")}
+    claims = {
+        "projection_dim": (config.get("projection_dim", 512), sizes["embed_dim"]),
+        "vision_config.image_size": (side(vision["image_size"]), sizes["image_size"]),
+    }
+    said = described(path, sizes, vision, text, claims)
+    return replace(said, pictures=huggingface_pictures(path, weights.preprocessor, sizes["image_size"]))
+
+
+def described(
+    path: Path,
+    sizes: Mapping[str, Any],
+    vision: Mapping[str, Any],
+    text: Mapping[str, Any],
+    claims: Mapping[str, tuple[Any, Any]],
+) -> Said:
+    """What the sections of a config.json, completed with what is usual, say beside the tensors; pictures apart.
+
+    Args:
+        claims: what it says and what is found, beside what it says of every model.
+
+    Raises:
+        CheckpointError: it contradicts the tensors, or says what ours does not do.
+    """
+    claims = dict(claims)
     for tower, values in (("vision", vision), ("text", text)):
         width = sizes[f"{tower}_width"]
         claims |= {
@@ -104,7 +129,6 @@ def configured(weights: Weights, sizes: Mapping[str, Any]) -> Said | None:
             ),
         }
     claims |= {
-        "vision_config.image_size": (side(vision["image_size"]), sizes["image_size"]),
         "vision_config.patch_size": (side(vision["patch_size"]), sizes["patch_size"]),
         "text_config.vocab_size": (text["vocab_size"], sizes["vocab_size"]),
         "text_config.max_position_embeddings": (text["max_position_embeddings"], sizes["context_length"]),
@@ -128,11 +152,10 @@ def configured(weights: Weights, sizes: Mapping[str, Any]) -> Said | None:
         ),
         activation=ACTIVATIONS[vision["hidden_act"]],
         norm_eps=fraction(path, WHERE, "layer_norm_eps", vision["layer_norm_eps"]),
-        pictures=huggingface_pictures(path, weights.preprocessor, sizes["image_size"]),
     )
 
 
-def _section(weights: Weights, name: str) -> Mapping[str, Any]:
+def tower_section(weights: Weights, name: str) -> Mapping[str, Any]:
     """Old files write it twice, and the second, where it is not null, counts."""
     chosen = f"{name}_dict" if weights.config.get(f"{name}_dict") is not None else name
     return section(weights.path, WHERE, weights.config, chosen)
@@ -147,7 +170,7 @@ def _convert(weights: Weights, given: Given) -> Converted:
     said = configured(weights, tower_sizes(weights.tensors, huggingface_part))
     converted = plain_clip(weights, huggingface_part, said, given, unused=UNUSED)
     if said:
-        end = _section(weights, "text_config").get("eos_token_id", USUAL_TEXT["eos_token_id"])
+        end = tower_section(weights, "text_config").get("eos_token_id", USUAL_TEXT["eos_token_id"])
         last = converted.tokenizer.token_to_id(END)
         if end not in (LARGEST, last):
             raise CheckpointError(

@@ -48,8 +48,8 @@ REFUSED = (
     ),
 )
 ONE_TOWER = (
-    "holds one tower; image and text tower with their projections are needed (CLIPModel, not CLIPVisionModel "
-    "or CLIPTextModel)"
+    "holds one tower; image and text tower with their projections are needed (CLIPModel or SiglipModel, not "
+    "CLIPVisionModel or CLIPTextModel)"
 )
 
 

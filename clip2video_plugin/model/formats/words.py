@@ -1,4 +1,4 @@
-"""The tokenizer of a foreign CLIP."""
+"""The tokenizer of a foreign CLIP or SigLIP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from clip2video_plugin.errors import CheckpointError, first_line
-from clip2video_plugin.model.tokenizer import END, START, clip_tokenizer
+from clip2video_plugin.model.tokenizer import END, EOS, PAD, START, clip_tokenizer, load_tokenizer
 from clip2video_plugin.model.weights import Weights
 
 
@@ -48,6 +48,30 @@ def clip_words(weights: Weights, vocab_size: int) -> Tokenizer:
     found.no_truncation()
     found.no_padding()
     return found
+
+
+def siglip_words(weights: Weights, vocab_size: int) -> Tokenizer:
+    """SigLIP 2's tokenizer, which lies beside the weights.
+
+    Raises:
+        CheckpointError: there is none, or it is another model's.
+    """
+    if weights.tokenizer is None:
+        raise CheckpointError(
+            f"{weights.path} has no tokenizer.json beside it, with SigLIP 2's words; import the folder that has both"
+        )
+    try:
+        tokenizer = load_tokenizer(weights.tokenizer.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{weights.tokenizer} cannot be read: {first_line(error)}") from None
+    if tokenizer.token_to_id(START) is not None:
+        raise CheckpointError(f"{weights.tokenizer} is CLIP's; SigLIP 2's has {EOS} and {PAD}")
+    if tokenizer.get_vocab_size() != vocab_size:
+        raise CheckpointError(
+            f"{weights.tokenizer} has {tokenizer.get_vocab_size()} tokens, the network {vocab_size}; they do not "
+            "belong together"
+        )
+    return tokenizer
 
 
 def _words(tokenizer: Tokenizer) -> tuple[dict[str, int], list[str]]:
