@@ -181,8 +181,7 @@ def import_model(
         terminal.say(f"train it: c2v finetune DATASET --model {folder.name} --brain-key KEY")
     else:
         terminal.say(
-            f"use it: c2v embed FOLDER --model {folder.name}    wherever no --model is given: "
-            f"c2v models use {folder.name}"
+            f"use it: c2v embed FOLDER --model {folder.name}    make it the default: c2v models use {folder.name}"
         )
 
 

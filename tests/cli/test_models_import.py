@@ -23,7 +23,7 @@ def test_it_says_what_the_model_is_and_how_to_use_it(c2v_here, clip):
     name, about, use = out.decode().splitlines()
     assert name == f"vit-b-32: {clip.parent / 'models' / 'vit-b-32'}"
     assert about.startswith("zero-shot: ")
-    assert use == "use it: c2v embed FOLDER --model vit-b-32    wherever no --model is given: c2v models use vit-b-32"
+    assert use == "use it: c2v embed FOLDER --model vit-b-32    make it the default: c2v models use vit-b-32"
 
 
 def test_a_start_for_training_is_not_to_be_used(c2v_here, clip):

@@ -27,7 +27,7 @@ REFUSED = (
     (r"visual\.(blocks|cls_token|pos_embed|patch_embed|rope|norm)\b", f"is an EVA-CLIP; {PLAIN}"),
     (
         r"visual\.attn_pool|text_decoder\.|(logit|image|text)_to_multimodal",
-        f"is a CoCa or another captioning model; {PLAIN}",
+        f"is a CoCa, a Perception Encoder or another model that pools patches by attention; {PLAIN}",
     ),
     (
         r"text\.(transformer\.(?!resblocks\.)|proj\.|pooler\.|model\.)",

@@ -40,11 +40,12 @@ def settled(path: Path, sizes: Mapping[str, Any], said: Said | None, given: Give
         CheckpointError: nothing says one of them, or what is given contradicts what stands beside the tensors, or
             heads do not divide their width.
     """
+    unsaid = []
     activation = _one(path, "--activation", given.activation, said and said.activation, said)
     if activation is None:
-        raise CheckpointError(
-            f"{path} does not say its activation: OpenAI's weights are quick_gelu, most later ones of open_clip gelu, "
-            "and the wrong one gives wrong vectors. Say which: --activation quick_gelu or --activation gelu"
+        unsaid.append(
+            "its activation (OpenAI's weights are quick_gelu, most later ones of open_clip gelu; the wrong one gives "
+            "wrong vectors): --activation quick_gelu or --activation gelu"
         )
     heads = dict[str, int]()
     for position, (tower, short) in enumerate((("vision", "image"), ("text", "text"))):
@@ -54,14 +55,16 @@ def settled(path: Path, sizes: Mapping[str, Any], said: Said | None, given: Give
         if number is None and width % 64 == 0 and (tower == "text" or width in HEADS_OF_64):
             number = width // 64
         if number is None:
-            example = "--heads 16" if tower == "vision" else "--heads 16,20 (image,text)"
-            raise CheckpointError(
-                f"{path} does not say how many attention heads its {short} tower has, {width} numbers wide; "
-                f"its model card does. Give it: {example}"
+            example = "--heads 16" if tower == "vision" else "--heads 16,20, of image and text"
+            unsaid.append(
+                f"how many attention heads its {short} tower has, {width} numbers wide (its model card does): {example}"
             )
-        if width % number:
+        elif width % number:
             raise CheckpointError(f"{path}: {number} heads do not divide the {short} tower's width of {width} numbers")
-        heads[f"{tower}_heads"] = number
+        else:
+            heads[f"{tower}_heads"] = number
+    if unsaid:
+        raise CheckpointError(f"{path} does not say {'; nor '.join(unsaid)}")
     beside = {"norm_eps": said.norm_eps, **said.pictures} if said else {}
     return {**heads, "activation": activation, **beside}
 

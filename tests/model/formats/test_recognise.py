@@ -45,7 +45,7 @@ REFUSED = {
         {"visual.blocks.0.attn.q_proj.weight": FEW, "visual.cls_token": FEW, "text.ln_final.weight": FEW},
         "EVA-CLIP",
     ),
-    "CoCa": (CLIP | {"text_decoder.resblocks.0.ln_1.weight": FEW}, "CoCa or another captioning model"),
+    "CoCa": (CLIP | {"text_decoder.resblocks.0.ln_1.weight": FEW}, "is a CoCa, a Perception Encoder"),
     "CoCa's image tower": (CLIP | {"visual.attn_pool.query": FEW}, "CoCa"),
     "BLIP": ({"visual_encoder.blocks.0.norm1.weight": FEW, "text_encoder.encoder.layer.0.x": FEW}, "is a BLIP"),
     "BLIP of Hugging Face": (
