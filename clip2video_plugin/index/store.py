@@ -123,7 +123,8 @@ class VideoIndex:
         with plain_errors(uri):
             if not exists(connection, table):
                 with writer_lock(uri):
-                    connection.create_table(table, schema=videos_schema(dim, provenance, database), exist_ok=True)
+                    if not exists(connection, table):  # another process may have made it while this one waited
+                        connection.create_table(table, schema=videos_schema(dim, provenance, database))
             created = cls(uri, connection, connection.open_table(table))
         created.provenance.check(provenance, f"index {uri}")
         return created

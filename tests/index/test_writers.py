@@ -13,6 +13,7 @@ import pytest
 from clip2video_plugin import embed_videos
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import VideoIndex, connection, open_index, upkeep, writer
+from clip2video_plugin.index.schema import videos_schema
 
 from .test_store import MADE, row, unit
 
@@ -60,6 +61,17 @@ def test_writers_of_the_same_new_videos_at_once_leave_each_once(tmp_path, uri):
         thread.join(60)
     assert sorted(open_index(uri).ids()) == sorted(f"v{i}" for i in range(100))
     assert (tmp_path / "in dex" / "videos.lance").is_dir()
+
+
+def test_an_index_that_another_makes_meanwhile_is_opened(tmp_path):
+    process, found = held(tmp_path, 1.5), []
+    waiting = threading.Thread(target=lambda: found.append(VideoIndex.create(tmp_path, 16, MADE)))
+    waiting.start()
+    time.sleep(0.5)  # it has seen that there is none, and waits for the lock
+    lancedb.connect(tmp_path).create_table("videos", schema=videos_schema(16, MADE))
+    process.wait(30)
+    waiting.join(30)
+    assert [index.count() for index in found] == [0]
 
 
 def test_one_writes_only_while_no_other_does(tmp_path, monkeypatch):
