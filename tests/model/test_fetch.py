@@ -64,7 +64,7 @@ def downloads(tmp_path):
 # Every published name
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if not name.startswith("siglip2")])
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_every_published_name_becomes_a_model_that_embeds_and_searches(mirror, world, tmp_path, name):
     folder = fetch_model(name, sha256=mirror(name))
     assert installed_checkpoints()[name] == folder
