@@ -118,13 +118,13 @@ def write_safetensors(
                 raise CheckpointError(f"misshapen {key}: {list(tensor.shape)}, expected {list(shapes[key])}")
             flat = tensor.reshape(-1)
             for start in range(0, len(flat), CHUNK):
-                chunk = flat[start : start + CHUNK].cpu().to(dtype).contiguous()
-                if not chunk.isfinite().all():
+                chunk = flat[start : start + CHUNK].cpu().to(dtype).contiguous().numpy().astype(numbers, copy=False)
+                if not np.isfinite(chunk).all():  # torch would wait for its threads, on a busy machine for minutes
                     raise CheckpointError(
                         f"{key} has numbers that are not finite{' as float16' if dtype == torch.float16 else ''}; "
                         "every vector would be without meaning"
                     )
-                content = chunk.numpy().astype(numbers, copy=False).view(np.uint8).data
+                content = chunk.view(np.uint8).data
                 digest.update(content)
                 file.write(content)
             del tensor, flat  # before the next one is made
