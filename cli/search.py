@@ -24,7 +24,7 @@ def search(
             min=0, max=1, help="Share of the global vector against the aligned one.", show_default="the model's"
         ),
     ] = None,
-    device: Annotated[Optional[str], DEVICE] = None,
+    device: Annotated[Optional[str], typer.Option("--device", help=DEVICE.help, show_default="cpu")] = None,
     existing: Annotated[bool, typer.Option("--existing", help="Pass over videos whose files are gone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:

@@ -48,6 +48,8 @@ def search(
             the index names.
         k: most hits to give, up to 10,000.
         weight: share in [0, 1] of the global vector against the aligned one; the model's own by default.
+        device: where a model that is loaded here encodes the sentence; by default the CPU, which has done so before
+            a GPU is ready.
         existing: pass over videos whose files are gone (``Hit.missing``), and give k of the others.
 
     Raises:
@@ -75,6 +77,6 @@ def load_for(index: VideoIndex, model: str | Path | Model | None = None, device:
     """
     made = index.provenance
     model = checkpoint_of(index) if model is None else model
-    loaded = model if isinstance(model, Model) else load_model(model, device=device, text_only=True)
+    loaded = model if isinstance(model, Model) else load_model(model, device=device or "cpu", text_only=True)
     made.check(provenance(loaded, made.policy), f"index {index.uri}")
     return loaded

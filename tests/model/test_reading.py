@@ -16,6 +16,7 @@ from clip2video_plugin.model.checkpoint import describe_checkpoint
 from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.model.tokenizer import load_tokenizer, train_tokenizer
 from clip2video_plugin.provenance import provenance
+from clip2video_plugin.query import load_for
 
 from .gemma import gemma_json
 from .test_siglip import SMALL as SIGLIP
@@ -135,6 +136,9 @@ def test_a_search_by_name_finds_what_a_loaded_model_finds(world_index, model):
     hits = [search(query, index=world_index, model=given).hits for given in (None, model, text)]
     assert hits[0] == hits[1] == hits[2]
     assert hits[0]
+    index = open_index(world_index)
+    assert load_for(index).network.image is None
+    assert load_for(index, model) is model
 
 
 @pytest.mark.parametrize("content", [b"", b"cut off", "same size"])
