@@ -176,6 +176,9 @@ def test_a_checkpoint_keeps_weights_bias_and_words(tmp_path, half):
     ids, mask = tokenize(text, tokenizer, 12)
     wanted = network.encode_text(ids, mask).vector
     torch.testing.assert_close(model.encode_captions(text).vector, wanted, atol=2e-3 if half else 1e-6, rtol=0)
+    alone = load_model(tmp_path / "siglip", device="cpu", text_only=True)
+    assert alone.network.image is None
+    torch.testing.assert_close(alone.encode_captions(text).vector, model.encode_captions(text).vector)
 
 
 def test_fine_tuning_with_frozen_layers_spares_the_heads():
