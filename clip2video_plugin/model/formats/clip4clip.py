@@ -45,11 +45,10 @@ def _convert(weights: Weights, given: Given) -> Converted:
         firm=False,  # other code also saves a CLIP below clip.
     )
     sizes |= settled(weights.path, sizes, said, given)
-    variant = dict(MEAN)
+    variant = MEAN | {"temporal_heads": sizes["text_heads"]}
     if any(name.startswith("transformerClip.") for name in state):
-        blocks = count_blocks(state, "transformerClip.")
-        variant |= {"temporal": "transformer", "temporal_layers": blocks, "temporal_heads": sizes["text_heads"]}
-    config = ModelConfig(**(variant | sizes | kept_options(weights, given)))
+        variant |= {"temporal": "transformer", "temporal_layers": count_blocks(state, "transformerClip.")}
+    config = ModelConfig(**(sizes | variant | kept_options(weights, given)))
     return Converted(
         config=config,
         tensors=fitted(state, reference_part, config),

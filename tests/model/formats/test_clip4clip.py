@@ -150,7 +150,7 @@ def test_old_names_of_norms_are_read(tmp_path, truth):
 def test_a_clip_of_other_code_below_the_same_prefix_can_be_told(tmp_path, truth):
     path = save(clip4clip(truth), tmp_path)
     config = load_model(import_checkpoint(path, activation="gelu", heads=(4, 4)), device="cpu").config
-    assert (config.activation, config.vision_heads, config.text_heads) == ("gelu", 4, 4)
+    assert (config.activation, config.vision_heads, config.text_heads, config.temporal_heads) == ("gelu", 4, 4, 4)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from .foreign import custom_text, openai_state, shapes, without_numbers
 from .peers import clip_model, differences, features, few_words
 
 CLOSE = 1e-5
-WIDE = {"hidden_size": 160, "num_attention_heads": 2, "intermediate_size": 640}  # heads of 80
+WIDE = {"hidden_size": 320, "num_attention_heads": 4, "intermediate_size": 1280}  # heads of 80
 
 
 def model_cfg(model, **more):
