@@ -99,33 +99,37 @@ def write_safetensors(
         CheckpointError: a tensor is of another shape, or has numbers that are not finite in ``dtype``.
         OSError: the file cannot be written.
     """
-    name, numbers = DTYPES[dtype]
     header: dict[str, object] = {}
     end = 0
     for key in sorted(shapes):
         begin, end = end, end + torch.Size(shapes[key]).numel() * dtype.itemsize
-        header[key] = {"dtype": name, "shape": shapes[key], "data_offsets": (begin, end)}
+        header[key] = {"dtype": DTYPES[dtype][0], "shape": shapes[key], "data_offsets": (begin, end)}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
     with path.open("xb") as file:
-        for part in (struct.pack("<Q", len(text)), text):
+
+        def put(part: bytes | memoryview) -> None:
             digest.update(part)
             file.write(part)
+
+        put(struct.pack("<Q", len(text)))
+        put(text)
         for key in header:
-            tensor = tensors[key]().detach()
-            if tuple(tensor.shape) != shapes[key]:
-                raise CheckpointError(f"misshapen {key}: {list(tensor.shape)}, expected {list(shapes[key])}")
-            flat = tensor.reshape(-1)
-            for start in range(0, len(flat), CHUNK):
-                chunk = flat[start : start + CHUNK].cpu().to(dtype).contiguous().numpy().astype(numbers, copy=False)
-                if not np.isfinite(chunk).all():  # torch would wait for its threads, on a busy machine for minutes
-                    raise CheckpointError(
-                        f"{key} has numbers that are not finite{' as float16' if dtype == torch.float16 else ''}; "
-                        "every vector would be without meaning"
-                    )
-                content = chunk.view(np.uint8).data
-                digest.update(content)
-                file.write(content)
-            del tensor, flat  # before the next one is made
+            _put_numbers(put, key, tensors[key](), shapes[key], dtype)
     return digest.hexdigest()
+
+
+def _put_numbers(put: Callable[[memoryview], None], key: str, tensor: Tensor, shape: Shape, dtype: torch.dtype) -> None:
+    """A function of its own, so that nothing of a tensor is kept while the next one is made."""
+    if tuple(tensor.shape) != shape:
+        raise CheckpointError(f"misshapen {key}: {list(tensor.shape)}, expected {list(shape)}")
+    flat = tensor.detach().reshape(-1)
+    for start in range(0, len(flat), CHUNK):
+        chunk = flat[start : start + CHUNK].cpu().to(dtype).contiguous().numpy()
+        if not np.isfinite(chunk).all():  # NumPy's, which starts no threads for so little
+            raise CheckpointError(
+                f"{key} has numbers that are not finite{' as float16' if dtype == torch.float16 else ''}; "
+                "every vector would be without meaning"
+            )
+        put(chunk.astype(DTYPES[dtype][1], copy=False).view(np.uint8).data)

@@ -82,27 +82,30 @@ def test_a_network_made_while_it_is_written_loads_equal(tmp_path, state, half):
         assert torch.equal(value, state[key].half().float() if half else state[key])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says what the peak was")
 def test_only_one_tensor_is_in_memory_at_a_time(tmp_path):
-    """A process that writes 400 MB grows by little more than a tensor of 20 MB."""
+    """A process that writes 200 MB grows by little more than a tensor of 20 MB."""
     done = subprocess.run([sys.executable, "-c", STREAMED, tmp_path / "big"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     grown = json.loads(done.stdout)
-    assert (tmp_path / "big").stat().st_size > 400e6
+    assert (tmp_path / "big").stat().st_size > 200e6
     assert grown < 80e6
 
 
 STREAMED = """
-import resource, sys
+import sys
 from pathlib import Path
 import torch
 from clip2video_plugin.model.saving import write_safetensors
 
-unit = 1 if sys.platform == "darwin" else 1024
-shapes = {f"layer.{n}": (5_000_000,) for n in range(20)}
+def peak():  # ru_maxrss counts the parent's too
+    return 1024 * int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+shapes = {f"layer.{n}": (5_000_000,) for n in range(10)}
 write_safetensors(Path(sys.argv[1] + ".first"), {"a": (1,)}, {"a": lambda: torch.zeros(1)}, torch.float32)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 write_safetensors(Path(sys.argv[1]), shapes, {key: lambda: torch.ones(5_000_000) for key in shapes}, torch.float32)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit)
+print(peak() - before)
 """
 
 

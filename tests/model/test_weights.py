@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import struct
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -20,6 +21,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from clip2video_plugin.errors import CheckpointError
+from clip2video_plugin.model import Clip2Video, ModelConfig
+from clip2video_plugin.model.reference import reference_key
 from clip2video_plugin.model.weights import read_weights
 
 from ..conftest import SHARED
@@ -615,3 +618,40 @@ def test_a_checkpoint_of_ours_is_read_with_its_configuration():
     assert weights.config == json.loads((embedded_folder() / "config.json").read_text())
     assert same(weights.tensors, safetensors.torch.load_file(embedded_folder() / "model.safetensors"))
     assert weights.tokenizer == embedded_folder() / "tokenizer.json"
+
+
+# Memory
+
+IMPORTED = """
+import sys
+from pathlib import Path
+from clip2video_plugin.model.convert import import_checkpoint
+
+def memory(kind):
+    return 1024 * int(Path("/proc/self/status").read_text().split(kind + ":")[1].split()[0])
+
+for path in sys.argv[1:]:
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = memory("VmRSS")
+    import_checkpoint(path, name="mine", heads=(8, 1), activation="quick_gelu")
+    print(memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what is mapped, and gives it back")
+def test_an_import_takes_no_memory_for_the_numbers_of_a_file(tmp_path, monkeypatch):
+    """One of 145 MB takes no more than one that is smaller by half would, whatever the container."""
+    monkeypatch.setenv("C2V_MODELS", str(tmp_path / "models"))
+    sizes = {"image_size": 32, "patch_size": 32, "vision_width": 512, "vision_heads": 8, "vocab_size": 49408}
+    sizes |= {"context_length": 77, "text_width": 64, "text_layers": 1, "text_heads": 1, "embed_dim": 64}
+    files = []
+    for layers, form in ((1, "safetensors"), *((10, form) for form in CONTAINERS)):
+        config = ModelConfig(**sizes, vision_layers=layers, temporal="mean", alignment="none", temporal_heads=1)
+        network = Clip2Video(config).state_dict()
+        files.append(tmp_path / f"{form}-{layers}.pt")
+        CONTAINERS[form][0]({reference_key(key).removeprefix("clip."): network[key] for key in network}, files[-1])
+    done = subprocess.run([sys.executable, "-c", IMPORTED, *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    _, *grown = map(int, done.stdout.split())  # the first loads what all need
+    assert files[-1].stat().st_size > 144e6
+    assert max(grown) < 100e6  # 64 of them are read before memory is given back, and a tokenizer takes 30
