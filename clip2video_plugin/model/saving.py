@@ -23,7 +23,7 @@ from clip2video_plugin.model.network import Clip2Video, skeleton
 from clip2video_plugin.model.replacing import replacing
 
 DTYPES = {torch.float32: ("F32", "<f4"), torch.float16: ("F16", "<f2")}  # names in the file, and in NumPy
-CHUNK = 1 << 18  # numbers in memory beside the tensor that is being written
+CHUNK = 1 << 15  # numbers: so few that torch starts no threads, which wait for each other on a busy machine
 
 Shape = tuple[int, ...]
 
@@ -127,7 +127,7 @@ def _put_numbers(put: Callable[[memoryview], None], key: str, tensor: Tensor, sh
     flat = tensor.detach().reshape(-1)
     for start in range(0, len(flat), CHUNK):
         chunk = flat[start : start + CHUNK].cpu().to(dtype).contiguous().numpy()
-        if not np.isfinite(chunk).all():  # NumPy's, which starts no threads for so little
+        if not np.isfinite(chunk).all():
             raise CheckpointError(
                 f"{key} has numbers that are not finite{' as float16' if dtype == torch.float16 else ''}; "
                 "every vector would be without meaning"
