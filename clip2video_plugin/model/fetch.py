@@ -110,7 +110,10 @@ def _install(order: _Order, progress: Progress | None, tell: Tell) -> None:
 def address(file: File, known: Published, url: str | None = None) -> str:
     """Where a file is fetched from: its own address, or what stands for it (``url``, $C2V_MIRROR)."""
     if url:
-        return url if len(known.files) == 1 else f"{url.rstrip('/')}/{file.name}"
+        if len(known.files) == 1:
+            return url
+        folder = url.removesuffix(f"/{known.weights.name}").rstrip("/")  # whoever names the weights means all beside
+        return f"{folder}/{file.name}"
     if mirror := os.environ.get("C2V_MIRROR"):
         parts = urlsplit(file.url)
         return f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"

@@ -237,6 +237,13 @@ def test_a_url_is_that_of_the_file_or_of_the_folder_of_the_files(server):
     assert card.trained_on == "WebVid-150k"
 
 
+def test_a_url_of_the_weights_themselves_is_that_of_their_folder(server):
+    for file, content in files("clip4clip-webvid").items():
+        server.put(f"/folder/{file}", content)
+    fetch_model("clip4clip-webvid", url=f"{server.url}/folder/model.safetensors")
+    assert load_model("clip4clip-webvid", device="cpu").card.source == f"{server.url}/folder/model.safetensors"
+
+
 def test_at_another_address_the_published_hash_counts_still(server):
     server.put("/x", files("clip-vit-b32")["ViT-B-32.pt"])
     with pytest.raises(CheckpointError, match=r"/x offers \d+ bytes, expected 353976522; nothing was kept"):
