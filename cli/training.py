@@ -71,10 +71,13 @@ def finetune(
     """Fine-tune on tagged samples of a dataset, and embed the dataset again with the new weights.
 
     A share of the samples is held out and gets the tag BRAIN_KEY-val, so that the new weights can be evaluated on it.
+    A zero-shot model keeps averaging its frames, unless it is given temporal parts, which start as CLIP's text blocks.
 
     [dim]c2v finetune holiday --tag train --brain-key tuned[/]
 
     [dim]c2v eval holiday --compare clip2video tuned --tag tuned-val[/]
+
+    [dim]c2v finetune holiday --model clip-vit-b32 --brain-key tuned --set network.temporal=difference[/]
     """
     with loading():
         from clip2video_plugin.app.train import finetune as run
