@@ -129,10 +129,8 @@ class Model:
         for row, frames in enumerate(videos):
             pixels[row, : len(frames)] = torch.from_numpy(np.ascontiguousarray(frames))
             mask[row, : len(frames)] = 1
-        mean = torch.tensor(self.config.image_mean, device=self.device)[:, None, None]
-        std = torch.tensor(self.config.image_std, device=self.device)[:, None, None]
-        images = pixels.to(self.device, non_blocking=gpu).permute(0, 1, 4, 2, 3).float() / 255  # [B, F, 3, R, R]
-        features = self.network.frame_features((images - mean) / std, mask)  # [B, F, D]
+        images = self.network.normalised(pixels.to(self.device, non_blocking=gpu))  # [B, F, 3, R, R]
+        features = self.network.frame_features(images, mask)  # [B, F, D]
         return self.network.embed_features(features, mask.to(self.device))
 
     @torch.inference_mode()

@@ -110,12 +110,20 @@ class Clip2Video(nn.Module):
 
     # Video side
 
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """uint8 [..., R, R, 3] -> float32 [..., 3, R, R], the mean and deviation of its configuration taken out."""
+        mean, std = (
+            torch.tensor(value, device=pixels.device)[:, None, None]
+            for value in (self.config.image_mean, self.config.image_std)
+        )
+        return (pixels.movedim(-1, -3).float() / 255 - mean) / std
+
     def encode_video(self, frames: Tensor, frame_mask: Tensor) -> VideoEmbedding:
         """Embeds B videos.
 
         Args:
-            frames: [B, F, 3, R, R] float, normalised as CLIP's images are. Frames outside the
-                mask are taken as exact zeros, whatever they hold.
+            frames: [B, F, 3, R, R] float, ``normalised``. Frames outside the mask are taken as exact zeros, whatever
+                they hold.
             frame_mask: [B, F], 1 for a frame, 0 for padding; at least one frame per video.
 
         Raises:

@@ -7,7 +7,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from clip2video_plugin.model import Clip2Video, TextEmbedding, VideoEmbedding
-from clip2video_plugin.pixels import Preprocessing
 from clip2video_plugin.training.batches import Batch
 from clip2video_plugin.training.distributed import gather
 from clip2video_plugin.training.loss import Loss, contrastive_loss
@@ -31,8 +30,8 @@ class Step(nn.Module):
         device = network.logit_scale.device
         with torch.autocast(device.type, dtype=self.autocast, enabled=self.autocast is not None):
             mask = batch.frame_mask.to(device, non_blocking=True)
-            pixels = normalised(batch.pixels.to(device, non_blocking=True), network.config.preprocessing)
-            features = network.frame_features(pixels, mask)
+            images = network.normalised(batch.pixels.to(device, non_blocking=True))
+            features = network.frame_features(images, mask)
             back = batch.reversed_rows.to(device)
             if len(back):
                 features = torch.cat([features, _reverse(features[back], mask[back])])
@@ -53,13 +52,6 @@ class Step(nn.Module):
             found = (text.vector @ video.vector.T).argmax(dim=1)
             hits = found.eq(torch.arange(len(found), device=device)).float().mean()
         return loss, hits
-
-
-def normalised(pixels: Tensor, how: Preprocessing) -> Tensor:
-    """uint8 [N, F, R, R, 3] -> float32 [N, F, 3, R, R], as ``Model.start_encoding`` does it."""
-    mean = torch.tensor(how.mean, device=pixels.device)[:, None, None]
-    std = torch.tensor(how.std, device=pixels.device)[:, None, None]
-    return (pixels.permute(0, 1, 4, 2, 3).float() / 255 - mean) / std
 
 
 def _reverse(features: Tensor, mask: Tensor) -> Tensor:
