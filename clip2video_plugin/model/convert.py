@@ -66,7 +66,7 @@ def import_checkpoint(
     file = expanded(path)
     name = name or default_name(file)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == EMBEDDED:
-        raise CheckpointError(f"name is {name!r}; use letters, digits, dots and dashes, and not {EMBEDDED!r}")
+        raise CheckpointError(f"name is {name!r}; give one of letters, digits, dots and dashes, not {EMBEDDED!r}")
     given = Given(heads=_heads(heads), activation=_activation(activation), options=dict(options or {}))
     weights = read_weights(file)
     made = recognise(weights).convert(weights, given)

@@ -25,11 +25,13 @@ def plain_clip(
     given: Given,
     *,
     unused: Collection[str] = (),
+    codes_words: bool = False,
 ) -> Converted:
     """A CLIP whose vectors of frames are averaged. A sentence may be as long as CLIP's own.
 
     Args:
         unused: names that may be there and have no place here.
+        codes_words: as ``codes`` of ``clip_words``.
     """
     sizes = tower_sizes(weights.tensors, layout)
     known = settled(weights.path, sizes, said, given)
@@ -38,9 +40,8 @@ def plain_clip(
     tensors = fitted(weights.tensors, layout, config, unused=unused)
     left = tuple(name for name in unused if name in weights.tensors and name not in CLIP_EXTRAS)
     card = Card(training="zero-shot", source=weights.path.name)
-    return Converted(
-        config=config, tensors=tensors, tokenizer=clip_words(weights, config.vocab_size), card=card, dropped=left
-    )
+    tokenizer = clip_words(weights, config.vocab_size, codes=codes_words)
+    return Converted(config=config, tensors=tensors, tokenizer=tokenizer, card=card, dropped=left)
 
 
 def temporal_heads(width: int) -> int:

@@ -68,7 +68,7 @@ def _convert(weights: Weights, given: Given) -> Converted:
     return Converted(
         config=config,
         tensors=tensors,
-        tokenizer=clip_words(weights, config.vocab_size),
+        tokenizer=clip_words(weights, config.vocab_size, codes=True),
         card=Card(training="trained", source=weights.path.name),
     )
 

@@ -52,7 +52,7 @@ def _convert(weights: Weights, given: Given) -> Converted:
     return Converted(
         config=config,
         tensors=fitted(state, reference_part, config),
-        tokenizer=clip_words(weights, config.vocab_size),
+        tokenizer=clip_words(weights, config.vocab_size, codes=True),
         card=Card(training="trained", source=weights.path.name),
     )
 

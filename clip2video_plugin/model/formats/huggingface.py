@@ -140,7 +140,7 @@ def described(
                 f"{path}: {WHERE} says {name} is {vision[name]!r} for images and {text[name]!r} for text; "
                 "here it is one"
             )
-    if vision["hidden_act"] not in ACTIVATIONS:
+    if vision["hidden_act"] not in tuple(ACTIVATIONS):
         raise CheckpointError(
             f"{path}: {WHERE} says hidden_act is {vision['hidden_act']!r}; allowed are {', '.join(ACTIVATIONS)}"
         )

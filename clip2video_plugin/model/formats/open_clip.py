@@ -57,9 +57,9 @@ def configured(weights: Weights, sizes: Mapping[str, Any]) -> Said | None:
     for name, values in (("vision_cfg", vision), ("text_cfg", text)):
         for key in ("width", "layers", "heads" if name == "text_cfg" else "head_width"):
             whole(path, WHERE, f"{name}.{key}", values[key])
-        if not isinstance(values["mlp_ratio"], int | float):
+        if not isinstance(values["mlp_ratio"], int | float) or not 0 < values["mlp_ratio"] < 1000:
             raise CheckpointError(
-                f"{path}: {WHERE} says {name}.mlp_ratio is {values['mlp_ratio']!r}; it must be a number"
+                f"{path}: {WHERE} says {name}.mlp_ratio is {values['mlp_ratio']!r}; it must be a number, as 4.0"
             )
     claims: dict[str, tuple[Any, Any]] = {
         "embed_dim": (model.get("embed_dim"), sizes["embed_dim"]),

@@ -25,7 +25,7 @@ def _convert(weights: Weights, given: Given) -> Converted:
     sizes = tower_sizes(weights.tensors, openai_part)
     heads = code_heads(sizes["vision_width"]), code_heads(sizes["text_width"])
     said = Said(where="OpenAI's code", heads=heads, activation="quick_gelu")
-    return plain_clip(weights, openai_part, said, given, unused=CLIP_EXTRAS)
+    return plain_clip(weights, openai_part, said, given, unused=CLIP_EXTRAS, codes_words=True)
 
 
 OPENAI = Format("OpenAI CLIP", _recognises, _convert)

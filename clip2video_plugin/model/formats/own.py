@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from clip2video_plugin.errors import CheckpointError
+from clip2video_plugin.errors import CheckpointError, first_line
 from clip2video_plugin.model.card import ABOUT, Card
 from clip2video_plugin.model.config import ModelConfig
 from clip2video_plugin.model.formats.clip import OPTIONS, kept_options
@@ -25,10 +25,19 @@ def _convert(weights: Weights, given: Given) -> Converted:
         raise CheckpointError(f"{weights.path} has no tokenizer.json; import the whole checkpoint folder")
     config = ModelConfig.from_dict({key: value for key, value in weights.config.items() if key != ABOUT})
     config = replace(config, **kept_options(weights, given, (*OPTIONS, "center_weight")))
+    try:
+        tokenizer = load_tokenizer(weights.tokenizer.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{weights.tokenizer} cannot be read: {first_line(error)}") from None
+    if tokenizer.get_vocab_size() != config.vocab_size:
+        raise CheckpointError(
+            f"{weights.tokenizer} has {tokenizer.get_vocab_size()} tokens, the network {config.vocab_size}; they do "
+            "not belong together"
+        )
     return Converted(
         config=config,
         tensors=fitted(weights.tensors, lambda key: Part((key,)), config),
-        tokenizer=load_tokenizer(weights.tokenizer.read_text(encoding="utf-8")),
+        tokenizer=tokenizer,
         card=Card.from_dict(weights.config.get(ABOUT, {})),
     )
 

@@ -35,7 +35,7 @@ def huggingface_pictures(
     factor = values.get("rescale_factor", 1 / 255)
     if not isinstance(factor, int | float) or abs(factor * 255 - 1) > 1e-6:
         raise CheckpointError(f"{path}: {WHERE} says rescale_factor is {factor!r}; allowed is 1/255")
-    if values["resample"] not in RESAMPLE:
+    if values["resample"] not in tuple(RESAMPLE):
         raise CheckpointError(f"{path}: {WHERE} says resample is {values['resample']!r}; allowed are 2 and 3")
     edge, crop = values["size"], side(values["crop_size"]) if values.get("do_center_crop") else None
     if isinstance(edge, Mapping) and set(edge) == {"shortest_edge"}:
@@ -61,7 +61,7 @@ def open_clip_pictures(path: Path, where: str, values: Mapping[str, Any], size: 
         )
     resize, interpolation = values.get("resize_mode") or "shortest", values.get("interpolation") or "bicubic"
     known = {"shortest": "crop", "squash": "squash"}
-    if resize not in known:
+    if resize not in tuple(known):
         raise CheckpointError(f"{path}: {where} says resize_mode is {resize!r}; allowed are {', '.join(known)}")
     # "random" is for training; open_clip runs such a model with bicubic.
     found = {"resize": known[resize], "interpolation": "bicubic" if interpolation == "random" else interpolation}

@@ -12,15 +12,19 @@ from clip2video_plugin.model.tokenizer import END, EOS, PAD, START, clip_tokeniz
 from clip2video_plugin.model.weights import Weights
 
 
-def clip_words(weights: Weights, vocab_size: int) -> Tokenizer:
+def clip_words(weights: Weights, vocab_size: int, *, codes: bool = False) -> Tokenizer:
     """CLIP's own tokenizer, or the one beside the weights where that has other words.
+
+    Args:
+        codes: whether the weights are of a code that knows CLIP's own alone, so that one that lies beside them is
+            another model's unless CLIP's does not fit.
 
     Raises:
         CheckpointError: the one beside the weights is not of CLIP's form, there is none for this many tokens, or a
             sentence would be read at another place than its end.
     """
     own = clip_tokenizer()
-    if weights.tokenizer is None:
+    if weights.tokenizer is None or (codes and vocab_size == own.get_vocab_size()):
         if vocab_size != own.get_vocab_size():
             raise CheckpointError(
                 f"{weights.path} has {vocab_size} tokens, and CLIP's tokenizer {own.get_vocab_size()}; "

@@ -14,7 +14,7 @@ from clip2video_plugin.model.formats.form import Given
 from clip2video_plugin.model.weights import Weights
 
 from .foreign import extras, openai_state, shapes, without_numbers
-from .peers import CLIPS_WORDS, clip_model, differences, features
+from .peers import CLIPS_WORDS, clip_model, differences, features, few_words
 
 CLOSE = 1e-5
 
@@ -98,6 +98,17 @@ def test_a_start_for_training_says_that_it_is_untrained(tmp_path, truth):
     model = load_model(folder, device="cpu")
     assert (model.config.temporal, model.config.alignment) == ("difference", "difference")
     assert (model.card.training, model.config.max_words) == ("untrained", 32)
+
+
+def test_what_lies_beside_it_by_chance_is_not_its_own(tmp_path, truth):
+    state = openai_state(truth)
+    path = save(state | extras(state), tmp_path / "ViT-B-32.pt")
+    few_words().save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "hidden_size": 768}')
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5, 0.5, 0.5]}')
+    model = load_model(import_checkpoint(path), device="cpu")
+    assert model.config.image_mean == (0.48145466, 0.4578275, 0.40821073)
+    assert model.tokenizer.get_vocab_size() == 49408
 
 
 # Published sizes: no numbers, so that nothing is large

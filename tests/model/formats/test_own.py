@@ -9,6 +9,7 @@ from clip2video_plugin.errors import CheckpointError
 from clip2video_plugin.model.card import Card
 from clip2video_plugin.model.convert import import_checkpoint
 from clip2video_plugin.model.saving import save_checkpoint
+from clip2video_plugin.model.tokenizer import clip_tokenizer
 
 
 @pytest.fixture
@@ -47,6 +48,12 @@ def test_one_without_its_tokenizer_or_of_another_version_is_refused(folder):
     with pytest.raises(CheckpointError, match="unknown fields hologram; made by a newer version"):
         import_checkpoint(folder)
     (folder / "config.json").write_text(json.dumps(config))
+    clip_tokenizer().save(str(folder / "tokenizer.json"))
+    with pytest.raises(CheckpointError, match=r"has 49408 tokens, the network \d+; they do not belong together"):
+        import_checkpoint(folder)
+    (folder / "tokenizer.json").write_bytes(b"\xff")
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json cannot be read"):
+        import_checkpoint(folder)
     (folder / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no tokenizer\.json; import the whole checkpoint folder"):
         import_checkpoint(folder)
