@@ -33,7 +33,7 @@ def huggingface_pictures(
         if not values.get(step, True):
             raise CheckpointError(f"{path}: {WHERE} says {step} is {values[step]!r}; pictures are always made so here")
     factor = values.get("rescale_factor", 1 / 255)
-    if not isinstance(factor, int | float) or abs(factor * 255 - 1) > 1e-6:
+    if not isinstance(factor, int | float) or not abs(factor * 255 - 1) < 1e-6:
         raise CheckpointError(f"{path}: {WHERE} says rescale_factor is {factor!r}; allowed is 1/255")
     if values["resample"] not in tuple(RESAMPLE):
         raise CheckpointError(f"{path}: {WHERE} says resample is {values['resample']!r}; allowed are 2 and 3")

@@ -392,6 +392,7 @@ def test_pictures_of_a_processor_saved_as_a_whole(saved):
         ({"size": 32, "crop_size": 32, "do_normalize": False}, "do_normalize is False"),
         ({"size": 32, "crop_size": 32, "rescale_factor": 1}, "rescale_factor is 1"),
         ({"size": 32, "crop_size": 32, "resample": 0}, "resample is 0; allowed are 2 and 3"),
+        ({"size": 32, "crop_size": 32, "resample": []}, r"resample is \[\]; allowed are 2 and 3"),
         ({"size": 32, "crop_size": 32, "image_std": [0, 1, 1]}, "image_std is"),
         ({"size": 32, "crop_size": 32, "image_mean": "red"}, "image_mean is 'red'"),
     ],

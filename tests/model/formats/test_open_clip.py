@@ -140,6 +140,7 @@ def test_pictures_are_made_as_preprocess_cfg_says(tmp_path):
         ("vision_cfg", {"layers": [3, 4, 6, 3]}, r"vision_cfg.layers is \[3, 4, 6, 3\]; it must be a positive whole"),
         ("vision_cfg", {"mlp_ratio": 2.0}, r"vision_cfg.width \* mlp_ratio is 256, not 512"),
         ("vision_cfg", {"mlp_ratio": "4"}, "mlp_ratio is '4'; it must be a number"),
+        ("text_cfg", {"mlp_ratio": float("inf")}, "mlp_ratio is inf; it must be a number"),
         ("vision_cfg", {"image_size": 224}, "vision_cfg.image_size is 224, not 32"),
         (
             "vision_cfg",
