@@ -82,7 +82,7 @@ def eval_(
 
     [dim]c2v eval --text-vectors captions.npy --video-vectors videos.npy[/]
     """
-    files = {
+    files: dict[str, Any] = {
         "scores": scores,
         "text_vectors": text_vectors,
         "video_vectors": video_vectors,

@@ -42,8 +42,8 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON d
     for model in listed:
         recall = Text("\n").join(terminal.plain(recall) for recall in model.recall) if model.recall else "-"
         state = "default" if model.default else "yes" if model.folder else "-"
-        licence = model.card.licence or "not stated"
-        name, words, licence = map(terminal.plain, (model.name, model.words, licence))
+        texts = (model.name, model.words, model.card.licence or "not stated")
+        name, words, licence = (terminal.plain(text) for text in texts)
         table.add_row(name, words, model.size_in_words, licence, recall, state)
     terminal.show(table)
     terminal.say("R@1: text to video, in percent, as published for the benchmark named")

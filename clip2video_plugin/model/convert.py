@@ -38,7 +38,7 @@ def import_checkpoint(
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     heads: int | tuple[int, ...] | None = None,
-    activation: Activation | None = None,
+    activation: str | None = None,
     card: Card | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Path:
@@ -123,10 +123,14 @@ def _heads(heads: int | tuple[int, ...] | None) -> tuple[int, ...] | None:
     return numbers
 
 
-def _activation(activation: Activation | None) -> Activation | None:
-    if activation is not None and activation not in get_args(Activation):
-        raise CheckpointError(f"activation is {activation!r}; allowed are {', '.join(get_args(Activation))}")
-    return activation
+def _activation(name: str | None) -> Activation | None:
+    known: tuple[Activation, ...] = get_args(Activation)
+    for activation in known:
+        if name == activation:
+            return activation
+    if name is not None:
+        raise CheckpointError(f"activation is {name!r}; allowed are {', '.join(known)}")
+    return None
 
 
 def initialise_from_clip(state: Mapping[str, Tensor], *, seed: int = 0, centers: int = 5) -> Clip2Video:

@@ -93,6 +93,7 @@ def _install(order: _Order, progress: Progress | None, tell: Tell) -> None:
         import_checkpoint(
             order.path,
             name=order.name,
+            options=dict(zip(("max_frames", "max_words"), known.frames_and_words or (), strict=False)),
             card=replace(known.card, source=order.source) if order.source else known.card,
             tell=tell,
         )

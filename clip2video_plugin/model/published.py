@@ -6,7 +6,7 @@ publisher's page does not show is one that several unrelated projects pin for th
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from clip2video_plugin.model.card import Card, Training
@@ -48,6 +48,7 @@ class Published:
         card: what the checkpoint will say of itself.
         page: for people.
         about: bytes of the weights, where they are known only roughly.
+        frames_and_words: that it was trained with, where they are not the paper's 12 and 32.
         apart: its files wait in a folder of their own; OpenAI's have names that are theirs alone.
     """
 
@@ -57,6 +58,7 @@ class Published:
     page: str
     recall: tuple[Recall, ...] = ()
     about: int | None = None
+    frames_and_words: tuple[int, int] | None = None
     apart: bool = True
 
     @property
@@ -144,6 +146,11 @@ def _oxford(folder: str, file: str, trained_on: str, *recall: Recall) -> Publish
     return _one("CLIP4Clip", url, "https://github.com/ioanacroi/qb-norm", trained_on, *recall)
 
 
+def _paragraphs(known: Published) -> Published:
+    """One whose captions are paragraphs about longer videos, by the README of CLIP4Clip."""
+    return replace(known, frames_and_words=(64, 64))
+
+
 def _authors(drive: str, file: str, trained_on: str, *recall: Recall) -> Published:
     page = "https://github.com/CryhanFang/CLIP2Video"
     return _one("CLIP2Video", f"{DRIVE}{drive}/{file}", page, trained_on, *recall)
@@ -225,9 +232,11 @@ PUBLISHED: dict[str, Published] = {
         about=605_000_000,
     ),
     "clip4clip-msrvtt7k": _oxford("MSRVTT-7k", "pytorch_model.bin.4", "MSR-VTT (7k)"),
-    "clip4clip-didemo": _oxford("DiDeMo", "pytorch_model.bin.3", "DiDeMo", Recall(benchmark="DiDeMo", at_1=43.0)),
+    "clip4clip-didemo": _paragraphs(
+        _oxford("DiDeMo", "pytorch_model.bin.3", "DiDeMo", Recall(benchmark="DiDeMo", at_1=43.0))
+    ),
     "clip4clip-lsmdc": _oxford("LSMDC", "pytorch_model.bin.3", "LSMDC", Recall(benchmark="LSMDC", at_1=21.3)),
-    "clip4clip-activitynet": _oxford("ActivityNet", "pytorch_model.bin.3", "ActivityNet"),
+    "clip4clip-activitynet": _paragraphs(_oxford("ActivityNet", "pytorch_model.bin.3", "ActivityNet")),
     "clip2video-msvd": _authors(
         "1LKMUZFf9EAxFbGShlA22eUCeGKC8DWx4", "pytorch_model.bin.2", "MSVD", Recall(benchmark="MSVD", at_1=47.0)
     ),

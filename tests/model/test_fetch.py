@@ -237,6 +237,13 @@ def test_a_url_is_that_of_the_file_or_of_the_folder_of_the_files(server):
     assert card.trained_on == "WebVid-150k"
 
 
+def test_a_model_for_paragraphs_takes_as_many_frames_and_words_as_it_was_trained_with(server):
+    server.put("/x", files("clip4clip-didemo")["pytorch_model.bin.3"])
+    fetch_model("clip4clip-didemo", url=f"{server.url}/x")
+    config = load_model("clip4clip-didemo", device="cpu").config
+    assert (config.max_frames, config.max_words) == (64, 64)
+
+
 def test_a_url_of_the_weights_themselves_is_that_of_their_folder(server):
     for file, content in files("clip4clip-webvid").items():
         server.put(f"/folder/{file}", content)
