@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import shutil
 import socket
 import socketserver
 import ssl
@@ -11,6 +12,8 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 
 @dataclass
@@ -119,6 +122,8 @@ class StandIn:
 
 def certificate(folder, *hosts):
     """A certificate that signs itself, for these hosts: its file and that of its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl on this machine")
     names = ",".join(f"{'IP' if host[0].isdigit() else 'DNS'}:{host}" for host in hosts)
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=stand-in"
     files = folder / "stand-in.pem", folder / "stand-in.key"
