@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.videos, args.searches = 100, 8
-    from clip2video_plugin.app.mongod import use_own_database
+    from clip2video_plugin.app.demo.mongod import use_own_database
 
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)

@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from clip2video_plugin.app.mongod import use_own_database
+from clip2video_plugin.app.demo.mongod import use_own_database
 from clip2video_plugin.shapes import write_video
 
 

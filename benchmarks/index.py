@@ -144,7 +144,7 @@ def beside_exact(index: VideoIndex, rows: int, view: NDArray[np.int64], rounds: 
 
 
 def beside_fiftyone(index: VideoIndex, rows: int, view: NDArray[np.int64], rounds: int, folder: Path) -> None:
-    from clip2video_plugin.app.mongod import use_own_database
+    from clip2video_plugin.app.demo.mongod import use_own_database
 
     use_own_database(folder / "db")
     import fiftyone as fo

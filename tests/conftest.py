@@ -27,7 +27,7 @@ os.environ.update(
 (_HOME / "plugins").mkdir()
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)  # registered first, so it runs last
 
-from clip2video_plugin.app.mongod import use_own_database  # noqa: E402
+from clip2video_plugin.app.demo.mongod import use_own_database  # noqa: E402
 
 use_own_database(_HOME)
 

@@ -72,7 +72,7 @@ def test_the_wheel_carries_data_and_plugin(wheel):
         "share/clip2video_plugin/fiftyone.yml",
         "share/clip2video_plugin/requirements.txt",
         "share/clip2video_plugin/clip2video_plugin/app/entry.py",
-        "share/clip2video_plugin/clip2video_plugin/app/query_box.js",
+        "share/clip2video_plugin/clip2video_plugin/app/panel/query_box.js",
         "licenses/LICENSE",
         "licenses/NOTICE",
     ]

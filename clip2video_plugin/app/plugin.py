@@ -20,7 +20,7 @@ from clip2video_plugin.errors import Clip2VideoError
 NAME = "@clip2video/clip2video"
 FOLDER = "clip2video"
 MANIFEST = "fiftyone.yml"
-FILES = (MANIFEST, "requirements.txt", "clip2video_plugin/app/entry.py", "clip2video_plugin/app/query_box.js")
+FILES = (MANIFEST, "requirements.txt", "clip2video_plugin/app/entry.py", "clip2video_plugin/app/panel/query_box.js")
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def test_a_port_that_is_taken_is_one_line_before_any_work(demo, running):
 def test_killed_it_starts_again_and_ctrl_c_leaves_no_process(demo, running):
     process, address = running
     children = psutil.Process(process.pid).children(recursive=True)
-    app = next(child for child in children if "clip2video_plugin.app.serve" in child.cmdline())
+    app = next(child for child in children if "clip2video_plugin.app.demo.serve" in child.cmdline())
     process.kill()
     process.wait()
     deadline = time.monotonic() + 20

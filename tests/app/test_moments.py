@@ -15,7 +15,7 @@ import pytest
 from clip2video_plugin import compute_clip2video, load_model, read_frames
 from clip2video_plugin.app import Clip2VideoModel
 from clip2video_plugin.app.moments import Timeline, compute_frames, mark_moments, timeline
-from clip2video_plugin.app.panel_parts import picture
+from clip2video_plugin.app.panel.parts import picture
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index.frames import FrameIndex
 from clip2video_plugin.model.installed import embedded_folder

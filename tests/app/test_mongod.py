@@ -13,7 +13,7 @@ import pytest
 USE = """
 import sys
 from pathlib import Path
-from clip2video_plugin.app.mongod import start_mongod
+from clip2video_plugin.app.demo.mongod import start_mongod
 print(start_mongod(Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

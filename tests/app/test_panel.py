@@ -12,10 +12,11 @@ from fiftyone.operators.executor import ExecutionContext, Executor
 from markdown_it import MarkdownIt
 
 from clip2video_plugin import compute_clip2video
-from clip2video_plugin.app import panel_memory, plugin
+from clip2video_plugin.app import plugin
 from clip2video_plugin.app.operators.forms import PANEL, URI
-from clip2video_plugin.app.panel_memory import PANELS, shown_in
-from clip2video_plugin.app.panel_parts import about, plain
+from clip2video_plugin.app.panel import memory
+from clip2video_plugin.app.panel.memory import PANELS, shown_in
+from clip2video_plugin.app.panel.parts import about, plain
 from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.shapes import caption
 
@@ -39,7 +40,7 @@ def dataset(world, model, tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _closed():
     yield
-    panel_memory._panels.clear()
+    memory._panels.clear()
 
 
 def happens(panel, dataset, event, state, selected=(), view=(), **params):
@@ -128,7 +129,7 @@ def test_panels_that_were_never_closed_do_not_fill_the_memory():
     for number in range(PANELS + 10):
         shown_in(f"left open {number}", "first")
         shown_in("one", "first")
-    assert len(panel_memory._panels) == PANELS
+    assert len(memory._panels) == PANELS
     assert shown_in("one", "first").message == "found"
 
 

@@ -117,8 +117,8 @@ def test_an_old_copy_is_told_from_what_the_package_offers(plugins, c2v):
 def test_a_copy_with_another_file_is_outdated(plugins):
     place = copied(plugins / "clip2video")
     assert plugin.status().works
-    (place / "clip2video_plugin/app/query_box.js").write_text("// of last year\n")
-    assert plugin.status().outdated == ["clip2video_plugin/app/query_box.js is another"]
+    (place / "clip2video_plugin/app/panel/query_box.js").write_text("// of last year\n")
+    assert plugin.status().outdated == ["clip2video_plugin/app/panel/query_box.js is another"]
 
 
 def test_a_copy_is_found_at_any_depth_as_fiftyone_finds_it(plugins):

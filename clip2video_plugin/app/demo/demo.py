@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from clip2video_plugin.app.mongod import use_own_database
+from clip2video_plugin.app.demo.mongod import use_own_database
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.model.installed import EMBEDDED, VARIABLE
 from clip2video_plugin.progress import bar
@@ -157,7 +157,7 @@ def _server(folder: Path, door: socket.socket, port: int) -> Iterator[subprocess
     """The App's server on a socket, which is handed over to it."""
     with (folder / "app.log").open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-P", "-m", "clip2video_plugin.app.serve", str(door.fileno()), str(port), NAME],
+            [sys.executable, "-P", "-m", "clip2video_plugin.app.demo.serve", str(door.fileno()), str(port), NAME],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

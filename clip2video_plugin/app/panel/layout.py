@@ -7,8 +7,8 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from clip2video_plugin.app.panel_memory import Shown
-from clip2video_plugin.app.panel_parts import plain
+from clip2video_plugin.app.panel.memory import Shown
+from clip2video_plugin.app.panel.parts import plain
 from clip2video_plugin.app.search import LENGTHS, brain_keys
 from clip2video_plugin.app.videos import holds_videos, videos_of
 

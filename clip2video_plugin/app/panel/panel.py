@@ -12,9 +12,9 @@ from fiftyone.operators import types
 
 from clip2video_plugin.app.moments import compute_frames, mark_moments, timeline
 from clip2video_plugin.app.operators.forms import PANEL, URI
-from clip2video_plugin.app.panel_layout import ANY, DEFAULT_K, TAG, draw
-from clip2video_plugin.app.panel_memory import Shown, forget, remember, shown_in
-from clip2video_plugin.app.panel_parts import LONG, about, curve, describe, histogram, picture, plain
+from clip2video_plugin.app.panel.layout import ANY, DEFAULT_K, TAG, draw
+from clip2video_plugin.app.panel.memory import Shown, forget, remember, shown_in
+from clip2video_plugin.app.panel.parts import LONG, about, curve, describe, histogram, picture, plain
 from clip2video_plugin.app.search import brain_keys, find, load_run, narrowed
 from clip2video_plugin.app.videos import path_of, video_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError, first_line
@@ -27,7 +27,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
     """The page's state holds query, options, weight, warning, about, threshold, keep.tag, save.view_name, and the data
     of plots.
 
-    All else that is shown is in ``panel_memory``, under an id that the state gets when the panel is loaded: FiftyOne's
+    All else that is shown is in ``memory``, under an id that the state gets when the panel is loaded: FiftyOne's
     own ids of panels are the same in several sessions.
     """
 

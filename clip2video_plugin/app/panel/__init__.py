@@ -1,0 +1,5 @@
+"""The Video search panel."""
+
+from clip2video_plugin.app.panel.panel import PANELS, VideoSearchPanel, selected_video
+
+__all__ = ["PANELS", "VideoSearchPanel", "selected_video"]
