@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.index import open_index
     from clip2video_plugin.model.checkpoint import load_model
     from clip2video_plugin.model.fetch import fetch_model
-    from clip2video_plugin.query import search
+    from clip2video_plugin.query.search import search
     from clip2video_plugin.training import train
     from clip2video_plugin.video import Frames, read_frames
 
