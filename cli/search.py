@@ -12,7 +12,10 @@ from clip2video_plugin.cli.loading import loading, one_thread
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="What happens in the video, in words.")],
+    query: Annotated[
+        str,
+        typer.Argument(help="What happens in the video, in words; - reads queries from standard input, a line each."),
+    ],
     index: Annotated[Optional[str], INDEX] = None,
     model: Annotated[
         Optional[str], typer.Option("--model", "-m", help=MODEL.help, show_default="the index's own")
@@ -33,17 +36,24 @@ def search(
     [dim]c2v search "a dog runs on the beach"[/]
 
     [dim]c2v search "two people shake hands, then sit down" -k 3 --json[/]
+
+    [dim]c2v search - < queries.txt > answers.jsonl[/]
     """
     with loading():
+        from clip2video_plugin.query import load_for, open_index
         from clip2video_plugin.query import search as find
 
+    if query == "-":
+        opened = open_index(index)
+        loaded = load_for(opened, model, device)
+        for line in terminal.lines():
+            answer = find(line, index=opened, model=loaded, k=k, weight=weight, existing=existing)
+            terminal.json_line(answer.to_dict())
+        return
     with one_thread():
         result = find(query, index=index, model=model, k=k, weight=weight, device=device, existing=existing)
     if as_json:
-        fields = ("rank", "id", "path", "score", "start", "end", "duration", "missing")
-        hits = [{name: getattr(hit, name) for name in fields} for hit in result.hits]
-        known = ("query", "model", "training", "about", "searched", "warning")
-        terminal.document({**{name: getattr(result, name) for name in known}, "hits": hits})
+        terminal.document(result.to_dict())
         return
     from clip2video_plugin.cli.tables import print_hits
 

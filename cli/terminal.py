@@ -56,6 +56,29 @@ def document(value: object, default: Any = None) -> None:
         sys.stdout.write(json.dumps(value, default=default, indent=2) + "\n")
 
 
+def json_line(value: object) -> None:
+    """A JSON document in one line of standard output, in ASCII, sent at once."""
+    with _sending():
+        sys.stdout.write(json.dumps(value) + "\n")
+        sys.stdout.flush()
+
+
+def lines() -> Iterator[str]:
+    """The lines of standard input as they come, but for blank ones.
+
+    Raises:
+        Clip2VideoError: one is no text in UTF-8.
+    """
+    stream = sys.stdin.buffer if hasattr(sys.stdin, "buffer") else io.BytesIO(sys.stdin.read().encode())
+    for number, line in enumerate(stream, start=1):
+        try:
+            text = line.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            raise Clip2VideoError(f"line {number} of standard input is no text in UTF-8") from None
+        if text:
+            yield text
+
+
 def documents(values: Iterable[object]) -> None:
     """A JSON array on standard output, of values that are not kept."""
     with _sending():

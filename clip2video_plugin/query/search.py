@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from clip2video_plugin.bounds import checked_k, checked_weight
 from clip2video_plugin.errors import QueryError
@@ -11,10 +13,15 @@ from clip2video_plugin.index import Hit, VideoIndex, open_index
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.provenance import checkpoint_of, provenance
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = ("rank", "id", "path", "score", "start", "end", "duration", "missing")  # of a hit, in JSON and tables
+
 
 @dataclass(frozen=True)
-class SearchResult:
-    """The hits of one query, best first. ``searched`` is the number of videos in the index.
+class SearchResult(Sequence[Hit]):
+    """The hits of one query, best first: a sequence of them. ``searched`` is the number of videos in the index.
 
     ``warning`` is the model's (``Model.warning``); ``training`` and ``about`` are what it says of itself: "zero-shot",
     "trained" or "untrained", and a sentence; None where it says nothing.
@@ -28,9 +35,49 @@ class SearchResult:
     training: str | None = None
     about: str | None = None
 
+    @overload
+    def __getitem__(self, place: int) -> Hit: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Hit]: ...
+    def __getitem__(self, place: int | slice) -> Hit | list[Hit]:
+        return self.hits[place]
 
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """A dictionary for each hit, for JSON."""
+        return [{name: getattr(hit, name) for name in SHOWN} for hit in self.hits]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        known = ("query", "model", "training", "about", "searched", "warning")
+        return {**{name: getattr(self, name) for name in known}, "hits": self.to_dicts()}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row for each hit."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_dicts(), columns=list(SHOWN))
+
+
+class Options(TypedDict, total=False):
+    """What ``search`` takes beside the query."""
+
+    index: str | Path | VideoIndex | None
+    model: str | Path | Model | None
+    k: int
+    weight: float | None
+    device: str | None
+    existing: bool
+
+
+@overload
+def search(query: str, **options: Unpack[Options]) -> SearchResult: ...
+@overload
+def search(query: list[str] | tuple[str, ...], **options: Unpack[Options]) -> list[SearchResult]: ...
 def search(
-    query: str,
+    query: str | list[str] | tuple[str, ...],
     *,
     index: str | Path | VideoIndex | None = None,
     model: str | Path | Model | None = None,
@@ -38,11 +85,11 @@ def search(
     weight: float | None = None,
     device: str | None = None,
     existing: bool = False,
-) -> SearchResult:
-    """Finds the k videos that fit a sentence best.
+) -> SearchResult | list[SearchResult]:
+    """Finds the k videos that fit a sentence best; of several sentences, those of each in turn.
 
     Args:
-        query: what happens in the video, in words.
+        query: what happens in the video, in words; or a list of such queries.
         index: URI of an index or an open one; $C2V_INDEX or ./c2v-index by default.
         model: name or folder of the checkpoint that made the index, or a loaded one; by default the one that
             the index names.
@@ -56,6 +103,10 @@ def search(
         QueryError: the query is empty, or k or weight is out of range.
         VideoIndexError: there is no index, or it was made with another model.
     """
+    if isinstance(query, list | tuple):
+        opened = index if isinstance(index, VideoIndex) else open_index(index)
+        shared = load_for(opened, model, device)
+        return [search(one, index=opened, model=shared, k=k, weight=weight, existing=existing) for one in query]
     if not isinstance(query, str) or not query.strip():
         raise QueryError(f"the query {query!r} is empty; describe what happens in the video")
     k, weight = checked_k(k), checked_weight(weight)

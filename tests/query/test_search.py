@@ -1,5 +1,8 @@
 """A sentence finds its video; what cannot be answered says what to do."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -106,3 +109,44 @@ def test_more_hits_than_there_are_videos_may_be_asked_for(world_index):
 
 def test_the_exported_search_is_the_function():
     assert callable(clip2video_plugin.search)
+
+
+def test_several_sentences_are_answered_in_turn(world, world_index, model):
+    queries = [caption(scene) for scene in world[1][:3]]
+    together = search(queries, index=world_index, model=model, k=4)
+    assert together == [search(query, index=world_index, model=model, k=4) for query in queries]
+    assert search((), index=world_index, model=model) == []
+    with pytest.raises(QueryError, match="is empty; describe"):
+        search([queries[0], " "], index=world_index, model=model)
+
+
+def test_a_result_is_a_sequence_of_hits_and_a_table(world, world_index, model):
+    result = search(caption(world[1][0]), index=world_index, model=model, k=4)
+    assert len(result) == 4
+    assert list(result) == result.hits
+    assert result[0].rank == 1
+    assert [hit.rank for hit in result[1:3]] == [2, 3]
+    table = result.to_pandas()
+    assert list(table["score"]) == [hit.score for hit in result]
+    assert table.to_dict("records") == result.to_dicts()
+    assert search("nothing", index=world_index, model=model, k=1)[:0] == []
+
+
+def test_queries_come_from_standard_input(c2v, world, world_index):
+    queries = [caption(world[1][0]), caption(world[1][1])]
+    text = f"{queries[0]}\n\n  {queries[1]}  \n"
+    done = c2v("search", "-", "--index", world_index, "-k", 2, input=text)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["query"] for answer in answers] == queries
+    alone = json.loads(c2v("search", queries[1], "--index", world_index, "-k", 2, "--json").stdout)
+    for hit in (*answers[1]["hits"], *alone["hits"]):
+        hit["score"] = round(hit["score"], 5)
+    assert answers[1] == alone
+
+
+def test_standard_input_that_is_no_text_is_one_line(world_index, tmp_path):
+    command = [sys.executable, "-m", "clip2video_plugin.cli", "search", "-", "--index", str(world_index)]
+    done = subprocess.run(command, input=b"a red square\n\xff\n", capture_output=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr.decode().splitlines()[-1] == "c2v: line 2 of standard input is no text in UTF-8"
