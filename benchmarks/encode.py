@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from side_by_side import show, timed
 from torch import Tensor, nn
+from vit_b32 import SIZES
 
 from clip2video_plugin import read_frames
 from clip2video_plugin.model import Clip2Video, ModelConfig
@@ -30,19 +31,7 @@ from clip2video_plugin.model.layers import ResidualBlock
 from clip2video_plugin.shapes import scenes, write_videos
 from clip2video_plugin.video.transform import normalise
 
-VIT_B32 = ModelConfig(
-    image_size=224,
-    patch_size=32,
-    vision_width=768,
-    vision_layers=12,
-    vision_heads=12,
-    vocab_size=49408,
-    context_length=77,
-    text_width=512,
-    text_layers=12,
-    text_heads=8,
-    embed_dim=512,
-)
+VIT_B32 = ModelConfig(**SIZES)
 
 
 class ReleasedBlock(nn.Module):

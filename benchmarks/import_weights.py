@@ -21,26 +21,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
+from vit_b32 import SIZES
 
 from clip2video_plugin.model import Clip2Video, ModelConfig
 from clip2video_plugin.model.reference import reference_key
 
 State = dict[str, Tensor]
-BASE = ModelConfig(
-    image_size=224,
-    patch_size=32,
-    vision_width=768,
-    vision_layers=12,
-    vision_heads=12,
-    vocab_size=49408,
-    context_length=77,
-    text_width=512,
-    text_layers=12,
-    text_heads=8,
-    embed_dim=512,
-    temporal="mean",
-    alignment="none",
-)
+BASE = SIZES | {"temporal": "mean", "alignment": "none"}
 SMALL = {"vision_layers": 1, "text_layers": 1}
 C2V = [sys.executable, "-m", "clip2video_plugin.cli"]
 MEASURED = """
@@ -56,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one layer")
     args = parser.parse_args()
-    state = clip_state(ModelConfig(**(BASE.to_dict() | (SMALL if args.quick else {}))))
+    state = clip_state(ModelConfig(**(BASE | (SMALL if args.quick else {}))))
     table = Table("file", "MB", "peak memory, MB", "of the file's size", "seconds")
     with tempfile.TemporaryDirectory() as folder:
         for form, path in files(state, Path(folder)):

@@ -20,21 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from side_by_side import show, timed
+from vit_b32 import SIZES
 
 C2V = [sys.executable, "-m", "clip2video_plugin.cli"]
-SIZES: dict[str, Any] = {
-    "image_size": 224,
-    "patch_size": 32,
-    "vision_width": 768,
-    "vision_layers": 12,
-    "vision_heads": 12,
-    "vocab_size": 49408,
-    "context_length": 77,
-    "text_width": 512,
-    "text_layers": 12,
-    "text_heads": 8,
-    "embed_dim": 512,
-}
 MODELS: dict[str, dict[str, Any] | None] = {
     "embedded model": None,
     "ViT-B/32, mean pooling": {"temporal": "mean", "alignment": "none"},

@@ -40,7 +40,8 @@ def search(
     [dim]c2v search - < queries.txt > answers.jsonl[/]
     """
     with loading():
-        from clip2video_plugin.query import load_for, open_index
+        from clip2video_plugin.index import open_index
+        from clip2video_plugin.query import load_for
         from clip2video_plugin.query import search as find
 
     if query == "-":

@@ -69,8 +69,7 @@ def lines() -> Iterator[str]:
     Raises:
         Clip2VideoError: one is no text in UTF-8.
     """
-    stream = sys.stdin.buffer if hasattr(sys.stdin, "buffer") else io.BytesIO(sys.stdin.read().encode())
-    for number, line in enumerate(stream, start=1):
+    for number, line in enumerate(sys.stdin.buffer, start=1):
         try:
             text = line.decode("utf-8").strip()
         except UnicodeDecodeError:

@@ -30,8 +30,8 @@ from clip2video_plugin.model.installed import (
     models_folder,
 )
 from clip2video_plugin.model.network import Clip2Video, TextEmbedding, VideoEmbedding, skeleton
+from clip2video_plugin.model.parts import check_keys
 from clip2video_plugin.model.reading import Files, Source, StoredWeights, opened, read_config, read_text
-from clip2video_plugin.model.reference import check_keys
 from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.model.tokenizer import load_tokenizer, tokenize
 

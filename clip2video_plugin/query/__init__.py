@@ -1,6 +1,5 @@
 """A sentence to the videos it describes."""
 
-from clip2video_plugin.index import open_index
 from clip2video_plugin.query.search import SearchResult, load_for, search
 
-__all__ = ["SearchResult", "load_for", "open_index", "search"]
+__all__ = ["SearchResult", "load_for", "search"]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from torch import nn
 
 from clip2video_plugin.model import Clip2Video, ModelConfig
 from clip2video_plugin.model.published import PUBLISHED
 from clip2video_plugin.model.reference import reference_key
 
+from .archive import Archive, halved
 from .gemma import gemma_json, words
 
 WIDTH, WORDS, SIDE, PATCH = 64, 49408, 32, 16  # heads of 64 numbers, CLIP's vocabulary
@@ -100,27 +100,10 @@ def clip_state():
     return {key: torch.randn(shape) * 0.1 for key, shape in shapes.items()}
 
 
-class Tree(nn.Module):
-    """Parameters in a tree of their dotted names, as OpenAI's TorchScript archive has them."""
-
-    def __init__(self, state):
-        super().__init__()
-        for key, value in state.items():
-            module, *rest = self, *key.split(".")
-            for part in rest[:-1]:
-                if part not in module._modules:
-                    module.add_module(part, nn.Module())
-                module = module._modules[part]
-            module.register_buffer(rest[-1], value.half() if value.is_floating_point() else value)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
-
-
 def archive(state):
     numbers = {"input_resolution": SIDE, "context_length": 77, "vocab_size": WORDS}
     target = io.BytesIO()
-    tree = Tree(state | {key: torch.tensor(value) for key, value in numbers.items()})
+    tree = Archive(halved(state | {key: torch.tensor(value) for key, value in numbers.items()}))
     torch.jit.save(torch.jit.script(tree), target)
     return target.getvalue()
 

@@ -6,7 +6,6 @@ import pickle
 
 import pytest
 import torch
-from torch import nn
 
 from clip2video_plugin import load_model
 from clip2video_plugin.errors import CheckpointError
@@ -17,6 +16,8 @@ from clip2video_plugin.model.reference import reference_key
 from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.model.tokenizer import END, START, train_tokenizer
 from clip2video_plugin.model.weights import read_weights
+
+from .archive import Archive, halved
 
 # A CLIP of the released form in miniature: 64-wide heads, CLIP's vocabulary.
 SIZES = {
@@ -49,23 +50,6 @@ def clip_state():
         "context_length": torch.tensor(77),
         "vocab_size": torch.tensor(49408),
     }
-
-
-class Archive(nn.Module):
-    """Parameters in a tree of their dotted names, as OpenAI's TorchScript archive has them."""
-
-    def __init__(self, state):
-        super().__init__()
-        for key, value in state.items():
-            module, *rest = self, *key.split(".")
-            for part in rest[:-1]:
-                if part not in module._modules:
-                    module.add_module(part, nn.Module())
-                module = module._modules[part]
-            module.register_buffer(rest[-1], value.half() if value.is_floating_point() else value)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
 
 
 class Hostile:
@@ -124,7 +108,7 @@ def test_a_clip2video_file_is_converted(tmp_path):
 def test_openais_clip_works_at_once_and_is_a_start_for_training_when_asked(tmp_path, form):
     path, state = tmp_path / "ViT-B-32.pt", clip_state()
     if form == "TorchScript":
-        torch.jit.save(torch.jit.script(Archive(state)), str(path))
+        torch.jit.save(torch.jit.script(Archive(halved(state))), str(path))
     else:
         torch.save(state, path)
     half = (lambda t: t.half().float()) if form == "TorchScript" else (lambda t: t)

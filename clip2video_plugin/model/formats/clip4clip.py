@@ -17,12 +17,14 @@ from clip2video_plugin.model.reference import count_blocks, modern_names, refere
 from clip2video_plugin.model.weights import Weights
 
 INSTEAD = "CLIP4Clip's other headers, meanP and seqTransf, are read"
+TIGHT = (
+    "is a CLIP4Clip of header tightTransf, which reads each caption with each video, so that no video has a vector to "
+    "search by"
+)
 REFUSED = {
     "lstm_visual.": "is a CLIP4Clip of header seqLSTM, whose recurrent network over frames is not built here",
-    "cross.": "is a CLIP4Clip of header tightTransf, which reads each caption with each video, so that no video has a "
-    "vector to search by",
-    "similarity_dense.": "is a CLIP4Clip of header tightTransf, which reads each caption with each video, so that no "
-    "video has a vector to search by",
+    "cross.": TIGHT,
+    "similarity_dense.": TIGHT,
     "clip.visual.conv2.": "is a CLIP4Clip of linear_patch 3d, whose patches reach over neighbouring frames; those of "
     "linear_patch 2d are read",
 }

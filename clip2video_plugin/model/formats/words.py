@@ -35,11 +35,7 @@ def clip_words(weights: Weights, vocab_size: int, *, codes: bool = False) -> Tok
         found = Tokenizer.from_str(weights.tokenizer.read_text(encoding="utf-8"))
     except Exception as error:  # the library raises bare Exception
         raise CheckpointError(f"{weights.tokenizer} cannot be read: {first_line(error)}") from None
-    if found.get_vocab_size() != vocab_size:
-        raise CheckpointError(
-            f"{weights.tokenizer} has {found.get_vocab_size()} tokens, the network {vocab_size}; they do not belong "
-            "together"
-        )
+    _check_number(weights, found, vocab_size)
     if found.token_to_id(START) is None or found.token_to_id(END) is None:
         raise CheckpointError(f"{weights.tokenizer} is not of CLIP's form: it lacks {START} or {END}")
     if found.token_to_id(END) != vocab_size - 1:
@@ -64,18 +60,36 @@ def siglip_words(weights: Weights, vocab_size: int) -> Tokenizer:
         raise CheckpointError(
             f"{weights.path} has no tokenizer.json beside it, with SigLIP 2's words; import the folder that has both"
         )
-    try:
-        tokenizer = load_tokenizer(weights.tokenizer.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{weights.tokenizer} cannot be read: {first_line(error)}") from None
+    tokenizer = _loaded(weights)
     if tokenizer.token_to_id(START) is not None:
         raise CheckpointError(f"{weights.tokenizer} is CLIP's; SigLIP 2's has {EOS} and {PAD}")
+    _check_number(weights, tokenizer, vocab_size)
+    return tokenizer
+
+
+def checkpoint_words(weights: Weights, vocab_size: int) -> Tokenizer:
+    """The tokenizer of a checkpoint of this package. Raises CheckpointError as ``siglip_words``."""
+    if weights.tokenizer is None:
+        raise CheckpointError(f"{weights.path} has no tokenizer.json; import the whole checkpoint folder")
+    tokenizer = _loaded(weights)
+    _check_number(weights, tokenizer, vocab_size)
+    return tokenizer
+
+
+def _loaded(weights: Weights) -> Tokenizer:
+    assert weights.tokenizer is not None
+    try:
+        return load_tokenizer(weights.tokenizer.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{weights.tokenizer} cannot be read: {first_line(error)}") from None
+
+
+def _check_number(weights: Weights, tokenizer: Tokenizer, vocab_size: int) -> None:
     if tokenizer.get_vocab_size() != vocab_size:
         raise CheckpointError(
             f"{weights.tokenizer} has {tokenizer.get_vocab_size()} tokens, the network {vocab_size}; they do not "
             "belong together"
         )
-    return tokenizer
 
 
 def _words(tokenizer: Tokenizer) -> tuple[dict[str, int], list[str]]:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from clip2video_plugin import load_model
 from clip2video_plugin.errors import CheckpointError
@@ -13,27 +12,11 @@ from clip2video_plugin.model.formats import recognise
 from clip2video_plugin.model.formats.form import Given
 from clip2video_plugin.model.weights import Weights
 
+from ..archive import Archive
 from .foreign import extras, openai_state, shapes, without_numbers
 from .peers import CLIPS_WORDS, clip_model, differences, features, few_words
 
 CLOSE = 1e-5
-
-
-class Archive(nn.Module):
-    """Parameters in a tree of their dotted names, as OpenAI's TorchScript archive has them."""
-
-    def __init__(self, state):
-        super().__init__()
-        for key, value in state.items():
-            module, *rest = self, *key.split(".")
-            for part in rest[:-1]:
-                if part not in module._modules:
-                    module.add_module(part, nn.Module())
-                module = module._modules[part]
-            module.register_buffer(rest[-1], value)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
 
 
 @pytest.fixture(scope="module")
