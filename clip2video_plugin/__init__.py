@@ -23,6 +23,7 @@ _HOMES = {
     "embed_videos": "embed",
     "open_index": "index",
     "search": "query",
+    "Query": "query",
     "evaluate": "app.evaluate",
     "NotComparableError": "errors",
     "compute_clip2video": "app",
@@ -35,6 +36,7 @@ __all__ = [
     "Clip2VideoError",
     "Frames",
     "NotComparableError",
+    "Query",
     "QueryError",
     "TrainingError",
     "VideoIndexError",
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.index import open_index
     from clip2video_plugin.model.checkpoint import load_model
     from clip2video_plugin.model.fetch import fetch_model
+    from clip2video_plugin.query.query import Query
     from clip2video_plugin.query.search import search
     from clip2video_plugin.training import train
     from clip2video_plugin.video import Frames, read_frames

@@ -2,8 +2,20 @@
 
 from clip2video_plugin.index.connection import default_uri, uri_of
 from clip2video_plugin.index.contents import Entry
-from clip2video_plugin.index.nearest import Hit, gone
+from clip2video_plugin.index.nearest import Hit, Keep, Span, existing, gone
 from clip2video_plugin.index.schema import Provenance
 from clip2video_plugin.index.store import VideoIndex, open_index
 
-__all__ = ["Entry", "Hit", "Provenance", "VideoIndex", "default_uri", "gone", "open_index", "uri_of"]
+__all__ = [
+    "Entry",
+    "Hit",
+    "Keep",
+    "Provenance",
+    "Span",
+    "VideoIndex",
+    "default_uri",
+    "existing",
+    "gone",
+    "open_index",
+    "uri_of",
+]

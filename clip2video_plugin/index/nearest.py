@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Set
+from collections.abc import Callable, Collection, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,9 +26,27 @@ MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a
 SHOWN = ["id", "sample_id", "path", "start", "end", "duration"]
 
 
+Keep = Callable[[list["Hit"]], list["Hit"]]  # of hits, in order, those that may be shown
+
+
+@dataclass(frozen=True)
+class Span:
+    """A moment of a video, in seconds, and its score."""
+
+    start: float
+    end: float
+    score: float
+
+
 @dataclass(frozen=True)
 class Hit:
-    """A video found. ``score`` is the fused cosine, about -1 to 1; times in seconds; ``path`` is what open() takes."""
+    """A video found. ``score`` is the fused cosine, about -1 to 1; times in seconds; ``path`` is what open() takes.
+
+    ``start`` and ``end`` are those of its best window where the index has windows of it, else of all of it.
+    ``confidence`` is the probability that it is right, None where the index is not calibrated; ``matched`` says which
+    side found it: "vector", "captions" or "both". ``moments`` are the spans that fit, the best first, where asked for.
+    ``id`` is that of its row; of a row of windows, ``video`` is that of the video.
+    """
 
     rank: int
     id: str
@@ -38,11 +56,20 @@ class Hit:
     end: float | None
     duration: float | None
     sample_id: str | None = None
+    confidence: float | None = None
+    matched: str = "vector"
+    moments: tuple[Span, ...] = ()
+    video: str | None = None
 
     @property
     def missing(self) -> bool:
         """Whether the file is gone, looked up when asked."""
         return gone(self.path)
+
+    @property
+    def missing_file(self) -> bool:
+        """``missing``."""
+        return self.missing
 
 
 def candidates(k: int) -> int:
@@ -61,6 +88,19 @@ def gone(path: str) -> bool:
     return False
 
 
+def existing() -> Keep:
+    """Keeps the hits whose files are there; looks each up once."""
+    known = dict[str, bool]()
+
+    def keep(hits: list[Hit]) -> list[Hit]:
+        for hit in hits:
+            if hit.path not in known:
+                known[hit.path] = hit.missing
+        return [hit for hit in hits if not known[hit.path]]
+
+    return keep
+
+
 class Nearest:
     """Searches in one table; remembers the view that was searched last."""
 
@@ -68,6 +108,9 @@ class Nearest:
         self._table = table
         self._last_view: View | None = None
         self._dim: int | None = None
+        windows = "video" in table.schema.names
+        self._shown = [*SHOWN, "video"] if windows else SHOWN
+        self._owner = "video" if windows else "id"  # the column that a view's ids are in
 
     def search(
         self,
@@ -75,8 +118,9 @@ class Nearest:
         k: int,
         *,
         ids: Collection[str] | None = None,
+        where: str | None = None,
         furthest: bool = False,
-        existing: bool = False,
+        keep: Keep | None = None,
     ) -> list[Hit]:
         """See ``VideoIndex.search``."""
         k = checked_k(k)
@@ -89,37 +133,43 @@ class Nearest:
         if ids is not None and len(ids) == 0:
             return []
         query = np.asarray(-vector if furthest else vector, np.float32)
-        hits = self._hits(query, k, ids, furthest)
-        return self._existing(hits, query, k, ids, furthest) if existing else hits
+        hits = self._hits(query, k, ids, where, furthest)
+        return hits if keep is None else self._kept(hits, keep, query, k, ids, where, furthest)
 
-    def _existing(
-        self, hits: list[Hit], query: NDArray[np.float32], k: int, ids: Collection[str] | None, furthest: bool
+    def _kept(
+        self,
+        hits: list[Hit],
+        keep: Keep,
+        query: NDArray[np.float32],
+        k: int,
+        ids: Collection[str] | None,
+        where: str | None,
+        furthest: bool,
     ) -> list[Hit]:
-        """The best k whose files exist: as many more are taken as are gone, in the end by reading every vector."""
+        """The best k of those kept: as many more are taken as fall out, in the end by reading every vector."""
         most = int(self._table.count_rows())
-        known = dict[str, bool]()
         wanted = k
         while True:
-            for hit in hits:
-                if hit.path not in known:
-                    known[hit.path] = hit.missing
-            there = [hit for hit in hits if not known[hit.path]]
-            if len(there) >= k or wanted >= most:
-                return [replace(hit, rank=rank) for rank, hit in enumerate(there[:k], start=1)]
+            kept = keep(hits)
+            if len(kept) >= k or wanted >= most:
+                return [replace(hit, rank=rank) for rank, hit in enumerate(kept[:k], start=1)]
             wanted = min(4 * wanted, most)
-            hits = self._hits(query, wanted, ids, furthest, exact=wanted > MOST_FETCHED or wanted == most)
+            hits = self._hits(query, wanted, ids, where, furthest, exact=wanted > MOST_FETCHED or wanted == most)
 
     def _hits(
         self,
         query: NDArray[np.float32],
         k: int,
         ids: Collection[str] | None,
+        where: str | None,
         furthest: bool,
         *,
         exact: bool = False,
     ) -> list[Hit]:
         exact = exact or furthest
-        if ids is None:
+        if where is not None:
+            rows = self._filtered(query, k, ids, where, exact)
+        elif ids is None:
             rows = self._nearest(query, k, exact=exact)
         elif len(ids) * query.nbytes <= VIEW_BYTES:
             rows = self._view(frozenset(ids)).nearest(query, k)
@@ -139,16 +189,32 @@ class Nearest:
                 end=row["end"],
                 duration=row["duration"],
                 sample_id=row["sample_id"],
+                video=row.get("video"),
             )
             for rank, row in enumerate(rows, start=1)
         ]
 
-    def _nearest(
-        self, vector: NDArray[np.float32], k: int, ids: Collection[str] | None = None, *, exact: bool
+    def _filtered(
+        self, vector: NDArray[np.float32], k: int, ids: Collection[str] | None, where: str, exact: bool
     ) -> list[dict[str, Any]]:
-        found = self._query(vector).select([*SHOWN, "_distance"]).limit(k)
-        if ids is not None:
-            found = found.where(in_list("id", ids), prefilter=True)
+        """By a prefilter; exactly where it leaves few, as the lists of a vector index that are read may hold none."""
+        most = VIEW_BYTES // vector.nbytes
+        if not exact and has_index(self._table, "vector"):
+            exact = ids is not None or int(self._table.count_rows(where)) <= most
+        return self._nearest(vector, k, ids, where, exact=exact)
+
+    def _nearest(
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        ids: Collection[str] | None = None,
+        where: str | None = None,
+        *,
+        exact: bool,
+    ) -> list[dict[str, Any]]:
+        found = self._query(vector).select([*self._shown, "_distance"]).limit(k)
+        if filters := [*([in_list(self._owner, ids)] if ids is not None else []), *([f"({where})"] if where else [])]:
+            found = found.where(" AND ".join(filters), prefilter=True)
         if exact:
             found = found.bypass_vector_index()
         else:
@@ -159,8 +225,8 @@ class Nearest:
         """The rows of these ids, read once as long as nothing is written and no other view is searched."""
         state, view = state_of(self._table), self._last_view
         if view is None or view.state != state or view.ids != ids:
-            found = self._table.search().where(in_list("id", ids)).select([*SHOWN, "vector"]).limit(len(ids))
-            self._last_view = view = View.of(state, ids, found.to_arrow())
+            found = self._table.search().where(in_list(self._owner, ids)).select([*self._shown, "vector"])
+            self._last_view = view = View.of(state, ids, found.limit(None).to_arrow())
         return view
 
     def _nearest_in_view(self, vector: NDArray[np.float32], k: int, ids: Collection[str]) -> list[dict[str, Any]]:
@@ -180,11 +246,12 @@ class Nearest:
         fetched = wanted * int(self._table.count_rows()) // len(inside)
         if fetched > MOST_FETCHED:
             return []
-        found = _arrow(self._query(vector).select(["id", "_distance"]).limit(fetched).nprobes(NPROBES))
-        near = found.filter(pa.array([i in inside for i in found["id"].to_pylist()], pa.bool_()))
+        names = list(dict.fromkeys(["id", self._owner, "_distance"]))
+        found = _arrow(self._query(vector).select(names).limit(fetched).nprobes(NPROBES))
+        near = found.filter(pa.array([i in inside for i in found[self._owner].to_pylist()], pa.bool_()))
         if len(near) < max(wanted // 2, k):
             return []
-        rows = self._table.take_row_ids(near["_rowid"].to_pylist()).select([*SHOWN, "vector"]).to_arrow()
+        rows = self._table.take_row_ids(near["_rowid"].to_pylist()).select([*self._shown, "vector"]).to_arrow()
         exact = View.of(("", 0), frozenset(), rows).nearest(vector, len(rows))
         close = dict(zip(near["id"].to_pylist(), near["_distance"].to_pylist(), strict=True))
         if {row["id"] for row in exact} != close.keys():  # another process moved or replaced rows in between

@@ -13,8 +13,8 @@ import pyarrow as pa
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.paths import as_path, stored
 
-# Names of tables; those of FiftyOne runs begin with RUN and FRAMES
-VIDEOS, FAILED, RUN, FRAMES = "videos", "failures", "brain_", "frames_"
+# Names of tables; those of FiftyOne runs begin with RUN, FRAMES and RUN_WINDOWS
+VIDEOS, WINDOWS, FAILED, RUN, FRAMES, RUN_WINDOWS = "videos", "windows", "failures", "brain_", "frames_", "windows_"
 VOCABULARY = "vocabulary"  # the field of a network that stands for its tokenizer
 
 FAILURES = pa.schema(
@@ -28,6 +28,18 @@ FAILURES = pa.schema(
 )
 # Of a file's content; tables of earlier versions get the column when they are written to.
 FINGERPRINT = pa.field("fingerprint", pa.string())
+# Of a window: the id of the row of its video.
+VIDEO = pa.field("video", pa.string(), nullable=False)
+
+
+def windows_of(table: str) -> str:
+    """The name of the table of windows that goes with a table of videos."""
+    return WINDOWS if table == VIDEOS else RUN_WINDOWS + table.removeprefix(RUN)
+
+
+def is_windows(table: str) -> bool:
+    """Whether a table of this name holds windows."""
+    return table == WINDOWS or table.startswith(RUN_WINDOWS)
 
 
 @dataclass(frozen=True)
@@ -113,8 +125,8 @@ def state_of(table: Any) -> tuple[str, int]:
     return identity_of(table.schema.metadata), int(table.version)
 
 
-def videos_schema(dim: int, provenance: Provenance, database: str = "") -> pa.Schema:
-    """One row per video; ``start`` and ``end`` in seconds; ``vector`` has unit norm."""
+def videos_schema(dim: int, provenance: Provenance, database: str = "", *, windows: bool = False) -> pa.Schema:
+    """One row per video, or per window of one; ``start`` and ``end`` in seconds; ``vector`` has unit norm."""
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
@@ -128,6 +140,7 @@ def videos_schema(dim: int, provenance: Provenance, database: str = "") -> pa.Sc
             pa.field("size", pa.int64()),
             pa.field("mtime", pa.float64()),
             FINGERPRINT,
+            *([VIDEO] if windows else []),
         ],
         metadata=provenance.to_metadata() | new_marks(database),
     )

@@ -29,8 +29,21 @@ from clip2video_plugin.index.connection import (
     writer_lock,
 )
 from clip2video_plugin.index.contents import Entry, IndexInfo, Pruned, Removed
-from clip2video_plugin.index.nearest import Hit, Nearest
-from clip2video_plugin.index.schema import FAILED, FAILURES, FINGERPRINT, VIDEOS, Provenance, state_of, videos_schema
+from clip2video_plugin.index.nearest import Hit, Keep, Nearest
+from clip2video_plugin.index.nearest import existing as files_there
+from clip2video_plugin.index.schema import (
+    DATABASE,
+    FAILED,
+    FAILURES,
+    FINGERPRINT,
+    VIDEO,
+    VIDEOS,
+    Provenance,
+    is_windows,
+    state_of,
+    videos_schema,
+    windows_of,
+)
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path
 
@@ -124,12 +137,28 @@ class VideoIndex:
             if not exists(connection, table):
                 with writer_lock(uri):
                     if not exists(connection, table):  # another process may have made it while this one waited
-                        connection.create_table(table, schema=videos_schema(dim, provenance, database))
+                        connection.create_table(
+                            table, schema=videos_schema(dim, provenance, database, windows=is_windows(table))
+                        )
             created = cls(uri, connection, connection.open_table(table))
         created.provenance.check(provenance, f"index {uri}")
         return created
 
     # Rows
+
+    @property
+    def is_windows(self) -> bool:
+        """Whether its rows are windows of videos, several for each, and not whole videos."""
+        return VIDEO.name in self._table.schema.names
+
+    def windows(self) -> VideoIndex | None:
+        """The table of windows that goes with this table of videos; None where none were embedded."""
+        return None if self.is_windows else VideoIndex.find(self.uri, table=windows_of(self._table.name))
+
+    def create_windows(self) -> VideoIndex:
+        """``windows``, made where there is none yet."""
+        marks = {"database": (self._table.schema.metadata or {}).get(DATABASE.encode(), b"").decode()}
+        return VideoIndex.create(self.uri, self.dim, self.provenance, table=windows_of(self._table.name), **marks)
 
     def count(self) -> int:
         """Number of rows; raises VideoIndexError when the table is gone."""
@@ -180,6 +209,21 @@ class VideoIndex:
         for table in self._select(ids, ["id", "vector"]):
             found |= zip(table["id"].to_pylist(), vectors_of(table), strict=True)
         return found
+
+    def windows_by_video(self, ids: Sequence[str]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
+        """Video -> spans [n, 2] and vectors [n, D] of its windows by start and end, for those of ``ids`` with any."""
+        out = dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]()
+        for part in chunks(list(ids), IN_LIST):
+            found = self._table.search().where(in_list(VIDEO.name, part)).select([VIDEO.name, "start", "end", "vector"])
+            rows = read(self.uri, found.limit(None).to_arrow).sort_by(
+                [(n, "ascending") for n in ("video", "start", "end")]
+            )
+            owners, vectors = np.array(rows[VIDEO.name].to_pylist()), vectors_of(rows)
+            spans = np.stack([rows["start"].to_numpy(), rows["end"].to_numpy()], axis=1)
+            names, firsts = np.unique(owners, return_index=True)
+            for name, first, last in zip(names.tolist(), firsts, [*firsts[1:], len(rows)], strict=True):
+                out[name] = spans[first:last], vectors[first:last]
+        return out
 
     def writing(self, seconds: float | None = None) -> AbstractContextManager[None]:
         """Keeps other writers of a local index out while the block runs, having waited ``seconds`` for them at most.
@@ -312,21 +356,29 @@ class VideoIndex:
         k: int,
         *,
         ids: Collection[str] | None = None,
+        where: str | None = None,
         furthest: bool = False,
         existing: bool = False,
+        keep: Keep | None = None,
     ) -> list[Hit]:
         """The k videos with the largest dot product with a query vector [D], best first.
 
         Args:
             ids: search only among these; a set saves making one of them.
+            where: a filter of the columns, as ``filters.py`` writes it.
             furthest: give the smallest products instead, worst first.
             existing: pass over videos whose files are gone, and give the k best of the others.
+            keep: gives of hits, in order, those that may be shown; k of them are given, as far as there are such.
 
         Raises:
             QueryError: k is no whole number from 1 to 10,000.
             VideoIndexError: the vector is of another length.
         """
-        return read(self.uri, lambda: self._nearest.search(vector, k, ids=ids, furthest=furthest, existing=existing))
+        if existing and keep is None:
+            keep = files_there()
+        return read(
+            self.uri, lambda: self._nearest.search(vector, k, ids=ids, where=where, furthest=furthest, keep=keep)
+        )
 
     def _known(self, ids: list[str]) -> bool:
         """Whether any of these ids has a row."""

@@ -134,6 +134,31 @@ class Model:
         return self.network.embed_features(features, mask.to(self.device))
 
     @torch.inference_mode()
+    def image_features(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        """CLIP's features [n, D] of uint8 frames [n, R, R, 3], on the device: what ``embed_picks`` makes videos of."""
+        images = self.network.normalised(torch.from_numpy(np.ascontiguousarray(frames)).to(self.device))
+        return self.network.frame_features(images[None], torch.ones(1, len(frames)))[0]
+
+    @torch.inference_mode()
+    def embed_picks(self, features: torch.Tensor, picks: NDArray[np.int64]) -> VideoEmbedding:
+        """Embeds videos, or windows of one, of frames that were encoded before; float32 on the CPU.
+
+        Args:
+            features: [n, D], from ``image_features``.
+            picks: [W, F], the rows of ``features`` of each in order of time; -1 is none and comes last.
+        """
+        chosen = torch.from_numpy(picks)
+        mask = (chosen >= 0).float()
+        # A place without a frame is the feature of the zero image, as everywhere (``frame_features``).
+        if bool((chosen < 0).any()):
+            side = self.config.image_size
+            padding = self.network.image(torch.zeros(1, 3, side, side, device=self.device))
+            features = torch.cat([features, padding.to(features.dtype)])
+            chosen = torch.where(chosen < 0, len(features) - 1, chosen)
+        rows = features[chosen.to(self.device)]  # [W, F, D]
+        return self.network.embed_features(rows, mask.to(self.device)).cpu()
+
+    @torch.inference_mode()
     def encode_captions(self, captions: Sequence[str]) -> TextEmbedding:
         """Embeds sentences; float32 on the CPU.
 

@@ -1,5 +1,7 @@
-"""A sentence to the videos it describes."""
+"""One query object and one search: a sentence to the videos it describes, and where in them."""
 
-from clip2video_plugin.query.search import SearchResult, load_for, search
+from clip2video_plugin.query.gallery import Gallery, Windows
+from clip2video_plugin.query.query import Query
+from clip2video_plugin.query.search import SearchResult, answer, load_for, search
 
-__all__ = ["SearchResult", "load_for", "search"]
+__all__ = ["Gallery", "Query", "SearchResult", "Windows", "answer", "load_for", "search"]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
-from clip2video_plugin.bounds import checked_k, checked_weight
 from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import Hit, VideoIndex, open_index
+from clip2video_plugin.index import existing as files_there
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.provenance import checkpoint_of, provenance
+from clip2video_plugin.query.gallery import Gallery
+from clip2video_plugin.query.query import Query
+from clip2video_plugin.query.vectors import vectors_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = ("rank", "id", "path", "score", "start", "end", "duration", "missing")  # of a hit, in JSON and tables
+SHOWN = ("rank", "id", "path", "score", "confidence", "start", "end", "duration", "matched", "missing_file", "missing")
 
 
 @dataclass(frozen=True)
@@ -66,58 +69,69 @@ class Options(TypedDict, total=False):
 
     index: str | Path | VideoIndex | None
     model: str | Path | Model | None
-    k: int
+    k: int | None
     weight: float | None
     device: str | None
     existing: bool
 
 
 @overload
-def search(query: str, **options: Unpack[Options]) -> SearchResult: ...
+def search(query: str | Query, **options: Unpack[Options]) -> SearchResult: ...
 @overload
-def search(query: list[str] | tuple[str, ...], **options: Unpack[Options]) -> list[SearchResult]: ...
 def search(
-    query: str | list[str] | tuple[str, ...],
+    query: list[str | Query] | list[str] | tuple[str | Query, ...], **options: Unpack[Options]
+) -> list[SearchResult]: ...
+def search(
+    query: str | Query | list[str | Query] | list[str] | tuple[str | Query, ...],
     *,
     index: str | Path | VideoIndex | None = None,
     model: str | Path | Model | None = None,
-    k: int = 10,
+    k: int | None = None,
     weight: float | None = None,
     device: str | None = None,
     existing: bool = False,
 ) -> SearchResult | list[SearchResult]:
-    """Finds the k videos that fit a sentence best; of several sentences, those of each in turn.
+    """Finds the k videos that fit a query best; of several queries, those of each in turn.
 
     Args:
-        query: what happens in the video, in words; or a list of such queries.
+        query: what happens in the video, in words, or a ``Query``; or a list of these.
         index: URI of an index or an open one; $C2V_INDEX or ./c2v-index by default.
         model: name or folder of the checkpoint that made the index, or a loaded one; by default the one that
             the index names.
-        k: most hits to give, up to 10,000.
-        weight: share in [0, 1] of the global vector against the aligned one; the model's own by default.
+        k, weight: of queries that are strings (10 by default), and instead of those of others where given.
         device: where a model that is loaded here encodes the sentence; by default the CPU, which has done so before
             a GPU is ready.
         existing: pass over videos whose files are gone (``Hit.missing``), and give k of the others.
 
     Raises:
-        QueryError: the query is empty, or k or weight is out of range.
+        QueryError: the query is empty, or a value of it is out of range.
         VideoIndexError: there is no index, or it was made with another model.
     """
-    if isinstance(query, list | tuple):
-        opened = index if isinstance(index, VideoIndex) else open_index(index)
-        shared = load_for(opened, model, device)
-        return [search(one, index=opened, model=shared, k=k, weight=weight, existing=existing) for one in query]
+    options = {name: value for name, value in (("k", k), ("weight", weight)) if value is not None}
+    several = isinstance(query, list | tuple)
+    queries = [_query(one, options) for one in (query if isinstance(query, list | tuple) else [query])]
+    gallery = Gallery(open_index(index), keep=files_there() if existing else None)
+    loaded = load_for(gallery.videos, model, device)
+    results = [answer(one, gallery, loaded) for one in queries]
+    return results if several else results[0]
+
+
+def _query(query: object, options: dict[str, Any]) -> Query:
+    """A query of a string, which is plain text and no line of operators."""
+    if isinstance(query, Query):
+        return replace(query, **options) if options else query
     if not isinstance(query, str) or not query.strip():
         raise QueryError(f"the query {query!r} is empty; describe what happens in the video")
-    k, weight = checked_k(k), checked_weight(weight)
-    opened = index if isinstance(index, VideoIndex) else open_index(index)
-    loaded = load_for(opened, model, device)
-    text = loaded.encode_captions([query])
-    vector = (text.vector if weight is None else text.at_weight(weight))[0].numpy()
-    name, warning, card = loaded.name, loaded.warning, loaded.card
-    del loaded  # what was loaded here goes before LanceDB needs memory
-    hits = opened.search(vector, k, existing=existing)
-    return SearchResult(query, name, opened.count(), hits, warning, card.training, card.sentence)
+    return Query((query,), **options)
+
+
+def answer(query: Query, gallery: Gallery, model: Model) -> SearchResult:
+    """What a gallery has for a query; the one search behind command line, Python, operators and panel."""
+    vectors = vectors_of(query, model)
+    hits = gallery.nearest(vectors.wanted, query.k)
+    text = query.prompts[0] if query.prompts else ""
+    card = model.card
+    return SearchResult(text, model.name, gallery.videos.count(), hits, model.warning, card.training, card.sentence)
 
 
 def load_for(index: VideoIndex, model: str | Path | Model | None = None, device: str | None = None) -> Model:

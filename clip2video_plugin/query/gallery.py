@@ -1,0 +1,78 @@
+"""``Gallery``: the videos that a query is asked of, as wholes and in windows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip2video_plugin.index import Hit, Keep, VideoIndex
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a video: ``spans`` [n, 2] in seconds, ``vectors`` [n, D] of unit norm, by start and end."""
+
+    spans: NDArray[np.float64]
+    vectors: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A table of videos, with the windows beside it, and which of them may be shown.
+
+    Attributes:
+        ids: of rows; all by default.
+        where: a filter of the columns, as ``index/filters.py`` writes it.
+        keep: gives of hits, in order, those that may be shown.
+    """
+
+    videos: VideoIndex
+    ids: Collection[str] | None = None
+    where: str | None = None
+    keep: Keep | None = None
+
+    @cached_property
+    def windows(self) -> VideoIndex | None:
+        """The windows of these videos, where there are any."""
+        return self.videos.windows()
+
+    def nearest(self, vectors: NDArray[np.float32], k: int) -> list[Hit]:
+        """The k videos with the largest product with any of the query vectors [n, D], best first, each once.
+
+        A video with windows is as good as the best of them, and ``start`` and ``end`` are that one's.
+        """
+        tables = [self.videos] if self.windows is None else [self.videos, self.windows]
+        best = dict[str, Hit]()
+        for hit in sorted(
+            (hit for table in tables for vector in vectors for hit in self._search(table, vector, k)),
+            key=lambda hit: (-hit.score, hit.id),
+        ):
+            best.setdefault(hit.id, hit)
+        return [replace(hit, rank=rank) for rank, hit in enumerate(list(best.values())[:k], start=1)]
+
+    def _search(self, table: VideoIndex, vector: NDArray[np.float32], k: int) -> list[Hit]:
+        if not table.is_windows:
+            return table.search(vector, k, ids=self.ids, where=self.where, keep=self.keep)
+
+        def once(hits: list[Hit]) -> list[Hit]:
+            best = dict[str, Hit]()
+            for hit in hits:
+                assert hit.video is not None
+                best.setdefault(hit.video, replace(hit, id=hit.video))
+            found = list(best.values())
+            return found if self.keep is None else self.keep(found)
+
+        return table.search(vector, k, ids=self.ids, where=self.where, keep=once)
+
+    def windows_of(self, ids: Sequence[str]) -> dict[str, Windows]:
+        """id -> its windows, for those of ``ids`` that are indexed; of a video without, the whole of it is one."""
+        found = {} if self.windows is None else self.windows.windows_by_video(ids)
+        out = {i: Windows(spans, vectors) for i, (spans, vectors) in found.items()}
+        for i, row in self.videos.rows([i for i in ids if i not in out]).items():
+            span = np.array([[row["start"] or 0.0, row["end"] if row["end"] is not None else np.inf]])
+            out[i] = Windows(span, row["vector"][None])
+        return {i: out[i] for i in ids if i in out}
