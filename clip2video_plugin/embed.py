@@ -5,31 +5,25 @@ Used unchanged by the command line, from Python and by the FiftyOne brain method
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from clip2video_plugin.bounds import checked_count
-from clip2video_plugin.encode import Embedded, Item, Stamp, Unreadable, batched, encode_items
+from clip2video_plugin.encode import Embedded, Item, Stamp, batched, encode_items
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
-from clip2video_plugin.index import Entry, VideoIndex, gone
+from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.index.schema import FINGERPRINT
 from clip2video_plugin.index.writer import Writer
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.model.installed import chosen_default, find_checkpoint
-from clip2video_plugin.paths import printable, stored
+from clip2video_plugin.paths import printable
 from clip2video_plugin.provenance import checkpoint_of, provenance
-from clip2video_plugin.video.files import NO_STAMP, file_stamp, find_videos
+from clip2video_plugin.rows import LASTING, failure_of, moved_from, row_of, unchanged, video_id
+from clip2video_plugin.video.files import file_stamp, find_videos
 from clip2video_plugin.video.fingerprint import fingerprint
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 LOOKUP = 1000  # videos asked for in the index at once
 
@@ -155,11 +149,6 @@ def _not_the_default(index: VideoIndex, model: str) -> str | None:
     )
 
 
-def video_id(path: Path) -> str:
-    """The id of a file's row in an index of paths: the same for the same absolute path."""
-    return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:32]
-
-
 def _items(
     paths: list[str | Path], part: tuple[int, int] | None, passed_over: Counter[str] | None = None
 ) -> Iterator[Item]:
@@ -225,7 +214,7 @@ def embed_items(
                     if done.warning:
                         report.damaged.append(Failure(str(done.item.path), printable(done.warning)))
                 else:
-                    writer.add_failure(_failure(done))
+                    writer.add_failure(failure_of(done))
                     report.failed.append(Failure(str(done.item.path), printable(done.reason)))
             writer.flush_when_due()
             if progress:
@@ -256,10 +245,10 @@ def _unknown(
     for chunk in batched(items, LOOKUP):
         stamps = {item.id: file_stamp(item.path) for item in chunk}
         have = index.entries([item.id for item in chunk])
-        todo = [item for item in chunk if not _unchanged(item, stamps[item.id], have.get(item.id))]
+        todo = [item for item in chunk if not unchanged(item, stamps[item.id], have.get(item.id))]
         report.skipped += len(chunk) - len(todo)
         elsewhere = known.rows([video_id(item.path) for item in todo]) if known else {}
-        moved = _moved(todo, stamps, index, taken)
+        moved = moved_from(todo, stamps, index, taken)
         before = index.rows(list(moved.values()))
         left = list[Item]()
         for item in todo:
@@ -267,7 +256,8 @@ def _unknown(
             if row := before.get(moved.get(item.id, "")):
                 taken.add(row["id"])
                 content = row.get(FINGERPRINT.name) or fingerprint(item.path)
-                writer.add(row_of(item, stamp, row["duration"], row["vector"], content), instead_of=row["id"])
+                new = row_of(item, stamp, row["duration"], row["vector"], content)
+                writer.add(new | {name: row[name] for name in LASTING if row.get(name)}, instead_of=row["id"])
                 report.moved += 1
             elif copy and (copy["size"], copy["mtime"]) == stamp:
                 content = copy.get(FINGERPRINT.name)
@@ -280,60 +270,3 @@ def _unknown(
             progress(report)
         for item in left:
             yield item, stamps[item.id]
-
-
-def _unchanged(item: Item, stamp: Stamp, entry: Entry | None) -> bool:
-    return entry is not None and (entry.size, entry.mtime, entry.path) == (*stamp, str(item.path))
-
-
-def _moved(todo: list[Item], stamps: dict[str, Stamp], index: VideoIndex, taken: set[str]) -> dict[str, str]:
-    """Id of an item -> id of the row of its video, which was indexed under another path where it is no longer.
-
-    Asked by size and time of change for all at once, and then by content. In an index of samples a row belongs to
-    its sample, under whatever path.
-    """
-    alike = dict[Stamp, list[Entry]]()
-    for entry in index.entries_like({stamps[item.id] for item in todo} - {NO_STAMP}):
-        if entry.id not in taken:
-            alike.setdefault((entry.size, entry.mtime), []).append(entry)
-    moved = dict[str, str]()
-    for item in todo:
-        fits = [
-            entry
-            for entry in alike.get(stamps[item.id], ())
-            if entry.id == item.id or (item.sample_id is None and entry.fingerprint and gone(entry.path))
-        ]
-        content = fingerprint(item.path) if fits else None
-        # of several with the same content, the one of the same name
-        fits = sorted(fits, key=lambda entry: os.path.basename(entry.path) != item.path.name)
-        for entry in fits:
-            if entry.fingerprint in (content, None):
-                moved[item.id] = entry.id
-                alike[stamps[item.id]].remove(entry)
-                break
-    return moved
-
-
-def row_of(
-    item: Item, stamp: Stamp, duration: float | None, vector: NDArray[np.float32], content: str | None
-) -> dict[str, Any]:
-    """The row of an item: its vector [D], and the fingerprint of its file's content."""
-    return {
-        "id": item.id,
-        "sample_id": item.sample_id,
-        "path": stored(item.path),
-        "start": 0.0,
-        "end": duration,
-        "duration": duration,
-        "vector": vector,
-        "captions": [caption.encode(errors="replace").decode() for caption in item.captions],
-        "size": stamp[0],
-        "mtime": stamp[1],
-        FINGERPRINT.name: content,
-    }
-
-
-def _failure(failure: Unreadable) -> dict[str, Any]:
-    item, (size, mtime) = failure.item, failure.stamp
-    reason = printable(failure.reason)  # which may name a file
-    return {"id": item.id, "path": stored(item.path), "size": size, "mtime": mtime, "reason": reason}

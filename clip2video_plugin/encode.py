@@ -36,6 +36,7 @@ class Item:
     id: str
     sample_id: str | None = None
     captions: Sequence[str] = ()
+    tags: Sequence[str] = ()
 
 
 Stamp = tuple[int, float]  # size and time of change of the file

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from clip2video_plugin import embed_videos, open_index
-from clip2video_plugin.embed import embed_items, video_id
+from clip2video_plugin.embed import embed_items
 from clip2video_plugin.encode import Item
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.provenance import provenance
+from clip2video_plugin.rows import video_id
 
 from .video import clips
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from clip2video_plugin import embed_videos, load_model, open_index, search
-from clip2video_plugin.embed import video_id
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.installed import find_checkpoint
 from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.provenance import provenance
+from clip2video_plugin.rows import video_id
 from clip2video_plugin.video import preprocess
 from clip2video_plugin.video.sampling import uniform_indices
 

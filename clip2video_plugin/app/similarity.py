@@ -24,13 +24,13 @@ from clip2video_plugin.app.ranking import rank
 from clip2video_plugin.app.rows import RunRows
 from clip2video_plugin.app.videos import all_samples, items_of, owners_of, videos_of_clips
 from clip2video_plugin.bounds import MAX_K, checked_k
-from clip2video_plugin.embed import row_of
 from clip2video_plugin.encode import Embedded, encode_items
 from clip2video_plugin.errors import QueryError, VideoIndexError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.checkpoint import load_model
 from clip2video_plugin.paths import printable
 from clip2video_plugin.provenance import provenance
+from clip2video_plugin.rows import row_of
 from clip2video_plugin.video.files import file_stamp
 
 logger = logging.getLogger(__name__)

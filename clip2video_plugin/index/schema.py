@@ -26,8 +26,12 @@ FAILURES = pa.schema(
         pa.field("reason", pa.string()),
     ]
 )
-# Of a file's content; tables of earlier versions get the column when they are written to.
+# Tables of earlier versions get these columns when they are written to: a fingerprint of the file's content, when the
+# row was made (seconds since 1970), and what its owner calls it.
 FINGERPRINT = pa.field("fingerprint", pa.string())
+ADDED = pa.field("added", pa.float64())
+TAGS = pa.field("tags", pa.list_(pa.string()))
+LATER = (FINGERPRINT, ADDED, TAGS)
 # Of a window: the id of the row of its video.
 VIDEO = pa.field("video", pa.string(), nullable=False)
 
@@ -139,7 +143,7 @@ def videos_schema(dim: int, provenance: Provenance, database: str = "", *, windo
             pa.field("captions", pa.list_(pa.string())),
             pa.field("size", pa.int64()),
             pa.field("mtime", pa.float64()),
-            FINGERPRINT,
+            *LATER,
             *([VIDEO] if windows else []),
         ],
         metadata=provenance.to_metadata() | new_marks(database),

@@ -36,6 +36,7 @@ from clip2video_plugin.index.schema import (
     FAILED,
     FAILURES,
     FINGERPRINT,
+    LATER,
     VIDEO,
     VIDEOS,
     Provenance,
@@ -244,8 +245,8 @@ class VideoIndex:
         unique = {row["id"]: row for row in rows}
         with plain_errors(self.uri), self.writing():
             before = self._table.version
-            if FINGERPRINT.name not in self._table.schema.names:  # made by an earlier version
-                self._table.add_columns(FINGERPRINT)
+            if later := [column for column in LATER if column.name not in self._table.schema.names]:
+                self._table.add_columns(later)  # made by an earlier version
             data = pa.Table.from_pylist(list(unique.values()), schema=self._table.schema)
             if self._known(list(unique)):
                 merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from clip2video_plugin import embed_videos, load_model, open_index, read_frames
-from clip2video_plugin.embed import video_id
 from clip2video_plugin.model import Model
 from clip2video_plugin.model.tokenizer import tokenize
 from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD
+from clip2video_plugin.rows import video_id
 from clip2video_plugin.training import TrainConfig, contrastive_loss, train
 from clip2video_plugin.training.start import start
 from clip2video_plugin.training.state import read_log

@@ -1,0 +1,87 @@
+"""Rows of an index, and which of them are a file's: the same file, or one that was moved."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clip2video_plugin.encode import Item, Stamp, Unreadable
+from clip2video_plugin.index import Entry, VideoIndex, gone
+from clip2video_plugin.index.schema import ADDED, FINGERPRINT, TAGS
+from clip2video_plugin.paths import printable, stored
+from clip2video_plugin.video.files import NO_STAMP
+from clip2video_plugin.video.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+LASTING = ("captions", ADDED.name, TAGS.name)  # of a row, when its video is found elsewhere
+
+
+def video_id(path: Path) -> str:
+    """The id of a file's row in an index of paths: the same for the same absolute path."""
+    return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:32]
+
+
+def unchanged(item: Item, stamp: Stamp, entry: Entry | None) -> bool:
+    return entry is not None and (entry.size, entry.mtime, entry.path) == (*stamp, str(item.path))
+
+
+def moved_from(todo: list[Item], stamps: dict[str, Stamp], index: VideoIndex, taken: set[str]) -> dict[str, str]:
+    """Id of an item -> id of the row of its video, which was indexed under another path where it is no longer.
+
+    Asked by size and time of change for all at once, and then by content. In an index of samples a row belongs to
+    its sample, under whatever path.
+    """
+    alike = dict[Stamp, list[Entry]]()
+    for entry in index.entries_like({stamps[item.id] for item in todo} - {NO_STAMP}):
+        if entry.id not in taken:
+            alike.setdefault((entry.size, entry.mtime), []).append(entry)
+    moved = dict[str, str]()
+    for item in todo:
+        fits = [
+            entry
+            for entry in alike.get(stamps[item.id], ())
+            if entry.id == item.id or (item.sample_id is None and entry.fingerprint and gone(entry.path))
+        ]
+        content = fingerprint(item.path) if fits else None
+        # of several with the same content, the one of the same name
+        fits = sorted(fits, key=lambda entry: os.path.basename(entry.path) != item.path.name)
+        for entry in fits:
+            if entry.fingerprint in (content, None):
+                moved[item.id] = entry.id
+                alike[stamps[item.id]].remove(entry)
+                break
+    return moved
+
+
+def row_of(
+    item: Item, stamp: Stamp, duration: float | None, vector: NDArray[np.float32], content: str | None
+) -> dict[str, Any]:
+    """The row of an item: its vector [D], and the fingerprint of its file's content."""
+    return {
+        "id": item.id,
+        "sample_id": item.sample_id,
+        "path": stored(item.path),
+        "start": 0.0,
+        "end": duration,
+        "duration": duration,
+        "vector": vector,
+        "captions": [caption.encode(errors="replace").decode() for caption in item.captions],
+        "size": stamp[0],
+        "mtime": stamp[1],
+        FINGERPRINT.name: content,
+        ADDED.name: time.time(),
+        TAGS.name: list(item.tags),
+    }
+
+
+def failure_of(failure: Unreadable) -> dict[str, Any]:
+    item, (size, mtime) = failure.item, failure.stamp
+    reason = printable(failure.reason)  # which may name a file
+    return {"id": item.id, "path": stored(item.path), "size": size, "mtime": mtime, "reason": reason}
