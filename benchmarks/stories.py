@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.query import Windows
 from clip2video_plugin.shapes import Scene, caption, render, write_video
+from clip2video_plugin.shapes.scene import Thing, actions_of, pairs_of, scene_of
 from clip2video_plugin.video.windows import WindowSize, window_picks, window_spans
 
 RATE = 6.0  # frames a second: a grid on which windows of 2, 3, 4, 6 and 8 seconds have 12 picks each
@@ -59,3 +61,56 @@ class Story:
         picks = window_picks(times, spans, model.config.max_frames)
         vectors = model.embed_picks(model.image_features(frames), picks).vector.numpy()
         return Windows(np.array(spans), vectors)
+
+
+# Sets. Each scene has a place and a background of its own, and each caption fits one scene of its story alone.
+
+
+def set_a(count: int, seed: int) -> list[Story]:
+    """Stories of three 4 s scenes of different things."""
+    random = Random(f"stories a:{seed}")
+    return [Story(tuple(different_things(3, random)), (4.0,) * 3) for _ in range(count)]
+
+
+def set_b(count: int, seed: int) -> list[Story]:
+    """Stories of three 4 s scenes of the same thing, which does something else in each."""
+    random = Random(f"stories b:{seed}")
+    return [Story(tuple(same_thing(3, random)), (4.0,) * 3) for _ in range(count)]
+
+
+def set_c(count: int, seed: int) -> list[Story]:
+    """Stories of five scenes of different things, of 2 to 6 s each in steps of half a second."""
+    random = Random(f"stories c:{seed}")
+    return [
+        Story(tuple(different_things(5, random)), tuple(random.randint(4, 12) / 2 for _ in range(5)))
+        for _ in range(count)
+    ]
+
+
+def twice(count: int, seed: int) -> list[Story]:
+    """Stories of five 4 s scenes of different things, of which the second happens again, elsewhere, as the fourth."""
+    random = Random(f"stories twice:{seed}")
+    out = list[Story]()
+    for _ in range(count):
+        a, b, c, d = different_things(4, random)
+        out.append(Story((a, b, c, b.redrawn(random), d), (4.0,) * 5))
+    return out
+
+
+def different_things(count: int, random: Random) -> list[Scene]:
+    """Scenes of one thing each, of which no two show the same, that does one thing."""
+    return [_alone(thing, random.choice(actions_of(thing)), random) for thing in random.sample(_pairs(), count)]
+
+
+def same_thing(count: int, random: Random) -> list[Scene]:
+    """Scenes of one thing that does something else in each."""
+    thing = random.choice(_pairs())
+    return [_alone(thing, action, random) for action in random.sample(actions_of(thing), count)]
+
+
+def _pairs() -> list[Thing]:
+    return pairs_of(held_out=False)
+
+
+def _alone(thing: Thing, action: str, random: Random) -> Scene:
+    return scene_of((thing,), (((0, action),),), random)
