@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip2video_plugin.errors import IndexBusyError, VideoIndexError
-from clip2video_plugin.index import contents, upkeep
+from clip2video_plugin.index import contents, failures, reading, upkeep, windows
 from clip2video_plugin.index.connection import (
     chunks,
     connect,
@@ -31,11 +31,10 @@ from clip2video_plugin.index.connection import (
 from clip2video_plugin.index.contents import Entry, IndexInfo, Pruned, Removed
 from clip2video_plugin.index.nearest import Hit, Keep, Nearest
 from clip2video_plugin.index.nearest import existing as files_there
+from clip2video_plugin.index.reading import IN_LIST, delete, known
 from clip2video_plugin.index.schema import (
     DATABASE,
     FAILED,
-    FAILURES,
-    FINGERPRINT,
     LATER,
     VIDEO,
     VIDEOS,
@@ -45,10 +44,6 @@ from clip2video_plugin.index.schema import (
     videos_schema,
     windows_of,
 )
-from clip2video_plugin.index.view import vectors_of
-from clip2video_plugin.paths import as_path
-
-IN_LIST = 1_000  # ids in one filter
 
 
 def open_index(index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
@@ -176,10 +171,7 @@ class VideoIndex:
 
     def entries_where(self, where: str) -> list[Entry]:
         """What is known of the files of the rows that a filter keeps."""
-        names = ["id", "path", "size", "mtime", "duration"]
-        names += [FINGERPRINT.name] * (FINGERPRINT.name in self._table.schema.names)
-        rows = read(self.uri, lambda: self._table.search().where(where).select(names).limit(None).to_list())
-        return [Entry(**{"fingerprint": None, **row, "path": as_path(row["path"])}) for row in rows]
+        return reading.entries(self.uri, self._table, where)
 
     def entries_like(self, stamps: Collection[tuple[int, float]]) -> list[Entry]:
         """What is known of the files of these sizes and times of change."""
@@ -198,33 +190,15 @@ class VideoIndex:
 
     def rows(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """id -> whole row for those of ``ids`` that are indexed; its vector is an array [D]."""
-        found = dict[str, dict[str, Any]]()
-        for table in self._select(ids, self._table.schema.names):
-            plain = table.drop_columns(["vector"]).to_pylist()
-            found |= {row["id"]: {**row, "vector": v} for row, v in zip(plain, vectors_of(table), strict=True)}
-        return found
+        return reading.rows(self.uri, self._table, ids)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """id -> vector [D] for those of ``ids`` that are indexed."""
-        found = dict[str, NDArray[np.float32]]()
-        for table in self._select(ids, ["id", "vector"]):
-            found |= zip(table["id"].to_pylist(), vectors_of(table), strict=True)
-        return found
+        return reading.vectors(self.uri, self._table, ids)
 
     def windows_by_video(self, ids: Sequence[str]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
         """Video -> spans [n, 2] and vectors [n, D] of its windows by start and end, for those of ``ids`` with any."""
-        out = dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]()
-        for part in chunks(list(ids), IN_LIST):
-            found = self._table.search().where(in_list(VIDEO.name, part)).select([VIDEO.name, "start", "end", "vector"])
-            rows = read(self.uri, found.limit(None).to_arrow).sort_by(
-                [(n, "ascending") for n in ("video", "start", "end")]
-            )
-            owners, vectors = np.array(rows[VIDEO.name].to_pylist()), vectors_of(rows)
-            spans = np.stack([rows["start"].to_numpy(), rows["end"].to_numpy()], axis=1)
-            names, firsts = np.unique(owners, return_index=True)
-            for name, first, last in zip(names.tolist(), firsts, [*firsts[1:], len(rows)], strict=True):
-                out[name] = spans[first:last], vectors[first:last]
-        return out
+        return windows.by_video(self.uri, self._table, ids)
 
     def writing(self, seconds: float | None = None) -> AbstractContextManager[None]:
         """Keeps other writers of a local index out while the block runs, having waited ``seconds`` for them at most.
@@ -248,7 +222,7 @@ class VideoIndex:
             if later := [column for column in LATER if column.name not in self._table.schema.names]:
                 self._table.add_columns(later)  # made by an earlier version
             data = pa.Table.from_pylist(list(unique.values()), schema=self._table.schema)
-            if self._known(list(unique)):
+            if known(self._table, "id", list(unique)):
                 merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
                 merge.execute(data)
             else:  # as a merge would, in half the time and without its memory, which grows with the table
@@ -261,7 +235,7 @@ class VideoIndex:
         """Removes rows; unknown ids are passed over."""
         if ids:
             with plain_errors(self.uri), self.writing():
-                _delete(self.uri, self._table, ids)
+                delete(self.uri, self._table, "id", ids)
 
     def drop(self) -> None:
         """Removes the whole table."""
@@ -290,32 +264,19 @@ class VideoIndex:
 
     def write_failures(self, rows: Sequence[dict[str, Any]]) -> None:
         """Notes videos that could not be read: id, path, size, mtime, reason."""
-        if not rows:
-            return
-        with plain_errors(self.uri), self.writing():
-            table = self._connection.create_table(FAILED, schema=FAILURES, exist_ok=True)
-            noted = {row["id"]: row for row in _find(table, [row["id"] for row in rows])}
-            if new := [row for row in rows if noted.get(row["id"]) != row]:
-                before = table.version
-                merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-                merge.execute(pa.Table.from_pylist(new, schema=FAILURES))
-                upkeep.tidy(self.uri, table, before)
+        if rows:
+            with plain_errors(self.uri), self.writing():
+                failures.write(self.uri, self._connection, rows)
 
     def clear_failures(self, ids: Sequence[str]) -> None:
         """Forgets failures of videos that were read since."""
-        if ids and (table := self._failures()) is not None:
+        if ids and exists(self._connection, FAILED):
             with plain_errors(self.uri), self.writing():
-                _delete(self.uri, table, ids)
+                delete(self.uri, self._connection.open_table(FAILED), "id", ids)
 
     def failures(self, where: str | None = None) -> list[dict[str, Any]]:
         """The videos that could not be read, by path; of a filter those that it keeps."""
-        if (table := self._failures()) is None:
-            return []
-        rows = read(self.uri, lambda: table.search().where(where or "true").limit(None).to_list())
-        return sorted(({**row, "path": as_path(row["path"])} for row in rows), key=lambda row: str(row["path"]))
-
-    def _failures(self) -> Any:
-        return self._connection.open_table(FAILED) if exists(self._connection, FAILED) else None
+        return failures.read_all(self.uri, self._connection, where)
 
     # Contents
 
@@ -380,26 +341,3 @@ class VideoIndex:
         return read(
             self.uri, lambda: self._nearest.search(vector, k, ids=ids, where=where, furthest=furthest, keep=keep)
         )
-
-    def _known(self, ids: list[str]) -> bool:
-        """Whether any of these ids has a row."""
-        return any(self._table.count_rows(in_list("id", part)) for part in chunks(ids, IN_LIST))
-
-    def _select(self, ids: Sequence[str], columns: list[str]) -> Iterator[pa.Table]:
-        for part in chunks(list(ids), IN_LIST):
-            found = self._table.search().where(in_list("id", part)).select(columns).limit(len(part))
-            yield read(self.uri, found.to_arrow)
-
-
-def _find(table: Any, ids: list[str]) -> Iterator[dict[str, Any]]:
-    for part in chunks(ids, IN_LIST):
-        yield from table.search().where(in_list("id", part)).limit(len(part)).to_list()
-
-
-def _delete(uri: str, table: Any, ids: Sequence[str]) -> None:
-    """Removes rows; commits nothing where there are none of them."""
-    before = table.version
-    for part in chunks(list(ids), IN_LIST):
-        if table.count_rows(where := in_list("id", part)):
-            table.delete(where)
-    upkeep.tidy(uri, table, before)

@@ -1,0 +1,40 @@
+"""The table ``failures``: videos that could not be read, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import lancedb
+import pyarrow as pa
+
+from clip2video_plugin.index import upkeep
+from clip2video_plugin.index.connection import chunks, exists, in_list, read
+from clip2video_plugin.index.reading import IN_LIST
+from clip2video_plugin.index.schema import FAILED, FAILURES
+from clip2video_plugin.paths import as_path
+
+
+def write(uri: str, connection: lancedb.DBConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """``VideoIndex.write_failures``, with the writers' lock held."""
+    table = connection.create_table(FAILED, schema=FAILURES, exist_ok=True)
+    noted = {row["id"]: row for row in _find(table, [row["id"] for row in rows])}
+    if new := [row for row in rows if noted.get(row["id"]) != row]:
+        before = table.version
+        merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+        merge.execute(pa.Table.from_pylist(new, schema=FAILURES))
+        upkeep.tidy(uri, table, before)
+
+
+def read_all(uri: str, connection: lancedb.DBConnection, where: str | None) -> list[dict[str, Any]]:
+    """``VideoIndex.failures``."""
+    if not exists(connection, FAILED):
+        return []
+    table = connection.open_table(FAILED)
+    rows = read(uri, lambda: table.search().where(where or "true").limit(None).to_list())
+    return sorted(({**row, "path": as_path(row["path"])} for row in rows), key=lambda row: str(row["path"]))
+
+
+def _find(table: Any, ids: list[str]) -> Iterator[dict[str, Any]]:
+    for part in chunks(ids, IN_LIST):
+        yield from table.search().where(in_list("id", part)).limit(len(part)).to_list()

@@ -1,0 +1,63 @@
+"""Rows of a table by their ids: what is known of files, whole rows, vectors; and their removal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from clip2video_plugin.index import upkeep
+from clip2video_plugin.index.connection import chunks, in_list, read
+from clip2video_plugin.index.contents import Entry
+from clip2video_plugin.index.schema import FINGERPRINT
+from clip2video_plugin.index.view import vectors_of
+from clip2video_plugin.paths import as_path
+
+IN_LIST = 1_000  # ids in one filter
+
+
+def entries(uri: str, table: Any, where: str) -> list[Entry]:
+    """What is known of the files of the rows that a filter keeps."""
+    names = ["id", "path", "size", "mtime", "duration"]
+    names += [FINGERPRINT.name] * (FINGERPRINT.name in table.schema.names)
+    found = read(uri, lambda: table.search().where(where).select(names).limit(None).to_list())
+    return [Entry(**{"fingerprint": None, **row, "path": as_path(row["path"])}) for row in found]
+
+
+def rows(uri: str, table: Any, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """id -> whole row; its vector is an array [D]."""
+    found = dict[str, dict[str, Any]]()
+    for part in _select(uri, table, ids, table.schema.names):
+        plain = part.drop_columns(["vector"]).to_pylist()
+        found |= {row["id"]: {**row, "vector": v} for row, v in zip(plain, vectors_of(part), strict=True)}
+    return found
+
+
+def vectors(uri: str, table: Any, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """id -> vector [D]."""
+    found = dict[str, NDArray[np.float32]]()
+    for part in _select(uri, table, ids, ["id", "vector"]):
+        found |= zip(part["id"].to_pylist(), vectors_of(part), strict=True)
+    return found
+
+
+def _select(uri: str, table: Any, ids: Sequence[str], columns: list[str]) -> Iterator[pa.Table]:
+    for part in chunks(list(ids), IN_LIST):
+        yield read(uri, table.search().where(in_list("id", part)).select(columns).limit(len(part)).to_arrow)
+
+
+def known(table: Any, column: str, values: Sequence[str]) -> bool:
+    """Whether any row has one of these values."""
+    return any(table.count_rows(in_list(column, part)) for part in chunks(list(values), IN_LIST))
+
+
+def delete(uri: str, table: Any, column: str, values: Sequence[str]) -> None:
+    """Removes the rows that have one of these values; commits nothing where there are none."""
+    before = table.version
+    for part in chunks(list(values), IN_LIST):
+        if table.count_rows(where := in_list(column, part)):
+            table.delete(where)
+    upkeep.tidy(uri, table, before)
