@@ -1,10 +1,11 @@
-"""The best of a view, of its samples that are still there."""
+"""What of a run is searched for a view, and what the view shows for each video found."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Set
+from dataclasses import dataclass
 
+import fiftyone as fo
 import fiftyone.core.collections as foc
 import fiftyone.core.media as fom
 import numpy as np
@@ -14,43 +15,74 @@ from clip2video_plugin.app.runs import living
 from clip2video_plugin.app.videos import videos_of
 from clip2video_plugin.bounds import MAX_K, checked_k
 from clip2video_plugin.errors import QueryError
-from clip2video_plugin.index import VideoIndex
+from clip2video_plugin.index import Hit, Keep, VideoIndex
+from clip2video_plugin.query import Gallery
 
 logger = logging.getLogger(__name__)
 
 
-def rank(
-    table: VideoIndex,
-    samples: foc.SampleCollection,
-    vector: NDArray[np.float32],
-    k: int | None,
-    reverse: bool,
-    dead: Callable[[], Set[str]],
-) -> list[tuple[str, float]]:
-    """(id, score) of the k best among samples, best first; of a clips view the clips of the best videos.
+@dataclass(frozen=True)
+class Searched:
+    """A view to search: the gallery of its videos, and in ``shown`` what it shows in place of each: clips, pictures.
 
-    Of groups that show pictures, those of the groups with the best videos.
+    ``shown`` is None where it shows the videos themselves.
+    """
+
+    gallery: Gallery
+    shown: dict[str, list[str]] | None
+    slices: int = 1  # of a group, most that stand for one another
+
+    @classmethod
+    def of(cls, table: VideoIndex, samples: foc.SampleCollection) -> Searched:
+        """What of a table is searched for samples of the dataset that it is of, or for a view of them.
+
+        Raises:
+            QueryError: the samples are frames or patches.
+        """
+        if samples._is_frames or samples._is_patches:
+            raise QueryError(
+                "this view shows frames or patches; CLIP2Video ranks whole videos: search the dataset instead"
+            )
+        if shown := _shown_for_videos(samples):
+            slices = len(samples._root_dataset.group_slices or [None])
+            return cls(Gallery(table, ids=list(shown)), shown, slices)
+        if samples.view() == samples._root_dataset.view() and samples.media_type != fom.GROUP:
+            return cls(Gallery(table, keep=_alive(samples._root_dataset)), None)
+        return cls(Gallery(table, ids=set(samples.values("id"))), None)
+
+    def videos(self, k: int) -> int:
+        """How many videos to ask for, so that k samples, clips or groups can be shown."""
+        return k if self.shown is None else max(min(len(self.shown), k * self.slices), 1)
+
+    def samples(self, hits: list[Hit], k: int) -> list[tuple[str, Hit]]:
+        """(id, hit) of the k best of what the view shows."""
+        if self.shown is None:
+            return [(hit.id, hit) for hit in hits[:k]]
+        best: dict[str, Hit] = {}
+        for hit in hits:
+            for one in self.shown[hit.id]:
+                best.setdefault(one, hit)
+        return list(best.items())[:k]
+
+
+def rank(
+    searched: Searched, vector: NDArray[np.float32], k: int | None = None, reverse: bool = False
+) -> list[tuple[str, float]]:
+    """(id, score) of the k best of a view, or of the worst in reverse, for a query vector [D].
 
     Args:
         k: all that FiftyOne can show by default.
-        dead: gives the ids of rows whose samples were deleted; asked for only where they are in the way.
     """
-    if samples._is_frames or samples._is_patches:
-        raise QueryError("this view shows frames or patches; CLIP2Video ranks whole videos: search the dataset instead")
-    size = table.count()
-    if k is None and size > MAX_K:
+    gallery = searched.gallery
+    if k is None and (size := gallery.videos.count()) > MAX_K:
         logger.warning("showing the best %d of %d videos; pass k to choose", MAX_K, size)
     k = checked_k(MAX_K if k is None else k)
-    if shown := _shown_for_videos(samples):
-        most = min(len(shown), k * len(samples._root_dataset.group_slices or [None]))
-        best: dict[str, float] = {}
-        for hit in table.search(vector, most, ids=list(shown), furthest=reverse):
-            for one in shown[hit.id]:
-                best.setdefault(one, hit.score)
-        return list(best.items())[:k]
-    if samples.view() == samples._root_dataset.view() and samples.media_type != fom.GROUP:
-        return _best_living(table, samples, vector, k, reverse, size, dead)
-    return [(hit.id, hit.score) for hit in table.search(vector, k, ids=set(samples.values("id")), furthest=reverse)]
+    videos = searched.videos(k)
+    if reverse:
+        hits = gallery.videos.search(vector, videos, ids=gallery.ids, keep=gallery.keep, furthest=True)
+    else:
+        hits = gallery.nearest(vector[None], videos)
+    return [(one, hit.score) for one, hit in searched.samples(hits, k)]
 
 
 def _shown_for_videos(samples: foc.SampleCollection) -> dict[str, list[str]]:
@@ -69,23 +101,14 @@ def _shown_for_videos(samples: foc.SampleCollection) -> dict[str, list[str]]:
     return shown
 
 
-def _best_living(
-    table: VideoIndex,
-    dataset: foc.SampleCollection,
-    vector: NDArray[np.float32],
-    k: int,
-    reverse: bool,
-    size: int,
-    dead: Callable[[], Set[str]],
-) -> list[tuple[str, float]]:
-    """Of the whole table: as many as are asked for, and more where samples of them were deleted."""
-    asked = min(k, max(size, 1))
-    while asked <= MAX_K:
-        hits = table.search(vector, asked, furthest=reverse)
-        alive = living(dataset._root_dataset, [hit.id for hit in hits])
-        kept = [(hit.id, hit.score) for hit in hits if hit.id in alive]
-        if len(kept) >= k or asked >= size:
-            return kept[:k]
-        asked = min(2 * asked, size)
-    ids = set(table.ids()) - dead()
-    return [(hit.id, hit.score) for hit in table.search(vector, k, ids=ids, furthest=reverse)]
+def _alive(dataset: fo.Dataset) -> Keep:
+    """Keeps the hits whose samples are still there; each is looked up once."""
+    known = dict[str, bool]()
+
+    def keep(hits: list[Hit]) -> list[Hit]:
+        if new := [hit.id for hit in hits if hit.id not in known]:
+            there = living(dataset, new)
+            known.update((i, i in there) for i in new)
+        return [hit for hit in hits if known[hit.id]]
+
+    return keep

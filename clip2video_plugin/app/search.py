@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.collections as foc
-import numpy as np
 
+from clip2video_plugin.app.ranking import Searched
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import owners_of, videos_of
-from clip2video_plugin.bounds import MAX_K, checked_k, checked_weight
 from clip2video_plugin.errors import Clip2VideoError, QueryError, VideoIndexError
+from clip2video_plugin.query import Query, SearchResult, answer
 
+DEFAULT_K = 25
 LENGTHS = {  # seconds, at least and less than
     "under 10 s": (0.0, 10.0),
     "10 s to 1 min": (10.0, 60.0),
@@ -29,7 +31,8 @@ class Found:
     """Hits in order: a view of them, their ids and scores, and the number of videos searched.
 
     ``score_field`` holds the scores, in this view alone; ``new_field`` says that this search added it to the dataset.
-    ``missing`` of the hits have no file where the dataset says.
+    ``missing`` of the hits have no file where the dataset says. ``result`` has the hits as every search gives them, a
+    hit for each video.
     """
 
     view: fo.DatasetView
@@ -39,6 +42,7 @@ class Found:
     missing: list[str]
     score_field: str
     new_field: bool
+    result: SearchResult
 
 
 def brain_keys(samples: foc.SampleCollection) -> list[str]:
@@ -88,27 +92,25 @@ def score_field(brain_key: str) -> str:
 
 def find(
     samples: foc.SampleCollection,
-    query: str | None = None,
+    query: str | Query | None = None,
     *,
     like: str | Sequence[str] = (),
     brain_key: str | None = None,
-    k: int = 25,
+    k: int | None = None,
     weight: float | None = None,
 ) -> Found:
-    """Finds the k videos that fit a sentence, or videos, best; their view has the scores as ``<brain_key>_score``.
+    """Finds the k videos that fit a query best; their view has the scores as ``<brain_key>_score``.
 
     Args:
-        query: what happens in the video, in words.
-        like: id of a sample, or ids of several, instead, whose mean vector is the query; they are no hits themselves.
-        weight: w in [0, 1] of the global vector (appearance) against the aligned one; the model's own by default.
+        query: what happens in the video, in words, or all that may be asked.
+        like: id of a sample, or ids of several, that the videos are to be like; they are no hits themselves.
+        k, weight: instead of the query's own; 25 of a query in words.
 
     Raises:
         QueryError: there is no query, k is out of range, or a sample of ``like`` is not indexed.
         Clip2VideoError: there is no such index, or its vectors are gone.
     """
-    k, weight = checked_k(k), checked_weight(weight)
-    like = [like] if isinstance(like, str) else list(like)
-    samples = videos_of(samples)
+    asked = _query(samples, query, like, k, weight)
     run = load_run(samples, brain_key)
     try:
         searched = run.total_index_size
@@ -116,21 +118,36 @@ def find(
         raise VideoIndexError(
             f"the vectors of brain key {run.key!r} are gone ({error}); delete the index and compute it again"
         ) from None
-    if like:
-        owners = owners_of(samples, like)
-        vector = run.get_embeddings([owners.get(i, i) for i in like], allow_missing=False)[0].mean(axis=0)
-    elif query and query.strip():
-        text = run.get_model().model.encode_captions([query])
-        vector = (text.vector if weight is None else text.at_weight(weight))[0].numpy()
+    samples = videos_of(samples)
+    looked = Searched.of(run.table, samples)
+    model = run.get_model().model
+    if asked.like:
+        ids = [str(one) for one in asked.like]
+        vector = run.get_embeddings(ids, allow_missing=False)[0].mean(axis=0, keepdims=True)
+        near = [h for h in looked.gallery.nearest(vector, looked.videos(asked.k) + len(ids)) if h.id not in ids]
+        result = SearchResult("", model.name, searched, near[: asked.k], model.warning)
     else:
-        raise QueryError("type what happens in the video")
-    wanted = min(k + len(like), MAX_K)
-    hits = [hit for hit in run.ranked(samples, np.asarray(vector), wanted) if hit[0] not in set(like)][:k]
-    ids, scores = [i for i, _ in hits], [score for _, score in hits]
+        result = answer(replace(asked, k=looked.videos(asked.k)), looked.gallery, model)
+    hits = looked.samples(result.hits, asked.k)
+    ids, scores = [one for one, _ in hits], [hit.score for _, hit in hits]
     view, field, new = _scored(samples.select(ids, ordered=True), run.key, ids, scores)
     paths = view.values("filepath")
     gone = [path for path in paths if not os.path.exists(path)]
-    return Found(view, ids, scores, searched, gone, field, new)
+    return Found(view, ids, scores, searched, gone, field, new, result)
+
+
+def _query(
+    samples: foc.SampleCollection, query: str | Query | None, like: str | Sequence[str], k: int | None, weight: object
+) -> Query:
+    ids = [like] if isinstance(like, str) else list(like)
+    owners = owners_of(samples, ids)
+    given: dict[str, Any] = {"like": tuple(owners.get(i, i) for i in ids)} if ids else {}
+    given |= {name: value for name, value in (("k", k), ("weight", weight)) if value is not None}
+    if isinstance(query, Query):
+        return replace(query, **given)
+    if not ids and not (query and query.strip()):
+        raise QueryError("type what happens in the video")
+    return Query((query,) if query and query.strip() else (), **{"k": DEFAULT_K, **given})
 
 
 def _scored(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.app.model import Clip2VideoModel
 from clip2video_plugin.app.neighbours import Comparison, is_numbers, nearest
-from clip2video_plugin.app.ranking import rank
+from clip2video_plugin.app.ranking import Searched, rank
 from clip2video_plugin.app.rows import RunRows
 from clip2video_plugin.app.videos import all_samples, items_of, owners_of, videos_of_clips
 from clip2video_plugin.bounds import MAX_K, checked_k
@@ -355,7 +355,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         Raises:
             QueryError: the samples are frames or patches, or k is out of range.
         """
-        return rank(self.table, samples, vector, k, reverse, self.rows.dead)
+        return rank(Searched.of(self.table, samples), vector, k, reverse)
 
     def _check_missing(self, missing: set[str], allow: bool, warn: bool) -> None:
         if missing and not allow:
