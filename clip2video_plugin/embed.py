@@ -15,7 +15,7 @@ from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.encode import Embedded, Item, Stamp, batched, encode_items
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
 from clip2video_plugin.index import VideoIndex
-from clip2video_plugin.index.schema import FINGERPRINT
+from clip2video_plugin.index.schema import FINGERPRINT, THUMBNAILS
 from clip2video_plugin.index.writer import Writer
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.model.installed import chosen_default, find_checkpoint
@@ -209,7 +209,8 @@ def embed_items(
         for batch in encode_items(todo, model, sampling=sampling, batch_size=batch_size, workers=workers):
             for done in batch:
                 if isinstance(done, Embedded):
-                    writer.add(row_of(done.item, done.stamp, done.duration, done.vector, fingerprint(done.item.path)))
+                    content, shown = fingerprint(done.item.path), done.thumbnails.tobytes()
+                    writer.add(row_of(done.item, done.stamp, done.duration, done.vector, content, shown))
                     report.embedded += 1
                     if done.warning:
                         report.damaged.append(Failure(str(done.item.path), printable(done.warning)))
@@ -260,8 +261,8 @@ def _unknown(
                 writer.add(new | {name: row[name] for name in LASTING if row.get(name)}, instead_of=row["id"])
                 report.moved += 1
             elif copy and (copy["size"], copy["mtime"]) == stamp:
-                content = copy.get(FINGERPRINT.name)
-                writer.add(row_of(item, stamp, copy["duration"], copy["vector"], content))
+                content, shown = copy.get(FINGERPRINT.name), copy.get(THUMBNAILS.name)
+                writer.add(row_of(item, stamp, copy["duration"], copy["vector"], content, shown))
                 report.skipped += 1
             else:
                 left.append(item)

@@ -44,13 +44,17 @@ Stamp = tuple[int, float]  # size and time of change of the file
 
 @dataclass(frozen=True)
 class Embedded:
-    """An item's vector, float32 [vector_dim], its duration in seconds, and what of it could not be read."""
+    """An item's vector, float32 [vector_dim], its duration in seconds, and what of it could not be read.
+
+    ``thumbnails`` are those of its frames, uint8 [n, 64].
+    """
 
     item: Item
     stamp: Stamp
     duration: float
     vector: NDArray[np.float32]
     warning: str | None
+    thumbnails: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def encode_items(
     for batch, embedding in _delayed(running, 0 if turns else 1):
         vectors = iter(embedding.cpu().vector.numpy() if embedding else ())
         yield [
-            Embedded(item, stamp, frames.duration, next(vectors), frames.warning)
+            Embedded(item, stamp, frames.duration, next(vectors), frames.warning, frames.thumbnails)
             if isinstance(frames, Frames)
             else Unreadable(item, stamp, frames.reason)
             for item, stamp, frames in batch
@@ -129,7 +133,9 @@ def _decoded(
 
     def read(item: Item) -> Frames | VideoReadError:
         try:
-            return read_quietly(item.path, policy=policy, fps=fps, count=count, **how.options)
+            frames = read_quietly(item.path, policy=policy, fps=fps, count=count, **how.options)
+            frames.thumbnails  # noqa: B018  # made in this thread
+            return frames
         except VideoReadError as error:
             return error
         except Exception as error:  # one strange file must not end a run over a million

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip2video_plugin.encode import Item, Stamp, Unreadable
 from clip2video_plugin.index import Entry, VideoIndex, gone
-from clip2video_plugin.index.schema import ADDED, FINGERPRINT, TAGS
+from clip2video_plugin.index.schema import ADDED, FINGERPRINT, TAGS, THUMBNAILS
 from clip2video_plugin.paths import printable, stored
 from clip2video_plugin.video.files import NO_STAMP
 from clip2video_plugin.video.fingerprint import fingerprint
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-LASTING = ("captions", ADDED.name, TAGS.name)  # of a row, when its video is found elsewhere
+LASTING = ("captions", ADDED.name, TAGS.name, THUMBNAILS.name)  # of a row, when its video is found elsewhere
 
 
 def video_id(path: Path) -> str:
@@ -61,9 +61,14 @@ def moved_from(todo: list[Item], stamps: dict[str, Stamp], index: VideoIndex, ta
 
 
 def row_of(
-    item: Item, stamp: Stamp, duration: float | None, vector: NDArray[np.float32], content: str | None
+    item: Item,
+    stamp: Stamp,
+    duration: float | None,
+    vector: NDArray[np.float32],
+    content: str | None,
+    thumbnails: bytes | None = None,
 ) -> dict[str, Any]:
-    """The row of an item: its vector [D], and the fingerprint of its file's content."""
+    """The row of an item: its vector [D], the fingerprint of its file's content, and its frames' thumbnails."""
     return {
         "id": item.id,
         "sample_id": item.sample_id,
@@ -78,6 +83,7 @@ def row_of(
         FINGERPRINT.name: content,
         ADDED.name: time.time(),
         TAGS.name: list(item.tags),
+        THUMBNAILS.name: thumbnails,
     }
 
 

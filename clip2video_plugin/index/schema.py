@@ -27,11 +27,13 @@ FAILURES = pa.schema(
     ]
 )
 # Tables of earlier versions get these columns when they are written to: a fingerprint of the file's content, when the
-# row was made (seconds since 1970), and what its owner calls it.
+# row was made (seconds since 1970), what its owner calls it, and the thumbnails of its frames (``video/thumbnails.py``),
+# 64 bytes each, in order.
 FINGERPRINT = pa.field("fingerprint", pa.string())
 ADDED = pa.field("added", pa.float64())
 TAGS = pa.field("tags", pa.list_(pa.string()))
-LATER = (FINGERPRINT, ADDED, TAGS)
+THUMBNAILS = pa.field("thumbnails", pa.binary())
+LATER = (FINGERPRINT, ADDED, TAGS, THUMBNAILS)
 # Of a window: the id of the row of its video.
 VIDEO = pa.field("video", pa.string(), nullable=False)
 

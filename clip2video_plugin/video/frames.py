@@ -7,6 +7,7 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from clip2video_plugin.video.sampling import (
     uniform_indices,
 )
 from clip2video_plugin.video.structure import is_cut_off
+from clip2video_plugin.video.thumbnails import thumbnails
 from clip2video_plugin.video.transform import resize_and_crop
 
 POLICIES = ("uniform", "reference", "fps")
@@ -68,6 +70,11 @@ class Frames:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @cached_property
+    def thumbnails(self) -> NDArray[np.uint8]:
+        """uint8 [n, 64], as ``thumbnails.thumbnails`` makes them; made when first asked for."""
+        return thumbnails(self.pixels)
 
 
 def read_frames(
