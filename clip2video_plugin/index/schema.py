@@ -27,8 +27,8 @@ FAILURES = pa.schema(
     ]
 )
 # Tables of earlier versions get these columns when they are written to: a fingerprint of the file's content, when the
-# row was made (seconds since 1970), what its owner calls it, and the thumbnails of its frames (``video/thumbnails.py``),
-# 64 bytes each, in order.
+# row was made (seconds since 1970), what its owner calls it, and the thumbnails of its frames in order, 64 bytes each
+# (``video/thumbnails.py``).
 FINGERPRINT = pa.field("fingerprint", pa.string())
 ADDED = pa.field("added", pa.float64())
 TAGS = pa.field("tags", pa.list_(pa.string()))
