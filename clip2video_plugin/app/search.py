@@ -124,11 +124,12 @@ def find(
     if asked.like:
         ids = [str(one) for one in asked.like]
         vector = run.get_embeddings(ids, allow_missing=False)[0].mean(axis=0, keepdims=True)
-        near = [h for h in looked.gallery.nearest(vector, looked.videos(asked.k) + len(ids)) if h.id not in ids]
-        result = SearchResult("", model.name, searched, near[: asked.k], model.warning)
+        near = looked.gallery.nearest(vector, looked.videos(asked.k) + len(ids))
+        result = SearchResult("", model.name, searched, near, model.warning)
     else:
         result = answer(replace(asked, k=looked.videos(asked.k)), looked.gallery, model)
-    hits = looked.samples(result.hits, asked.k)
+    itself = {like} if isinstance(like, str) else set(like)
+    hits = [hit for hit in looked.samples(result.hits, asked.k + len(itself)) if hit[0] not in itself][: asked.k]
     ids, scores = [one for one, _ in hits], [hit.score for _, hit in hits]
     view, field, new = _scored(samples.select(ids, ordered=True), run.key, ids, scores)
     paths = view.values("filepath")
