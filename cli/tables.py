@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from clip2video_plugin.query import SearchResult
     from clip2video_plugin.training import TrainResult
 
+LISTED_MOMENTS = 10  # of a hit
+
 
 def print_hits(result: SearchResult) -> None:
-    """Rank, score, path and duration of each hit."""
+    """Rank, score, path and duration of each hit, and its moments below it."""
     table = _table("video", "duration")
     for hit in result.hits:
         duration = f"{hit.duration:.1f} s" if hit.duration is not None else ""
@@ -31,6 +33,10 @@ def print_hits(result: SearchResult) -> None:
         if hit.missing:
             path.append(" (missing)", "red")
         table.add_row(str(hit.rank), f"{hit.score:.3f}", path, duration)
+        for span in hit.moments[:LISTED_MOMENTS]:
+            table.add_row("", f"{span.score:.3f}", f"  {span.start:.1f} s to {span.end:.1f} s", "", style="dim")
+        if (more := len(hit.moments) - LISTED_MOMENTS) > 0:
+            table.add_row("", "", f"  and {more} more", "", style="dim")
     _print(result.query, result.searched, table)
     if result.warning:
         say(result.warning)

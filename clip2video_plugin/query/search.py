@@ -13,6 +13,7 @@ from clip2video_plugin.index import existing as files_there
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.provenance import checkpoint_of, provenance
 from clip2video_plugin.query.gallery import Gallery
+from clip2video_plugin.query.moments import with_moments
 from clip2video_plugin.query.query import Query
 from clip2video_plugin.query.vectors import vectors_of
 
@@ -129,6 +130,8 @@ def answer(query: Query, gallery: Gallery, model: Model) -> SearchResult:
     """What a gallery has for a query; the one search behind command line, Python, operators and panel."""
     vectors = vectors_of(query, model)
     hits = gallery.nearest(vectors.wanted, query.k)
+    if query.moments:
+        hits = with_moments(hits, gallery, vectors.wanted)
     text = query.prompts[0] if query.prompts else ""
     card = model.card
     return SearchResult(text, model.name, gallery.videos.count(), hits, model.warning, card.training, card.sentence)
