@@ -16,6 +16,7 @@ from clip2video_plugin.video.pyav_reader import Decoded, Picker, Presentation
 from clip2video_plugin.video.sampling import EXTRACTION_RATE
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm")
+BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what a damaged one raises
 NOTE = "frames.json"  # written by extract_frames beside the images
 
 
@@ -33,33 +34,48 @@ def _number_order(path: Path) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
 
 
-def decode(folder: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
+def decode(
+    folder: Path, pick: Picker, convert: Callable[[Image.Image], Any], kept: list[Path] | None = None
+) -> Decoded:
     """As the PyAV reader's ``decode``. Images that cannot be opened are left out, with a note.
+
+    ``kept`` receives the image of each frame.
 
     Raises:
         VideoReadError: there is no readable image.
     """
-    images = images_in(folder)
-    if not images:
-        raise VideoReadError(folder, f"the folder holds no frame images ({' '.join(IMAGES)})")
-    plan = _presentation(folder, len(images))
+    images, plan = presented(folder)
     while images:
         out = Decoded({}, pick(plan), plan)
         broken = set[int]()
         for i in dict.fromkeys(out.picks):
             try:
                 picture = read_image(images[i])
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            except BROKEN:
                 plan.problems.append(f"{images[i].name} is no readable image")
                 broken.add(i)
                 continue
             out.width, out.height = picture.size
             out.pictures[i] = convert(picture)
         if not broken:
+            if kept is not None:
+                kept[:] = images
             return out
         keep = [i for i in range(len(images)) if i not in broken]
         images, plan.times, plan.pts = [images[i] for i in keep], [plan.times[i] for i in keep], list(range(len(keep)))
     raise VideoReadError(folder, "none of its images can be read")
+
+
+def presented(folder: Path) -> tuple[list[Path], Presentation]:
+    """Its images and when each is shown, read or not.
+
+    Raises:
+        VideoReadError: there is none.
+    """
+    images = images_in(folder)
+    if not images:
+        raise VideoReadError(folder, f"the folder holds no frame images ({' '.join(IMAGES)})")
+    return images, _presentation(folder, len(images))
 
 
 def frame_rate(folder: Path) -> tuple[float, int]:

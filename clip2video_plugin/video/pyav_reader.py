@@ -58,6 +58,7 @@ class Presentation:
     rate: float | None = None  # of frames that `ffmpeg -r` wrote: how many a second, whatever their ``times``
     packets: list[int] = field(default_factory=list)  # of each frame: number of its packet
     starts: list[int] = field(default_factory=list)  # of each frame: number of the packet to decode from
+    joined: bool = False  # of several recordings, so that the times of packets are not those of the file
     plain: bool = True  # one 8-bit 4:2:0 stream, begun by a key frame; no hidden packet, no open GOP, no new start
     problems: list[str] = field(default_factory=list)
 
@@ -145,7 +146,7 @@ def _scan(
     if len(set(stamps)) != len(stamps):
         return None
     timeline = _timeline(stamps, last_length, container, stream, seen)
-    timeline.packets, timeline.starts = packets, starts
+    timeline.packets, timeline.starts, timeline.joined = packets, starts, seen.joined
     timeline.plain = (
         plain
         and stamps[0] == keys[0][1]
@@ -164,11 +165,26 @@ def _decode(
     convert: Callable[[Image.Image], Any],
 ) -> Decoded:
     """Decodes the wanted frames by the plan; what does not appear is missing from the result."""
-    context, index = stream.codec_context, {plan.pts[i]: i for i in wanted}
-    droppable, dropping = stream.codec.canonical_name in DROPPABLE, False
     out = Decoded({}, wanted, plan)
-    done = 0
-    for start, end in _runs(plan, wanted):
+    for _ in decoding(stream, packets, out, convert, 0):
+        pass
+    return out
+
+
+def decoding(
+    stream: av.video.stream.VideoStream,
+    packets: Iterator[Any],
+    out: Decoded,
+    convert: Callable[[Image.Image], Any],
+    done: int,
+) -> Iterator[int]:
+    """Decodes the picks of ``out`` and gives the index of each when its picture is there.
+
+    ``packets`` begin with that of number ``done``.
+    """
+    plan, context, index = out.presentation, stream.codec_context, {out.presentation.pts[i]: i for i in out.picks}
+    droppable, dropping = stream.codec.canonical_name in DROPPABLE, False
+    for start, end in runs_of(plan, out.picks):
         run, done = islice(packets, start - done, end - done), end
         try:
             # Told by the last that no more will come, the decoder gives what it holds back.
@@ -177,15 +193,16 @@ def _decode(
                     dropping = not dropping
                     context.skip_frame = "NONREF" if dropping else "DEFAULT"
                 for frame in context.decode(packet):
-                    if frame.pts in index and index[frame.pts] not in out.pictures:
-                        _keep(out, index[frame.pts], frame, convert)
+                    if frame.pts in index:
+                        i = index.pop(frame.pts)
+                        keep(out, i, frame, convert)
+                        yield i
         except av.error.FFmpegError:
             break
         context.flush_buffers()
-    return out
 
 
-def _runs(plan: Presentation, wanted: list[int]) -> list[tuple[int, int]]:
+def runs_of(plan: Presentation, wanted: list[int]) -> list[tuple[int, int]]:
     """Packets [start, end) to decode for the wanted frames, ascending and apart."""
     runs = list[tuple[int, int]]()
     for start, end in sorted((plan.starts[i], plan.packets[i] + 1) for i in wanted):
@@ -200,7 +217,7 @@ def _present_all(path: Path) -> Presentation:
     """The presentation as a full decode shows it."""
     stamps, problems, length, seen = list[int](), list[str](), 0, Reading()
     with open_video(path, threads=0) as (container, stream):
-        for frame in _frames(container, stream, seen, problems):
+        for frame in every_frame(container, stream, seen, problems):
             stamps.append(_stamp(frame, len(stamps), stream))
             length = frame.duration or length
         if seen.error:
@@ -212,18 +229,24 @@ def _present_all(path: Path) -> Presentation:
     return plan
 
 
-def _decode_all(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
-    """Decodes every frame twice: first for the times, then for the picks."""
+def shown_in_full(path: Path) -> tuple[Presentation, list[int]]:
+    """The presentation as a full decode shows it, and the number, in the order of decoding, of each frame."""
     plan = _present_all(path)
     order = sorted(range(len(plan.times)), key=lambda i: plan.times[i])
     plan.pts, plan.times = [plan.pts[i] for i in order], [plan.times[i] for i in order]
+    return plan, order
+
+
+def _decode_all(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
+    """Decodes every frame twice: first for the times, then for the picks."""
+    plan, order = shown_in_full(path)
     picks = pick(plan)
     wanted = {order[i]: i for i in picks}
     out = Decoded({}, picks, plan)
     with open_video(path, threads=0) as (container, stream):
-        for number, frame in enumerate(_frames(container, stream, Reading(), [])):
+        for number, frame in enumerate(every_frame(container, stream, Reading(), [])):
             if number in wanted:
-                _keep(out, wanted[number], frame, convert)
+                keep(out, wanted[number], frame, convert)
                 if len(out.pictures) == len(wanted):
                     break
     return out
@@ -247,7 +270,7 @@ def _timeline(
     return Presentation(pts, times, duration, aspect, problems=[missing] if missing else [])
 
 
-def _frames(
+def every_frame(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream, seen: Reading, problems: list[str]
 ) -> Iterator[Any]:
     """Every frame that can be decoded, in order; damaged packets are skipped and noted."""
@@ -268,7 +291,7 @@ def _stamp(frame: Any, number: int, stream: av.video.stream.VideoStream) -> int:
     return round(number / ((stream.average_rate or 25) * (stream.time_base or 1)))
 
 
-def _keep(out: Decoded, index: int, frame: Any, convert: Callable[[Image.Image], Any]) -> None:
+def keep(out: Decoded, index: int, frame: Any, convert: Callable[[Image.Image], Any]) -> None:
     # One thread: with many videos at once, swscale's own would only wait for each other.
     pixels: Any = out.colours.reformat(frame, format="rgb24", threads=1).to_ndarray()
     out.width, out.height = max(round(frame.width * out.presentation.aspect), 1), frame.height

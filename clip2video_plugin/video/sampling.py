@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clip2video_plugin.errors import Clip2VideoError
 
@@ -58,6 +59,12 @@ def rate_indices(times: Sequence[float], fps: float) -> list[int]:
     steps = int(times[-1] * fps + 1e-6) + 1
     picks = [bisect_right(times, start + 1e-6) - 1 for start in (times[0] + k / fps for k in range(steps))]
     return [i for i in dict.fromkeys(picks) if i >= 0]
+
+
+def rate_times(times: Sequence[float], picks: Sequence[int], fps: float) -> NDArray[np.float64]:
+    """Of each pick of ``rate_indices``, the first k/fps at which it is on show: it stands for that time."""
+    steps = np.ceil((np.array([times[i] for i in picks]) - times[0] - 1e-6) * fps)
+    return np.asarray(times[0] + np.maximum(steps, 0) / fps)
 
 
 NUDGE = 2**-17  # FFmpeg adds it to times, in output frames, to keep clear of midpoints

@@ -1,0 +1,85 @@
+"""Pictures of a long video one after another: each is given as soon as it is decoded, and none is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import av.error
+from PIL import Image
+
+from clip2video_plugin.video import image_folder
+from clip2video_plugin.video.container import open_video
+from clip2video_plugin.video.packets import Reading, read_packets
+from clip2video_plugin.video.pyav_reader import Decoded, Presentation, decoding, every_frame, keep, runs_of
+
+Convert = Callable[[Image.Image], Any]
+
+
+def by_plan(path: Path, plan: Presentation, wanted: list[int], convert: Convert) -> Iterator[tuple[int, Any]]:
+    """The wanted frames, ascending, as the packets tell them: (index, converted picture), without those not found.
+
+    Reading begins at the key frame of the first.
+    """
+    first = runs_of(plan, wanted)[0][0]
+    with _opened_at(path, plan, first) as (stream, packets):
+        out = Decoded({}, wanted, plan)
+        for i in decoding(stream, packets, out, convert, first):
+            yield i, out.pictures.pop(i)
+
+
+@contextmanager
+def _opened_at(path: Path, plan: Presentation, first: int) -> Iterator[tuple[Any, Iterator[Any]]]:
+    """A video's stream and its packets from the number ``first`` on."""
+    at = None
+    if first and not plan.joined:
+        at = next((pts for number, pts in zip(plan.packets, plan.pts, strict=True) if number == first), None)
+    if at is not None:
+        with open_video(path) as (container, stream):
+            packets = _sought(container, stream, at)
+            if packets is not None:
+                yield stream, packets
+                return
+    with open_video(path) as (container, stream):
+        yield stream, islice(read_packets(container, stream, Reading()), first, None)
+
+
+def _sought(container: Any, stream: Any, pts: int) -> Iterator[Any] | None:
+    """Packets from the one shown at ``pts``; None where seeking does not find it."""
+    try:
+        container.seek(pts, stream=stream)
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        for packet in packets:
+            if packet.pts == pts:
+                return chain([packet], packets)
+            if packet.dts is not None and packet.dts > pts:
+                break
+    except av.error.FFmpegError:
+        pass
+    return None
+
+
+def by_decoding(
+    path: Path, shown: Presentation, order: list[int], wanted: list[int], convert: Convert
+) -> Iterator[tuple[int, Any]]:
+    """The same of a video whose packets do not tell: every frame is decoded.
+
+    ``order`` [n] has the number, in the order of decoding, of each frame of ``shown``.
+    """
+    numbers, out = {order[i]: i for i in wanted}, Decoded({}, wanted, shown)
+    with open_video(path, threads=0) as (container, stream):
+        for number, frame in enumerate(every_frame(container, stream, Reading(), [])):
+            if (i := numbers.pop(number, None)) is not None:
+                keep(out, i, frame, convert)
+                yield i, out.pictures.pop(i)
+                if not numbers:
+                    return
+
+
+def of_images(images: list[Path], wanted: list[int], convert: Convert) -> Iterator[tuple[int, Any]]:
+    """The same of a folder of frame images, all of which can be read."""
+    for i in wanted:
+        yield i, convert(image_folder.read_image(images[i]))
