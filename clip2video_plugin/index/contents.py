@@ -19,7 +19,7 @@ from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, read, table_names, uri_of
 from clip2video_plugin.index.nearest import gone
-from clip2video_plugin.index.schema import FAILED, FRAMES, VIDEOS, Provenance
+from clip2video_plugin.index.schema import BANKS, CALIBRATION, FAILED, FRAMES, VIDEOS, Provenance
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path, expanded, stored
 
@@ -230,7 +230,7 @@ def check(index: str | Path | VideoIndex | None = None) -> list[str]:
     uri = uri_of(index)
     found = list[str]()
     for table in describe(index).tables:
-        if table.name != FAILED and not table.name.startswith(FRAMES):
+        if table.name not in (FAILED, CALIBRATION, BANKS) and not table.name.startswith(FRAMES):
             try:
                 problems = VideoIndex.open(uri, table=table.name).check()
             except VideoIndexError as error:

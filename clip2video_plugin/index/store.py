@@ -73,6 +73,11 @@ class VideoIndex:
             return Provenance.from_metadata(self._table.schema.metadata)
 
     @property
+    def name(self) -> str:
+        """Of the table."""
+        return str(self._table.name)
+
+    @property
     def dim(self) -> int:
         """Numbers of a vector."""
         with plain_errors(self.uri):
@@ -156,9 +161,9 @@ class VideoIndex:
         marks = {"database": (self._table.schema.metadata or {}).get(DATABASE.encode(), b"").decode()}
         return VideoIndex.create(self.uri, self.dim, self.provenance, table=windows_of(self._table.name), **marks)
 
-    def count(self) -> int:
-        """Number of rows; raises VideoIndexError when the table is gone."""
-        return read(self.uri, lambda: int(self._table.count_rows()))
+    def count(self, where: str | None = None) -> int:
+        """Number of rows, of a filter of those that it keeps; raises VideoIndexError when the table is gone."""
+        return read(self.uri, lambda: int(self._table.count_rows(where)))
 
     def stamps(self, ids: Sequence[str]) -> dict[str, tuple[int, float]]:
         """Size and time of change with which videos are indexed, for those of ``ids`` that are."""
@@ -182,9 +187,11 @@ class VideoIndex:
         alike = self.entries_where(f"size IN ({sizes}) AND mtime IN ({times})")
         return [entry for entry in alike if (entry.size, entry.mtime) in stamps]
 
-    def ids(self) -> Iterator[str]:
-        """All ids, of the table as it is when the first is asked for."""
-        found = read(self.uri, lambda: self._table.search().select(["id"]).limit(None).to_arrow())
+    def ids(self, where: str | None = None) -> Iterator[str]:
+        """All ids, or those that a filter keeps, of the table as it is when the first is asked for."""
+        found = read(
+            self.uri, lambda: self._table.search().where(where or "true").select(["id"]).limit(None).to_arrow()
+        )
         for chunk in found.column("id").chunks:
             yield from chunk.to_pylist()
 

@@ -40,6 +40,12 @@ class Gallery:
         """The windows of these videos, where there are any."""
         return self.videos.windows()
 
+    def size(self) -> int:
+        """How many videos it has; at most, where both ids and a filter choose them."""
+        if self.where is None:
+            return self.videos.count() if self.ids is None else len(self.ids)
+        return min(self.videos.count(self.where), self.videos.count() if self.ids is None else len(self.ids))
+
     def nearest(self, vectors: NDArray[np.float32], k: int) -> list[Hit]:
         """The k videos with the largest product with any of the query vectors [n, D], best first, each once.
 

@@ -1,0 +1,179 @@
+"""The probability that a hit is right, as it was fitted for an index (``query/calibrate.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip2video_plugin.errors import QueryError
+from clip2video_plugin.index import Hit, VideoIndex
+from clip2video_plugin.index.calibration import has_calibration, read_fit
+from clip2video_plugin.query.gallery import Gallery
+from clip2video_plugin.query.logistic import Logistic
+from clip2video_plugin.query.query import Query
+
+GROWN = 1.5  # a table of so many times the rows that were there is fitted anew
+# What the logistic regressions see, and the signs that their weights must have: a better score is not less
+# probable, nor is a hit more probable in a larger gallery, or where its own captions fit it much better.
+FEATURES = ("score", "margin", "own", "size")
+SIGNS = (1, 1, -1, -1)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Hits of promised probability from ``low`` to ``high``: the mean promised, the share that is right, their number.
+
+    Observed on queries that the fit did not see, weighted as in use (``Calibration.answered``).
+    """
+
+    low: float
+    high: float
+    promised: float
+    observed: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a least probability does: the share of right answers kept, of queries without one refused, of kept right."""
+
+    least: float
+    kept: float
+    refused: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the scores of a table mean.
+
+    Attributes:
+        table: whose scores. ``windows``: a score is that of a video's best window.
+        source: "captions", held out, or "videos": the index's own, in place of sentences, which makes it an estimate.
+        queries: on how many it was fitted. ``foreign``: sentences about other things beside them. ``rows``: of the
+            table then.
+        answered: the share of queries that is taken to have an answer.
+        credible: the score from which the best hit of a sentence is believed: more probably right than not.
+        without: the score from which a sentence holds of a video: where as many of those that it describes lie below
+            as of others above.
+        first, rest: for the best hit and for those after it.
+        own: id -> score of a video with its own captions, where it is known of nearly all.
+        bins, gates: what was promised and what came, on held-out queries.
+    """
+
+    table: str
+    windows: bool
+    source: str
+    queries: int
+    foreign: int
+    rows: int
+    answered: float
+    credible: float
+    without: float
+    first: Logistic
+    rest: Logistic
+    bins: tuple[Bin, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    own: Mapping[str, float] = field(default_factory=dict, repr=False)
+    usual_own: float = 0.0
+
+    def confidences(self, scores: Sequence[float], ids: Sequence[str], size: int) -> NDArray[np.float64]:
+        """The probabilities [k] that hits are right, which no worse score exceeds.
+
+        Args:
+            scores: of the best hits in a gallery of ``size`` videos, best first. ids: of their rows.
+        """
+        own = [self.own.get(i, self.usual_own) - self.usual_own for i in ids]
+        p = np.empty(len(scores))
+        features = features_of(np.array([scores], float), np.array([own], float), size)[0]
+        p[:1], p[1:] = self.first(features[:1]), self.rest(features[1:])
+        return np.minimum.accumulate(p)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for storage."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Calibration:
+        """What ``to_json`` gave."""
+        parts = {
+            "first": Logistic(tuple(values["first"]["weights"]), values["first"]["bias"]),
+            "rest": Logistic(tuple(values["rest"]["weights"]), values["rest"]["bias"]),
+            "bins": tuple(Bin(**each) for each in values["bins"]),
+            "gates": tuple(Gate(**each) for each in values["gates"]),
+        }
+        return cls(**{**values, **parts})
+
+    def report(self) -> dict[str, Any]:
+        """What there is to read of it, for JSON."""
+        hidden = ("own", "usual_own", "first", "rest")
+        return {name: value for name, value in self.to_json().items() if name not in hidden}
+
+
+def features_of(scores: NDArray[np.float64], own: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """FEATURES [q, k, 4] of the k best scores [q, k] of queries, best first; ``own`` as in ``confidences``, [q, k]."""
+    margin = scores - scores[:, :1]
+    if scores.shape[1] > 1:
+        margin[:, 0] = scores[:, 0] - scores[:, 1]
+    return np.stack([scores, margin, own, np.full_like(scores, np.log(size))], axis=-1)
+
+
+def calibration_of(gallery: Gallery, *, windows: bool | None = None) -> Calibration | None:
+    """What was fitted for a gallery; None where nothing was, or for another table or other weights than there are now.
+
+    Args:
+        windows: for the best windows of videos, or for videos as wholes; by default as ``gallery.nearest`` scores.
+    """
+    if not has_calibration(gallery.videos.uri):
+        return None
+    table: VideoIndex | None = gallery.videos
+    if windows is not False:
+        table = gallery.windows or (None if windows else gallery.videos)
+    fit = None if table is None else read_fit(table)
+    return Calibration.from_json(fit.values) if fit is not None and fit.fresh else None
+
+
+def applies(query: Query) -> bool:
+    """Whether a calibration is about such a query: sentences, with the weight of the model."""
+    alternatives = len(query.prompts) > 1 and query.how == "max"
+    return bool(query.prompts) and not (query.like or query.then or alternatives) and query.weight is None
+
+
+def needed(query: Query, gallery: Gallery) -> Calibration | None:
+    """The calibration that says how probable the hits of a query are; None where none can.
+
+    Raises:
+        QueryError: the query asks for a least confidence, and nothing says what any hit's is.
+    """
+    found = calibration_of(gallery) if applies(query) else None
+    if found is None and query.min_confidence is not None:
+        if not applies(query):
+            raise QueryError(
+                "min_confidence is of queries in words with the model's own weight; leave out like, then, alternatives "
+                "and weight"
+            )
+        raise QueryError(
+            f"min_confidence is {query.min_confidence:g}, but index {gallery.videos.uri} is not calibrated, or was for "
+            f"another table; run: c2v index calibrate --index {gallery.videos.uri}"
+        )
+    return found
+
+
+def with_confidence(hits: list[Hit], calibration: Calibration, gallery: Gallery) -> list[Hit]:
+    """The same hits with the probability of each; of those that only the text side found there is none."""
+    judged = sorted((hit for hit in hits if hit.matched != "captions"), key=lambda hit: -hit.score)
+    scores, ids = [hit.score for hit in judged], [hit.id for hit in judged]
+    p = calibration.confidences(scores, ids, gallery.size()) if judged else np.empty(0)
+    known = dict(zip(ids, p.tolist(), strict=True))
+    return [replace(hit, confidence=known.get(hit.id)) for hit in hits]
+
+
+def believed(hits: list[Hit], least: float) -> tuple[list[Hit], float | None]:
+    """The hits of at least this confidence, ranked anew, and the confidence of the best of the others."""
+    kept = [hit for hit in hits if hit.confidence is None or hit.confidence >= least]
+    refused = [hit.confidence for hit in hits if hit.confidence is not None and hit.confidence < least]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(kept, start=1)], max(refused, default=None)
