@@ -127,7 +127,7 @@ def in_list(column: str, values: Iterable[str]) -> str:
     return f"{column} IN (" + ", ".join(map(quoted, values)) + ")"
 
 
-def chunks(values: list[str], size: int) -> Iterator[list[str]]:
+def chunks(values: list[T], size: int) -> Iterator[list[T]]:
     """Consecutive parts of at most ``size``."""
     for start in range(0, len(values), size):
         yield values[start : start + size]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import chunks, in_list, read
 from clip2video_plugin.index.contents import Entry
-from clip2video_plugin.index.schema import FINGERPRINT
+from clip2video_plugin.index.schema import CAPTION_TIMES, FINGERPRINT
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path
 
@@ -41,6 +41,15 @@ def vectors(uri: str, table: Any, ids: Sequence[str]) -> dict[str, NDArray[np.fl
     found = dict[str, NDArray[np.float32]]()
     for part in _select(uri, table, ids, ["id", "vector"]):
         found |= zip(part["id"].to_pylist(), vectors_of(part), strict=True)
+    return found
+
+
+def captions(uri: str, table: Any, ids: Sequence[str]) -> dict[str, tuple[list[str], list[list[float] | None]]]:
+    """id -> its captions and the times of each (``schema.CAPTION_TIMES``); no times where none has any."""
+    timed = [CAPTION_TIMES.name] * (CAPTION_TIMES.name in table.schema.names)
+    found = dict[str, tuple[list[str], list[list[float] | None]]]()
+    for part in _select(uri, table, ids, ["id", "captions", *timed]):
+        found |= {row["id"]: (row["captions"] or [], row.get(CAPTION_TIMES.name) or []) for row in part.to_pylist()}
     return found
 
 

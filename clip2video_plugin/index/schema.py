@@ -34,7 +34,9 @@ FINGERPRINT = pa.field("fingerprint", pa.string())
 ADDED = pa.field("added", pa.float64())
 TAGS = pa.field("tags", pa.list_(pa.string()))
 THUMBNAILS = pa.field("thumbnails", pa.binary())
-LATER = (FINGERPRINT, ADDED, TAGS, THUMBNAILS)
+# Of each caption, [start, end] in seconds of a subtitle, [] of a line of a text file beside the video, null of others.
+CAPTION_TIMES = pa.field("caption_times", pa.list_(pa.list_(pa.float64())))
+LATER = (FINGERPRINT, ADDED, TAGS, THUMBNAILS, CAPTION_TIMES)
 # Of a window: the id of the row of its video.
 VIDEO = pa.field("video", pa.string(), nullable=False)
 

@@ -44,6 +44,7 @@ from clip2video_plugin.index.schema import (
     videos_schema,
     windows_of,
 )
+from clip2video_plugin.index.text import Text
 
 
 def open_index(index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
@@ -64,6 +65,7 @@ class VideoIndex:
         self._table = table
         self._lock = lock_of(uri)  # one object, so that a thread that holds it may ask for it again
         self._nearest = Nearest(table)
+        self.text = Text(uri, table)
         self.provenance  # noqa: B018  # raises for a table that is none of this package's
 
     @property
@@ -203,6 +205,10 @@ class VideoIndex:
         """id -> vector [D] for those of ``ids`` that are indexed."""
         return reading.vectors(self.uri, self._table, ids)
 
+    def captions(self, ids: Sequence[str]) -> dict[str, tuple[list[str], list[list[float] | None]]]:
+        """id -> its captions and when each is said, for those of ``ids`` that are indexed (``reading.captions``)."""
+        return reading.captions(self.uri, self._table, ids)
+
     def windows_by_video(self, ids: Sequence[str]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
         """Video -> spans [n, 2] and vectors [n, D] of its windows by start and end, for those of ``ids`` with any."""
         return windows.by_video(self.uri, self._table, ids)
@@ -236,6 +242,8 @@ class VideoIndex:
                 self._table.add(data)
             self.delete([gone for gone in instead_of if gone not in unique])
             upkeep.index_ids(self._table)
+            if not self.is_windows and any(row.get(upkeep.WORDS) for row in rows):
+                self.text.make()
             upkeep.tidy(self.uri, self._table, before)
 
     def delete(self, ids: Sequence[str]) -> None:

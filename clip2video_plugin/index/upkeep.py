@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from lancedb.index import BTree, IvfRq
+from lancedb.index import FTS, BTree, IvfRq
 
 from clip2video_plugin.errors import IndexBusyError
 from clip2video_plugin.index.connection import held, local_folder, lock_of
@@ -17,6 +17,8 @@ EXACT_ROWS = 10_000
 # in distribution and across the modality gap.
 BITS = 4  # of each number in the vector index; with one, ten times as many whole vectors must be read to be right
 UNINDEXED_ROWS = 5_000  # after so many, fold new rows into the indexes
+WORDS = "captions"  # the column whose words are indexed
+UNINDEXED_TEXTS = 1_000  # rows whose words each query reads, 5 ms; after so many, fold them in
 BUILD_LOCK = ".c2v.build.lock"  # of who folds or builds: one at a time
 COMMITS, MOST_COMMITS = 16, 500  # after so many, see whether folding pays; after so many, fold
 SLACK = 128 * 1024  # bytes that so few commits take
@@ -73,22 +75,42 @@ def folder_bytes(folder: Path) -> int:
 
 def needs_indexing(table: Any) -> bool:
     """Whether so many rows came that building or renewing indexes pays."""
+    return _vectors_due(table) or _words_due(table)
+
+
+def _vectors_due(table: Any) -> bool:
     if not has_index(table, "vector"):
         return int(table.count_rows()) > EXACT_ROWS
     return bool(table.index_stats("vector_idx").num_unindexed_rows > UNINDEXED_ROWS)
 
 
+def _words_due(table: Any) -> bool:
+    if "video" in table.schema.names:  # what is said in windows is asked of their videos
+        return False
+    if not has_index(table, WORDS):
+        return bool(table.count_rows(f"array_length({WORDS}) > 0"))
+    return bool(table.index_stats(f"{WORDS}_idx").num_unindexed_rows > UNINDEXED_TEXTS)
+
+
 def build(table: Any) -> None:
     """Folds all parts together, and the rows that came into the indexes; makes those that pay and are not there."""
     table.optimize(cleanup_older_than=HOUR)  # few large parts are read faster than many small
-    if not has_index(table, "vector"):
+    if not has_index(table, "vector") and _vectors_due(table):
         table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=BITS))
+    if _words_due(table):
+        index_words(table)
 
 
 def index_ids(table: Any) -> None:
     """Without it, each question for ids reads those of the whole table."""
     if not has_index(table, "id") and table.count_rows() > EXACT_ROWS:
         table.create_index("id", config=BTree())
+
+
+def index_words(table: Any, column: str = WORDS) -> None:
+    """Makes the index of a column's words where there is none; those of rows that come later are found at once."""
+    if not has_index(table, column):
+        table.create_index(column, config=FTS())
 
 
 def has_index(table: Any, column: str) -> bool:

@@ -27,15 +27,16 @@ class Vectors:
 
 def vectors_of(query: Query, model: Model) -> Vectors:
     """Encodes the sentences of a query."""
-    prompts = _sentences(query.prompts, query.weight, model)
-    if query.how == "mean":
+    prompts = encoded(query.prompts, query.weight, model)
+    if query.how == "mean" and len(prompts):
         prompts = prompts.mean(axis=0, keepdims=True)
-    return Vectors(prompts, _sentences(query.without, query.weight, model), _sentences(query.then, query.weight, model))
+    return Vectors(prompts, encoded(query.without, query.weight, model), encoded(query.then, query.weight, model))
 
 
-def _sentences(texts: Sequence[str], weight: float | None, model: Model) -> NDArray[np.float32]:
+def encoded(texts: Sequence[str], weight: float | None, model: Model) -> NDArray[np.float32]:
+    """Sentences to query vectors [n, D]; ``weight`` of the global vector, the model's own by default."""
     if not texts:
         return np.zeros((0, model.config.vector_dim), np.float32)
-    encoded = model.encode_captions(texts)
-    vectors: NDArray[np.float32] = (encoded.vector if weight is None else encoded.at_weight(weight)).numpy()
+    made = model.encode_captions(texts)
+    vectors: NDArray[np.float32] = (made.vector if weight is None else made.at_weight(weight)).numpy()
     return vectors

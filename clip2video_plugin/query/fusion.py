@@ -1,0 +1,153 @@
+"""What is seen and what is said: the vector side of a search and its text side in one list."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip2video_plugin.index import Hit
+from clip2video_plugin.index.connection import chunks
+from clip2video_plugin.model.checkpoint import Model
+from clip2video_plugin.query.gallery import Gallery
+from clip2video_plugin.query.query import Query
+from clip2video_plugin.query.speech import said_at
+from clip2video_plugin.query.vectors import encoded
+
+TEXTS = 100  # videos whose captions hold all words, of which those that are also seen come first where the words tie
+# Sentences about what no frame shows. What the best video scores for them is chance, whatever the model's scale.
+FOREIGN = (
+    "quarterly budget report",
+    "password reset instructions",
+    "shipping address and order number",
+    "terms and conditions of sale",
+    "minutes of the finance committee",
+    "chapter four, second draft",
+    "invoice for the third quarter",
+    "contract renewal, signed copy",
+    "episode twelve of season two",
+    "curriculum for the spring term",
+    "patent application, appendix",
+    "opening hours of the town library",
+    "lecture on medieval history",
+    "letter to the tax adviser",
+    "voicemail from the insurance company",
+    "backup of the old server",
+)
+# Standard deviations above chance from which a score is believed: benchmarks/captions.py --fit
+BELIEVED = 4.0
+
+
+def _asked(query: Query, gallery: Gallery) -> tuple[str, ...]:
+    """The sentences whose words the text side looks for; none where there are no captions, or it is not to."""
+    if query.captions is not None:
+        sentences: tuple[str, ...] = (query.captions,)
+    else:
+        sentences = () if query.then else query.prompts
+    wanted = tuple(text for text in sentences if text.strip())
+    return wanted if wanted and gallery.videos.text.there else ()
+
+
+def with_captions(
+    hits: list[Hit], query: Query, gallery: Gallery, model: Model, wanted: NDArray[np.float32]
+) -> tuple[list[Hit], tuple[str, ...]]:
+    """The hits of the vector side with those whose captions hold all words of the query, and what those were asked.
+
+    A vector that is credible goes before the captions, and the captions before one that is not: two rankings of which
+    one knows nothing about the question must not be averaged. Captions that a query names itself go first. Of equally
+    good captions the one that is also seen is first. Scores are those of the vectors, of all of them.
+
+    Args:
+        hits: by vector, best first, ``query.k`` at most.
+        wanted: [n, D], of which a video scores the largest product; none of a query of captions alone, which are its
+            sentences then.
+    """
+    sentences = _asked(query, gallery)
+    if not sentences:
+        return hits, ()
+    if not len(wanted):
+        wanted = encoded(sentences, query.weight, model)
+    found = _found(sentences, query, gallery, wanted)
+    if not found:
+        return hits, sentences
+    if len(found) >= query.k and hits:  # others of the hits may say so as well
+        ids = [hit.id for hit in hits]
+        more = [hit for text in sentences for hit in gallery.videos.text.search(text, len(ids), ids=ids)]
+    else:
+        more = found
+    said, seen = {hit.id for hit in more}, {hit.id for hit in hits}
+    marked = [replace(hit, matched="both") if hit.id in said else hit for hit in hits]
+    told = [replace(hit, matched="both") if hit.id in seen else hit for hit in found]
+    by_vector = query.captions is None and hits and hits[0].score >= credible(gallery, model, query.weight)
+    order = [*marked, *told] if by_vector else [*told, *marked]
+    unique = {hit.id: hit for hit in reversed(order)}  # the first of each
+    kept = [unique.pop(hit.id) for hit in order if hit.id in unique]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(kept[: query.k], start=1)], sentences
+
+
+def _found(sentences: tuple[str, ...], query: Query, gallery: Gallery, wanted: NDArray[np.float32]) -> list[Hit]:
+    """The k best by their captions, with the scores of their vectors, and where a hit is said, when."""
+    by_id = dict[str, tuple[float, str, Hit]]()
+    for sentence in sentences:
+        for hit in gallery.videos.text.search(
+            sentence, max(query.k, TEXTS), ids=gallery.ids, where=gallery.where, keep=gallery.keep
+        ):
+            by_id[hit.id] = max(by_id.get(hit.id, (0.0, "", hit)), (hit.score, sentence, hit), key=lambda one: one[0])
+    scores = _scores(list(by_id), gallery, wanted)
+    # Captions that a query names beside its prompt choose the videos, and the prompt their order
+    choosing = query.captions is not None and bool(query.prompts or query.like)
+    ordered = sorted(
+        ((0.0 if choosing else round(words, 3), scores[i], i) for i, (words, _, _) in by_id.items()),
+        key=lambda one: (-one[0], -one[1], one[2]),
+    )
+    out = list[Hit]()
+    for hit, span in _told(gallery, [(by_id[i][2], by_id[i][1]) for _, _, i in ordered], query.k):
+        start, end = span or (hit.start, hit.end)
+        out.append(replace(hit, score=scores[hit.id], start=start, end=end))
+        if len(out) == query.k:
+            break
+    return out
+
+
+def _scores(ids: list[str], gallery: Gallery, wanted: NDArray[np.float32]) -> dict[str, float]:
+    """What the vector side gives each of these videos, as a whole or by its best window."""
+    best = {i: float((wanted @ vector).max()) for i, vector in gallery.videos.vectors(ids).items()}
+    for i, (_, vectors) in ({} if gallery.windows is None else gallery.windows.windows_by_video(ids)).items():
+        best[i] = max(best.get(i, -math.inf), float((vectors @ wanted.T).max()))
+    return {i: best.get(i, 0.0) for i in ids}  # of a row that another process removed meanwhile
+
+
+def _told(
+    gallery: Gallery, hits: list[tuple[Hit, str]], portion: int
+) -> Iterator[tuple[Hit, tuple[float, float] | None]]:
+    """Hits with when they are said; without those whose words are said minutes apart. Read as they are asked for."""
+    for part in chunks(hits, max(portion, 1)):
+        rows = gallery.videos.captions([hit.id for hit, _ in part])
+        for hit, sentence in part:
+            captions, times = rows.get(hit.id, ([], []))
+            span = said_at(sentence, captions, times) if times else None
+            if span is None or not math.isnan(span[0]):
+                yield hit, span
+
+
+_levels = dict[tuple[str, str, str, float | None], tuple[int, float]]()
+
+
+def credible(gallery: Gallery, model: Model, weight: float | None = None) -> float:
+    """The score from which the best hit of a sentence is believed.
+
+    The calibration's where the index is calibrated; else what stands out from the best scores of sentences about
+    things that no frame shows (``FOREIGN``), asked once of an index, and again when it has half as many videos more
+    or less.
+    """
+    index = gallery.videos
+    rows, key = index.count(), (index.uri, index.identity, model.sha256, weight)
+    known = _levels.get(key)
+    if known is None or not 2 / 3 <= rows / known[0] <= 3 / 2:
+        everything = Gallery(index)
+        tops = [hit.score for vector in encoded(FOREIGN, weight, model) for hit in everything.nearest(vector[None], 1)]
+        _levels[key] = known = rows, float(np.mean(tops) + BELIEVED * np.std(tops))
+    return known[1]
