@@ -65,6 +65,15 @@ def eval_(
     transposed: Annotated[
         bool, typer.Option("--transposed", rich_help_panel=FILES, help="Rows of the matrix are videos.")
     ] = False,
+    moments: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE", rich_help_panel=FILES, help="Predicted moments, JSON lines as moment_detr reads them."
+        ),
+    ] = None,
+    truth: Annotated[
+        Optional[Path], typer.Option(metavar="FILE", rich_help_panel=FILES, help="The true moments, likewise.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
@@ -81,6 +90,8 @@ def eval_(
     [dim]c2v eval --scores sims.npy --protocol 1k-a[/]
 
     [dim]c2v eval --text-vectors captions.npy --video-vectors videos.npy[/]
+
+    [dim]c2v eval --moments predicted.jsonl --truth true.jsonl[/]
     """
     files: dict[str, Any] = {
         "scores": scores,
@@ -97,6 +108,20 @@ def eval_(
         "--captions": captions,
         "--weight": weight,
     }
+    if moments is not None or truth is not None:
+        with loading():
+            from clip2video_plugin.evaluation.moments import evaluate_moment_files
+        from clip2video_plugin.cli.tables import print_moment_scores
+
+        arrays = {f"--{name.replace('_', '-')}": value for name, value in files.items()}
+        given = {**of_datasets, "--protocol": protocol, **arrays}
+        others = [name for name, value in given.items() if value not in (None, [], False)]
+        found = evaluate_moment_files(moments, truth, others)
+        if as_json:
+            terminal.document(found.to_dict())
+        else:
+            print_moment_scores(found)
+        return
     options: dict[str, Any] = {"ties": ties, "allow_incomplete": allow_incomplete}
     if any(files.values()):
         with loading():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.app.plugin import PluginStatus
     from clip2video_plugin.bench import Speed
     from clip2video_plugin.datasets.audit import Audit
+    from clip2video_plugin.evaluation.moments import MomentEvaluation
     from clip2video_plugin.evaluation.report import Evaluation
     from clip2video_plugin.index.contents import IndexInfo
     from clip2video_plugin.query import SearchResult
@@ -151,6 +152,19 @@ def print_evaluations(name: str, evaluations: list[Evaluation]) -> None:
     for evaluation in evaluations:
         if evaluation.not_comparable:
             show(plain(f"{evaluation.name}: {evaluation.not_comparable}", "red"), soft_wrap=True)
+
+
+def print_moment_scores(evaluation: MomentEvaluation) -> None:
+    """R1 and mAP of moments of all lengths, and of the lengths that there are."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("moments", "R1@.5", "R1@.7", "mIoU", "mAP", "mAP@.5", "mAP@.75", "n"):
+        table.add_column(column, justify="left" if column == "moments" else "right", no_wrap=True)
+    named = {"full": "all", "short": "to 10 s", "middle": "to 30 s", "long": "over 30 s"}
+    for name, label in named.items():
+        if scores := getattr(evaluation, name):
+            n, *values = vars(scores).values()
+            table.add_row(label, *(f"{value:.1f}" for value in values), str(n))
+    show(table)
 
 
 SHOWN = 8  # queries of each kind
