@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from clip2video_plugin.cli import terminal
-from clip2video_plugin.cli.embed import INDEX
+from clip2video_plugin.cli.embed import DEVICE, INDEX, MODEL
 from clip2video_plugin.cli.loading import loading
 from clip2video_plugin.errors import Clip2VideoError
 
@@ -207,6 +207,37 @@ def check(index: Annotated[Optional[str], INDEX] = None, as_json: Annotated[bool
         terminal.say(f"{len(problems)} problems" if problems else "all is right")
     if problems:
         raise typer.Exit(1)
+
+
+@index.command()
+def calibrate(
+    index: Annotated[Optional[str], INDEX] = None,
+    model: Annotated[
+        Optional[str], typer.Option("--model", "-m", help=MODEL.help, show_default="the index's own")
+    ] = None,
+    device: Annotated[Optional[str], typer.Option("--device", help=DEVICE.help, show_default="cpu")] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Learn how probable a hit of a score is right, from the captions in the index or else from its videos.
+
+    A search says so from then on, and --min-confidence leaves out what is not probable enough. What was learnt is kept
+    in the index, and learnt again when it has grown by half.
+
+    [dim]c2v index calibrate && c2v search "a dog runs on the beach" --min-confidence .9[/]
+
+    [dim]c2v index calibrate --index /data/index --json[/]
+    """
+    with loading():
+        from clip2video_plugin.query.calibrate import calibrate as fit
+
+    fits = fit(index, model=model, device=device)
+    if as_json:
+        terminal.document([one.report() for one in fits])
+        return
+    from clip2video_plugin.cli.tables import print_calibration
+
+    for one in fits:
+        print_calibration(one)
 
 
 def _print_removed(videos: list[str], failures: list[str], tables: list[str], done: str) -> None:

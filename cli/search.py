@@ -28,6 +28,12 @@ def search(
         ),
     ] = None,
     device: Annotated[Optional[str], typer.Option("--device", help=DEVICE.help, show_default="cpu")] = None,
+    min_confidence: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0, max=1, help="Leave out what is right with less than this probability (after: c2v index calibrate)."
+        ),
+    ] = None,
     existing: Annotated[bool, typer.Option("--existing", help="Pass over videos whose files are gone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
@@ -41,18 +47,36 @@ def search(
     """
     with loading():
         from clip2video_plugin.index import open_index
-        from clip2video_plugin.query import load_for
+        from clip2video_plugin.query import Query, load_for
         from clip2video_plugin.query import search as find
+
+    def asked(text: str) -> Query:
+        return Query((text,), min_confidence=min_confidence)
 
     if query == "-":
         opened = open_index(index)
         loaded = load_for(opened, model, device)
         for line in terminal.lines():
-            answer = find(line, index=opened, model=loaded, k=k, weight=weight, existing=existing)
+            answer = find(
+                Query((line,), min_confidence=min_confidence),
+                index=opened,
+                model=loaded,
+                k=k,
+                weight=weight,
+                existing=existing,
+            )
             terminal.json_line(answer.to_dict())
         return
     with one_thread():
-        result = find(query, index=index, model=model, k=k, weight=weight, device=device, existing=existing)
+        result = find(
+            Query((query,), min_confidence=min_confidence),
+            index=index,
+            model=model,
+            k=k,
+            weight=weight,
+            device=device,
+            existing=existing,
+        )
     if as_json:
         terminal.document(result.to_dict())
         return

@@ -20,29 +20,54 @@ if TYPE_CHECKING:
     from clip2video_plugin.evaluation.report import Evaluation
     from clip2video_plugin.index.contents import IndexInfo
     from clip2video_plugin.query import SearchResult
+    from clip2video_plugin.query.confidence import Calibration
     from clip2video_plugin.training import TrainResult
 
 LISTED_MOMENTS = 10  # of a hit
 
 
 def print_hits(result: SearchResult) -> None:
-    """Rank, score, path and duration of each hit, and its moments below it."""
-    table = _table("video", "duration")
+    """Rank, score, path and duration of each hit, and its moments below it; where it is known how probable it is."""
+    known = any(hit.confidence is not None for hit in result.hits)
+    table = _table("video", "duration", "confidence" if known else None)
     for hit in result.hits:
         duration = f"{hit.duration:.1f} s" if hit.duration is not None else ""
         path = plain(hit.path)
         if hit.missing:
             path.append(" (missing)", "red")
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", path, duration)
+        sure = ["" if hit.confidence is None else f"{100 * hit.confidence:.0f} %"] * known
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", *sure, path, duration)
         for span in hit.moments[:LISTED_MOMENTS]:
-            table.add_row("", f"{span.score:.3f}", f"  {span.start:.1f} s to {span.end:.1f} s", "", style="dim")
+            table.add_row(
+                "", f"{span.score:.3f}", *[""] * known, f"  {span.start:.1f} s to {span.end:.1f} s", "", style="dim"
+            )
         if (more := len(hit.moments) - LISTED_MOMENTS) > 0:
-            table.add_row("", "", f"  and {more} more", "", style="dim")
+            table.add_row("", "", *[""] * known, f"  and {more} more", "", style="dim")
     _print(result.query, result.searched, table)
+    if not result.hits and result.refused is not None:
+        say(f"nothing matches: the best hit is right with a probability of {100 * result.refused:.0f} %")
     if result.warning:
         say(result.warning)
     elif result.about:
         show(plain(f"model {result.model}, {result.about}", "dim"), soft_wrap=True)
+
+
+def print_calibration(fit: Calibration) -> None:
+    """What a calibration was fitted from, what it promises and what came, and what a least confidence does."""
+    by = "held-out captions" if fit.source == "captions" else "videos in place of sentences (an estimate)"
+    say(f"{fit.table}: {fit.rows} rows; fitted from {fit.queries} {by} and {fit.foreign} sentences about other things")
+    say(f"the best hit is believed from a score of {fit.credible:.3f}; a sentence holds from {fit.without:.3f}")
+    table = Table("confidence", "promised", "observed", "queries", box=box.SIMPLE_HEAD)
+    for each in fit.bins:
+        numbers = f"{100 * each.promised:.1f} %", f"{100 * each.observed:.1f} %", str(each.count)
+        table.add_row(f"{each.low:g} to {each.high:g}", *numbers)
+    show(table)
+    for gate in fit.gates:
+        kept, refused, right = (f"{100 * share:.0f} %" for share in (gate.kept, gate.refused, gate.right))
+        say(
+            f"--min-confidence {gate.least:g} keeps {kept} of right answers and refuses {refused} of queries without "
+            f"one; {right} of what is then first is right"
+        )
 
 
 def print_index(info: IndexInfo) -> None:
@@ -87,10 +112,10 @@ def print_ranking(ranking: Ranking) -> None:
     _print(ranking.query, ranking.searched, table)
 
 
-def _table(what: str, last: str) -> Table:
+def _table(what: str, last: str, sure: str | None = None) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("rank", justify="right")
-    table.add_column("score", justify="right")
+    for name in filter(None, ("rank", "score", sure)):
+        table.add_column(name, justify="right")
     table.add_column(what, overflow="fold")
     table.add_column(last, justify="right", no_wrap=True)
     return table

@@ -20,6 +20,7 @@ _HOMES = {
     "read_frames": "video",
     "load_model": "model.checkpoint",
     "fetch_model": "model.fetch",
+    "calibrate": "query.calibrate",
     "embed_videos": "embed",
     "open_index": "index",
     "search": "query",
@@ -41,6 +42,7 @@ __all__ = [
     "TrainingError",
     "VideoIndexError",
     "VideoReadError",
+    "calibrate",
     "compute_clip2video",
     "embed_videos",
     "evaluate",
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.index import open_index
     from clip2video_plugin.model.checkpoint import load_model
     from clip2video_plugin.model.fetch import fetch_model
+    from clip2video_plugin.query.calibrate import calibrate
     from clip2video_plugin.query.query import Query
     from clip2video_plugin.query.search import search
     from clip2video_plugin.training import train

@@ -81,17 +81,23 @@ class Calibration:
     own: Mapping[str, float] = field(default_factory=dict, repr=False)
     usual_own: float = 0.0
 
-    def confidences(self, scores: Sequence[float], ids: Sequence[str], size: int) -> NDArray[np.float64]:
-        """The probabilities [k] that hits are right, which no worse score exceeds.
+    def confidences(
+        self, scores: Sequence[float], ids: Sequence[str], size: int, best: Sequence[float]
+    ) -> NDArray[np.float64]:
+        """The probabilities [k] that hits are right; none after the best is more probable than it.
 
         Args:
-            scores: of the best hits in a gallery of ``size`` videos, best first. ids: of their rows.
+            scores: of hits in a gallery of ``size`` videos. ids: of their rows.
+            best: the two best scores of the gallery, or the only one.
         """
-        own = [self.own.get(i, self.usual_own) - self.usual_own for i in ids]
-        p = np.empty(len(scores))
-        features = features_of(np.array([scores], float), np.array([own], float), size)[0]
-        p[:1], p[1:] = self.first(features[:1]), self.rest(features[1:])
-        return np.minimum.accumulate(p)
+        at = np.array(scores, float)
+        own = np.array([self.own.get(i, self.usual_own) - self.usual_own for i in ids])
+        first = at >= best[0] - 1e-6 if best else np.zeros(0, bool)  # of sums in another order
+        margin = np.where(first, best[0] - best[-1], at - best[0]) if best else at
+        features = np.stack([at, margin, own, np.full_like(at, np.log(size))], axis=-1)
+        p = np.where(first, self.first(features), self.rest(features))
+        most: NDArray[np.float64] = np.minimum(p, p[first].max(initial=0.0) if first.any() else 1.0)
+        return most
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for storage."""
@@ -143,37 +149,48 @@ def applies(query: Query) -> bool:
     return bool(query.prompts) and not (query.like or query.then or alternatives) and query.weight is None
 
 
-def needed(query: Query, gallery: Gallery) -> Calibration | None:
-    """The calibration that says how probable the hits of a query are; None where none can.
+def judged(
+    hits: list[Hit], query: Query, gallery: Gallery, wanted: NDArray[np.float32]
+) -> tuple[list[Hit], float | None]:
+    """The hits with the probability that each is right, where something says it; those of at least what is asked for.
+
+    Of hits that the text side alone found nothing says it, and they stay.
+
+    Args:
+        hits: as the query's other steps left them. wanted: its vectors [n, D].
+
+    Returns:
+        The hits, ranked anew, and the largest probability of one that was left out; None where none was.
 
     Raises:
         QueryError: the query asks for a least confidence, and nothing says what any hit's is.
     """
     found = calibration_of(gallery) if applies(query) else None
-    if found is None and query.min_confidence is not None:
-        if not applies(query):
-            raise QueryError(
-                "min_confidence is of queries in words with the model's own weight; leave out like, then, alternatives "
-                "and weight"
-            )
-        raise QueryError(
-            f"min_confidence is {query.min_confidence:g}, but index {gallery.videos.uri} is not calibrated, or was for "
-            f"another table; run: c2v index calibrate --index {gallery.videos.uri}"
-        )
-    return found
-
-
-def with_confidence(hits: list[Hit], calibration: Calibration, gallery: Gallery) -> list[Hit]:
-    """The same hits with the probability of each; of those that only the text side found there is none."""
-    judged = sorted((hit for hit in hits if hit.matched != "captions"), key=lambda hit: -hit.score)
-    scores, ids = [hit.score for hit in judged], [hit.id for hit in judged]
-    p = calibration.confidences(scores, ids, gallery.size()) if judged else np.empty(0)
-    known = dict(zip(ids, p.tolist(), strict=True))
-    return [replace(hit, confidence=known.get(hit.id)) for hit in hits]
-
-
-def believed(hits: list[Hit], least: float) -> tuple[list[Hit], float | None]:
-    """The hits of at least this confidence, ranked anew, and the confidence of the best of the others."""
-    kept = [hit for hit in hits if hit.confidence is None or hit.confidence >= least]
+    if found is None:
+        if query.min_confidence is not None:
+            raise QueryError(_unknown(query, gallery))
+        return hits, None
+    seen = [hit for hit in hits if hit.matched != "captions"]
+    if len(seen) < 2 or len(seen) < len(hits) or any(hit.matched != "vector" for hit in seen) or query.diversity:
+        best = [hit.score for hit in gallery.nearest(wanted, 2)]  # which may not be among the hits
+    else:
+        best = sorted((hit.score for hit in seen), reverse=True)[:2]
+    p = found.confidences([hit.score for hit in seen], [hit.id for hit in seen], gallery.size(), best)
+    known = dict(zip([hit.id for hit in seen], p.tolist(), strict=True))
+    hits = [replace(hit, confidence=known.get(hit.id)) for hit in hits]
+    if (least := query.min_confidence) is None:
+        return hits, None
     refused = [hit.confidence for hit in hits if hit.confidence is not None and hit.confidence < least]
+    kept = [hit for hit in hits if hit.confidence is None or hit.confidence >= least]
     return [replace(hit, rank=rank) for rank, hit in enumerate(kept, start=1)], max(refused, default=None)
+
+
+def _unknown(query: Query, gallery: Gallery) -> str:
+    if not applies(query):
+        return (
+            "min_confidence is known of sentences alone, asked with the model's own weight; leave out weight, like, "
+            "then and alternatives, or min_confidence"
+        )
+    uri = gallery.videos.uri
+    was = "was calibrated for another table" if has_calibration(uri) else "is not calibrated"
+    return f"min_confidence is {query.min_confidence:g}, but index {uri} {was}; run: c2v index calibrate --index {uri}"

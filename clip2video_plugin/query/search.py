@@ -12,6 +12,7 @@ from clip2video_plugin.index import Hit, VideoIndex, open_index
 from clip2video_plugin.index import existing as files_there
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.provenance import checkpoint_of, provenance
+from clip2video_plugin.query.confidence import judged
 from clip2video_plugin.query.fusion import with_captions
 from clip2video_plugin.query.gallery import Gallery
 from clip2video_plugin.query.moments import with_moments
@@ -30,7 +31,8 @@ class SearchResult(Sequence[Hit]):
 
     ``warning`` is the model's (``Model.warning``); ``training`` and ``about`` are what it says of itself: "zero-shot",
     "trained" or "untrained", and a sentence; None where it says nothing. ``captions`` are the sentences whose words
-    were looked for in captions as well; none where the index has no captions.
+    were looked for in captions as well; none where the index has no captions. ``refused`` is the confidence of the best
+    hit that ``min_confidence`` left out.
     """
 
     query: str
@@ -41,6 +43,7 @@ class SearchResult(Sequence[Hit]):
     training: str | None = None
     about: str | None = None
     captions: tuple[str, ...] = ()
+    refused: float | None = None
 
     @overload
     def __getitem__(self, place: int) -> Hit: ...
@@ -58,7 +61,7 @@ class SearchResult(Sequence[Hit]):
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
-        known = ("query", "model", "training", "about", "searched", "warning", "captions")
+        known = ("query", "model", "training", "about", "searched", "warning", "captions", "refused")
         return {**{name: getattr(self, name) for name in known}, "hits": self.to_dicts()}
 
     def to_pandas(self) -> pd.DataFrame:
@@ -134,13 +137,13 @@ def answer(query: Query, gallery: Gallery, model: Model) -> SearchResult:
     vectors = vectors_of(query, model)
     hits = gallery.nearest(vectors.wanted, query.k)
     hits, sentences = with_captions(hits, query, gallery, model, vectors.wanted)
+    hits, refused = judged(hits, query, gallery, vectors.wanted)
     if query.moments:
         hits = with_moments(hits, gallery, vectors.wanted)
     text = query.prompts[0] if query.prompts else ""
     card = model.card
-    return SearchResult(
-        text, model.name, gallery.videos.count(), hits, model.warning, card.training, card.sentence, sentences
-    )
+    shown = text, model.name, gallery.videos.count(), hits, model.warning, card.training, card.sentence, sentences
+    return SearchResult(*shown, refused)
 
 
 def load_for(index: VideoIndex, model: str | Path | Model | None = None, device: str | None = None) -> Model:
