@@ -24,6 +24,7 @@ _HOMES = {
     "embed_videos": "embed",
     "open_index": "index",
     "search": "query",
+    "duplicates": "query.curate",
     "Query": "query",
     "evaluate": "app.evaluate",
     "NotComparableError": "errors",
@@ -44,6 +45,7 @@ __all__ = [
     "VideoReadError",
     "calibrate",
     "compute_clip2video",
+    "duplicates",
     "embed_videos",
     "evaluate",
     "fetch_model",
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.model.checkpoint import load_model
     from clip2video_plugin.model.fetch import fetch_model
     from clip2video_plugin.query.calibrate import calibrate
+    from clip2video_plugin.query.curate import duplicates
     from clip2video_plugin.query.query import Query
     from clip2video_plugin.query.search import search
     from clip2video_plugin.training import train

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import chunks, in_list, read
 from clip2video_plugin.index.contents import Entry
-from clip2video_plugin.index.schema import CAPTION_TIMES, FINGERPRINT
+from clip2video_plugin.index.schema import CAPTION_TIMES, FINGERPRINT, LATER
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path
 
 IN_LIST = 1_000  # ids in one filter
+ASKED = 20_000  # ids up to which rows are asked for by them; of more all are read
 
 
 def entries(uri: str, table: Any, where: str) -> list[Entry]:
@@ -51,6 +53,22 @@ def captions(uri: str, table: Any, ids: Sequence[str]) -> dict[str, tuple[list[s
     for part in _select(uri, table, ids, ["id", "captions", *timed]):
         found |= {row["id"]: (row["captions"] or [], row.get(CAPTION_TIMES.name) or []) for row in part.to_pylist()}
     return found
+
+
+def columns(uri: str, table: Any, names: Sequence[str], ids: Collection[str] | None) -> pa.Table:
+    """``VideoIndex.columns``."""
+    there = [name for name in names if name in table.schema.names]
+    if ids is not None and len(ids) <= ASKED:
+        parts = list(_select(uri, table, list(ids), there)) or [table.schema.empty_table().select(there)]
+        found = pa.concat_tables(parts)
+    else:
+        found = read(uri, lambda: table.search().select(there).limit(None).to_arrow())
+    if ids is not None and len(ids) > ASKED:
+        found = found.filter(pc.is_in(found["id"], value_set=pa.array(list(ids), pa.string())))
+    types = {column.name: column.type for column in LATER}
+    for name in (name for name in names if name not in there):
+        found = found.append_column(name, pa.nulls(len(found), types[name]))
+    return found.select(list(names))
 
 
 def _select(uri: str, table: Any, ids: Sequence[str], columns: list[str]) -> Iterator[pa.Table]:

@@ -209,6 +209,10 @@ class VideoIndex:
         """id -> its captions and when each is said, for those of ``ids`` that are indexed (``reading.captions``)."""
         return reading.captions(self.uri, self._table, ids)
 
+    def columns(self, names: Sequence[str], ids: Collection[str] | None = None) -> pa.Table:
+        """These columns of all rows, or of those of ``ids``; one that a table of an earlier version lacks is null."""
+        return reading.columns(self.uri, self._table, names, ids)
+
     def windows_by_video(self, ids: Sequence[str]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
         """Video -> spans [n, 2] and vectors [n, D] of its windows by start and end, for those of ``ids`` with any."""
         return windows.by_video(self.uri, self._table, ids)

@@ -1,0 +1,101 @@
+"""``c2v index duplicates``, ``audit`` and ``captions``: what a library holds twice, and which captions are wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from clip2video_plugin.cli import terminal
+from clip2video_plugin.cli.embed import INDEX
+from clip2video_plugin.cli.index import JSON
+from clip2video_plugin.cli.loading import loading
+
+if TYPE_CHECKING:
+    from clip2video_plugin.query.curate import Duplicates, Group
+
+
+def duplicates(
+    index: Annotated[Optional[str], INDEX] = None,
+    by: Annotated[
+        Optional[str], typer.Option(metavar="folder|tags", help="What splits are, to find copies that two share.")
+    ] = None,
+    splits: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="GLOB", help="Or: a pattern of the paths of one split; once for each split."),
+    ] = None,
+    least: Annotated[
+        Optional[float], typer.Option(help="Cosine from which two videos are copies.", show_default="0.823")
+    ] = None,
+    read: Annotated[
+        bool, typer.Option("--read", help="First read the videos that an earlier version indexed, which takes a while.")
+    ] = False,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Find copies: encoded anew, scaled, trimmed, mirrored, parts of longer videos; and those that two splits share.
+
+    Compares thumbnails of frames that c2v embed kept, so it reads no video. Nothing is removed.
+
+    [dim]c2v index duplicates[/]
+
+    [dim]c2v index duplicates --splits 'train/*' --splits 'test/*'[/]
+
+    [dim]c2v index duplicates --by tags --json[/]
+    """
+    with loading():
+        from clip2video_plugin.progress import bar
+        from clip2video_plugin.query.curate import duplicates as find
+        from clip2video_plugin.query.tracks import SAME
+
+    if by and splits:
+        raise typer.BadParameter("--by and --splits both say what splits are; give one of them")
+    if read:
+        from clip2video_plugin.backfill import add_thumbnails
+
+        with bar("Reading") as progress:
+            failed = add_thumbnails(index, progress=lambda done, *, total=None: progress(done, total=total))
+        for failure in failed:
+            terminal.warn(f"{failure.path}: {failure.reason}")
+    with bar("Comparing", unit="pairs") as progress:
+        found = find(
+            index,
+            by=by or splits or None,
+            least=SAME if least is None else least,
+            progress=lambda done, total: progress(done, total=total),
+        )
+    if as_json:
+        terminal.document(found.to_dict())
+    else:
+        for number, group in enumerate(found.groups, start=1):
+            _print_group(number, group)
+        _print_summary(found, bool(by or splits))
+    if found.without:
+        terminal.warn(
+            f"{found.without} videos have no thumbnails, as an earlier version indexed them or their rows were copied "
+            "from elsewhere, and were not compared; to read them: --read"
+        )
+
+
+def _print_group(number: int, group: Group) -> None:
+    leaky = {place for pair in group.leaks for place in (pair.first, pair.second)}
+    terminal.show(terminal.plain(f"group {number}", "bold"))
+    for place, video in enumerate(group.videos):
+        line = terminal.plain(f"{video.duration:>8.1f} s  {video.path}")
+        if (pair := group.pair_of.get(place)) is not None:
+            line.append(f"  {pair}" if pair.second == place else f"  holds a {pair}", "cyan")
+            if other := pair.first + pair.second - place:
+                line.append(f" with {Path(group.videos[other].path).name}", "cyan")
+            line.append(f"  {pair.cosine:.3f}", "dim")
+        if video.splits:
+            line.append(f"  {', '.join(video.splits)}", "red" if place in leaky else "dim")
+        terminal.show(line, soft_wrap=True)
+
+
+def _print_summary(found: Duplicates, split: bool) -> None:
+    copies = sum(len(group.videos) for group in found.groups)
+    terminal.say(f"{len(found.groups)} groups of {copies} videos, among {found.searched}")
+    if split:
+        terminal.say(f"{found.leaks} pairs lie in two splits")
+    if found.blank:
+        terminal.say(f"{found.blank} videos show too little to be compared")
