@@ -13,6 +13,7 @@ from clip2video_plugin.index import existing as files_there
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.provenance import checkpoint_of, provenance
 from clip2video_plugin.query.confidence import judged
+from clip2video_plugin.query.diverse import diverse, wider
 from clip2video_plugin.query.fusion import with_captions
 from clip2video_plugin.query.gallery import Gallery
 from clip2video_plugin.query.moments import with_moments
@@ -135,8 +136,10 @@ def _query(query: object, options: dict[str, Any]) -> Query:
 def answer(query: Query, gallery: Gallery, model: Model) -> SearchResult:
     """What a gallery has for a query; the one search behind command line, Python, operators and panel."""
     vectors = vectors_of(query, model)
-    hits = gallery.nearest(vectors.wanted, query.k)
-    hits, sentences = with_captions(hits, query, gallery, model, vectors.wanted)
+    wide = wider(query)
+    hits = gallery.nearest(vectors.wanted, wide.k)
+    hits, sentences = with_captions(hits, wide, gallery, model, vectors.wanted)
+    hits = diverse(hits, gallery, query)
     hits, refused = judged(hits, query, gallery, vectors.wanted)
     if query.moments:
         hits = with_moments(hits, gallery, vectors.wanted)
