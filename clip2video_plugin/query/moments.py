@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from clip2video_plugin.index import Hit, Span
 from clip2video_plugin.query.gallery import Gallery, Windows
 
-SHARE = 0.8  # of the way from a video's mean to its best, from where on something is a moment
+# Shares of the way from the mean of a video's scores to a peak: what a moment's own peak has at least, of that to the
+# best peak; and down to where a moment reaches, of that to its own.
+LEAST, ENDS = 0.6, 0.8
 READ_SECONDS, UNKNOWN = 7200.0, 60.0  # of videos whose windows are read at once; a length where none is known
 
 
@@ -41,23 +43,39 @@ class Curve:
         return cls(edges, over)
 
     @property
-    def threshold(self) -> float:
-        """The score from which a time belongs to a moment: four fifths of the way from the mean to the best.
-
-        Relative to the video's own scores, as those of models differ, and never above the best of them.
-        """
-        best = float(self.scores.max())
+    def mean(self) -> float:
+        """The mean score over time."""
         lengths = np.diff(self.edges)
-        mean = float(self.scores @ lengths) / (lengths.sum() or math.inf)
-        return min(mean + SHARE * (best - mean), best)
+        return float(self.scores @ lengths) / (lengths.sum() or math.inf)
+
+    @property
+    def threshold(self) -> float:
+        """The score from which a peak is a moment: relative to the video's own, and never above the best of them."""
+        best = float(self.scores.max())
+        return min(self.mean + LEAST * (best - self.mean), best)
 
     def spans(self, threshold: float | None = None) -> tuple[Span, ...]:
-        """The stretches that score ``threshold`` or more, the video's own by default, the best first."""
-        least = self.threshold if threshold is None else threshold
-        marked = np.concatenate([[False], self.scores >= least, [False]])
-        ends = np.flatnonzero(marked[1:] != marked[:-1]).reshape(-1, 2).tolist()
-        found = [Span(float(self.edges[a]), float(self.edges[b]), float(self.scores[a:b].max())) for a, b in ends]
-        return tuple(sorted(found, key=lambda span: (-span.score, span.start)))
+        """The moments whose best score is ``threshold`` or more, the video's own by default, the best first.
+
+        A moment reaches as far as scores stay near its peak; a peak from which a better one is reached so is part of
+        that one's.
+        """
+        least, mean = self.threshold if threshold is None else threshold, self.mean
+        found, claimed = list[Span](), np.zeros(len(self.scores), bool)
+        for peak in np.argsort(-self.scores, kind="stable").tolist():
+            score = float(self.scores[peak])
+            if score < least:
+                break
+            if claimed[peak]:
+                continue
+            low = np.flatnonzero(self.scores < min(mean + ENDS * (score - mean), score))
+            place = int(np.searchsorted(low, peak))
+            first = int(low[place - 1]) + 1 if place else 0
+            last = int(low[place]) if place < len(low) else len(self.scores)
+            if not claimed[first:last].any():
+                found.append(Span(float(self.edges[first]), float(self.edges[last]), score))
+            claimed[first:last] = True
+        return tuple(found)
 
 
 def spans(windows: Windows, vectors: NDArray[np.float32], *, threshold: float | None = None) -> tuple[Span, ...]:
@@ -66,7 +84,7 @@ def spans(windows: Windows, vectors: NDArray[np.float32], *, threshold: float | 
     Args:
         windows: of the video; of one without, a single one is the whole of it.
         vectors: of the query [D], or of its alternatives [n, D].
-        threshold: the score from which a time belongs to a moment; ``Curve.threshold`` by default.
+        threshold: the score from which a peak is a moment; ``Curve.threshold`` by default.
     """
     return Curve.of(windows, vectors).spans(threshold)
 

@@ -37,10 +37,19 @@ def test_a_time_is_as_good_as_the_best_window_over_it():
 
 def test_moments_are_the_stretches_near_the_best_and_the_best_come_first():
     some = windows((0, 4, 0.1), (4, 8, 0.8), (6, 10, 0.82), (8, 12, 0.2), (12, 16, 0.9), (14, 18, 0.3), (18, 30, 0.1))
-    # 14 s at .1 to .2 and 4 s each of about .8 and .9: the mean is .37, and four fifths of the way to .9 are at .79
+    # The mean over 30 s is .36: from .68 on a peak is a moment, and that of .82 reaches down to .73.
     assert spans(some, QUERY) == (Span(12, 16, pytest.approx(0.9)), Span(4, 10, pytest.approx(0.82)))
     assert spans(some, QUERY, threshold=0.85) == (Span(12, 16, pytest.approx(0.9)),)
     assert spans(some, QUERY, threshold=0.95) == ()
+
+
+def test_a_moment_that_is_less_good_than_the_best_has_ends_of_its_own():
+    some = windows((0, 4, 0.7), (4, 8, 0.65), (8, 20, 0.1), (20, 24, 0.8), (24, 28, 0.9), (28, 60, 0.1))
+    # The mean is .25; .65 is near .7 as .8 is near .9, and .7 is not near .9
+    assert [(span.start, span.end) for span in spans(some, QUERY)] == [(20, 28), (0, 8)]
+    other = windows((0, 4, 0.9), (4, 8, 0.7), (8, 12, 0.75), (12, 60, 0.1))
+    # 4 to 8 s are too low for the peak of .9, and near enough to the one of .75, which is its shoulder
+    assert [(span.start, span.end) for span in spans(other, QUERY)] == [(0, 4)]
 
 
 def test_of_alternatives_each_may_have_its_moments():
