@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from clip2video_plugin.cli import terminal
-from clip2video_plugin.cli.embed import INDEX
+from clip2video_plugin.cli.embed import INDEX, MODEL
 from clip2video_plugin.cli.index import JSON
 from clip2video_plugin.cli.loading import loading
 
 if TYPE_CHECKING:
     from clip2video_plugin.query.curate import Duplicates, Group
+
+OWN_MODEL = typer.Option("--model", "-m", help=MODEL.help, show_default="the index's own")
 
 
 def duplicates(
@@ -75,6 +78,71 @@ def duplicates(
             f"{found.without} videos have no thumbnails, as an earlier version indexed them or their rows were copied "
             "from elsewhere, and were not compared; to read them: --read"
         )
+
+
+def audit(
+    index: Annotated[Optional[str], INDEX] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Captions to show.")] = 20,
+    model: Annotated[Optional[str], OWN_MODEL] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Find captions that may be wrong: those whose own video ranks lowest among all videos.
+
+    [dim]c2v index audit[/]
+
+    [dim]c2v index audit -k 100 --json[/]
+    """
+    with loading():
+        from clip2video_plugin.progress import bar
+        from clip2video_plugin.query.audit import audit as find
+
+    with bar("Ranking", unit="captions") as progress:
+        found = find(index, k=k, model=model, progress=lambda done, *, total=None: progress(done, total=total))
+    if as_json:
+        terminal.document(found.to_dict())
+        return
+    for suspect in found.suspects:
+        terminal.show(terminal.plain(suspect.caption, "bold"), soft_wrap=True)
+        terminal.say(f"    rank {suspect.rank:g} ({suspect.score:.3f})  {suspect.path}")
+        terminal.say(f"    first       ({suspect.rival_score:.3f})  {suspect.rival}")
+    terminal.say(f"of {found.captions} captions {found.first} find their own video first, among {found.videos}")
+
+
+def captions(
+    video: Annotated[str, typer.Argument(metavar="PATH", help="A video of the index, or the id of its row.")],
+    index: Annotated[Optional[str], INDEX] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Captions to show.")] = 10,
+    among: Annotated[
+        Optional[Path],
+        typer.Option("--captions", metavar="FILE", help="Text with a caption a line, instead of those of the index."),
+    ] = None,
+    model: Annotated[Optional[str], OWN_MODEL] = None,
+    as_json: Annotated[bool, JSON] = False,
+) -> None:
+    """Show the captions that fit a video best; its own are marked.
+
+    [dim]c2v index captions holiday/beach.mp4[/]
+
+    [dim]c2v index captions holiday/beach.mp4 --captions labels.txt -k 3 --json[/]
+    """
+    with loading():
+        from clip2video_plugin.progress import bar
+        from clip2video_plugin.query.audit import nearest_captions
+
+    with bar("Encoding", unit="captions") as progress:
+        found = nearest_captions(
+            index,
+            video,
+            k,
+            captions=among,
+            model=model,
+            progress=lambda done, *, total=None: progress(done, total=total),
+        )
+    if as_json:
+        terminal.document([asdict(fit) for fit in found])
+        return
+    for fit in found:
+        terminal.say(f"{fit.score:>7.3f}  {fit.caption}{'  (its own)' if fit.own else ''}")
 
 
 def _print_group(number: int, group: Group) -> None:

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from clip2video_plugin import __version__
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.bench import bench
-from clip2video_plugin.cli.curating import duplicates
+from clip2video_plugin.cli.curating import audit, captions, duplicates
 from clip2video_plugin.cli.datasets import datasets
 from clip2video_plugin.cli.demo import demo
 from clip2video_plugin.cli.embed import embed
@@ -71,7 +71,8 @@ app.command()(train)
 app.command()(finetune)
 app.command()(bench)
 app.command()(demo)
-index.command()(duplicates)
+for command in (duplicates, audit, captions):
+    index.command()(command)
 app.add_typer(index, name="index")
 app.add_typer(models, name="models")
 app.add_typer(datasets, name="datasets")

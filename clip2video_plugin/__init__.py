@@ -25,6 +25,8 @@ _HOMES = {
     "open_index": "index",
     "search": "query",
     "duplicates": "query.curate",
+    "audit": "query.audit",
+    "nearest_captions": "query.audit",
     "Query": "query",
     "evaluate": "app.evaluate",
     "NotComparableError": "errors",
@@ -43,6 +45,7 @@ __all__ = [
     "TrainingError",
     "VideoIndexError",
     "VideoReadError",
+    "audit",
     "calibrate",
     "compute_clip2video",
     "duplicates",
@@ -51,6 +54,7 @@ __all__ = [
     "fetch_model",
     "finetune",
     "load_model",
+    "nearest_captions",
     "open_index",
     "read_frames",
     "search",
@@ -74,6 +78,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.index import open_index
     from clip2video_plugin.model.checkpoint import load_model
     from clip2video_plugin.model.fetch import fetch_model
+    from clip2video_plugin.query.audit import audit, nearest_captions
     from clip2video_plugin.query.calibrate import calibrate
     from clip2video_plugin.query.curate import duplicates
     from clip2video_plugin.query.query import Query

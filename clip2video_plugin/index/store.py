@@ -209,6 +209,10 @@ class VideoIndex:
         """id -> its captions and when each is said, for those of ``ids`` that are indexed (``reading.captions``)."""
         return reading.captions(self.uri, self._table, ids)
 
+    def vector_batches(self) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
+        """Ids and vectors [n, D] of all rows, some at a time."""
+        return reading.vector_batches(self.uri, self._table)
+
     def columns(self, names: Sequence[str], ids: Collection[str] | None = None) -> pa.Table:
         """These columns of all rows, or of those of ``ids``; one that a table of an earlier version lacks is null."""
         return reading.columns(self.uri, self._table, names, ids)

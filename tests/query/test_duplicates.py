@@ -183,3 +183,28 @@ def test_a_moved_video_keeps_its_thumbnails(tmp_path, model):
 def test_what_is_not_allowed_is_refused(library, options):
     with pytest.raises(QueryError, match=f"{next(iter(options))} is "):
         duplicates(library / "index", **options)
+
+
+def test_the_command_line_shows_groups_and_leaks(library, tmp_path, c2v_here):
+    code, out, err = c2v_here("index", "duplicates", "--index", library / "index", "--by", "folder")
+    assert (code, err) == (0, b"")
+    lines = out.decode().splitlines()
+    assert lines[-2:] == ["7 groups of 14 videos, among 27", "7 pairs lie in two splits"]
+    assert any("cut.mp4" in line and "trim of 0.5-2.9 s" in line for line in lines)
+    code, out, _ = c2v_here(
+        "index", "duplicates", "--index", library / "index", "--json", "--splits", "train/*", "--splits", "test/*"
+    )
+    found = json.loads(out)
+    assert (code, found["searched"], found["leaks"], len(found["groups"])) == (0, 27, 7, 7)
+    assert found == duplicates(library / "index", by=["train/*", "test/*"]).to_dict() | {
+        "groups": found["groups"],
+    }
+    both = c2v_here("index", "duplicates", "--index", library / "index", "--by", "tags", "--splits", "a/*")
+    assert both[0] == 2
+    assert c2v_here("index", "duplicates", "--index", library / "index", "--by", "size")[0] == 1
+    shutil.copytree(library / "index", tmp_path / "index")
+    lancedb.connect(tmp_path / "index").open_table("videos").drop_columns(["thumbnails"])
+    code, out, err = c2v_here("index", "duplicates", "--index", tmp_path / "index")
+    assert (code, out, b"--read" in err) == (0, b"0 groups of 0 videos, among 0\n", True)
+    code, out, err = c2v_here("index", "duplicates", "--index", tmp_path / "index", "--read")
+    assert (code, out.decode().splitlines()[-1], err) == (0, "7 groups of 14 videos, among 27", b"")
