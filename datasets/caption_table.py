@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def read_captions(
     """
     table = captions_path or _table(folder, warnings)
     out: list[tuple[str, list[str]]] = []
-    for name, texts in _records(table, sources, warnings) if table is not None else _sidecars(folder, sources):
+    for name, texts in records(table, sources.media, warnings) if table is not None else _sidecars(folder, sources):
         if not isinstance(name, str) or not name.strip():
             warnings["records without a file name"] += 1
             continue
@@ -71,11 +71,18 @@ def _table(folder: Path, warnings: Warnings) -> Path | None:
     return found[0] if found else None
 
 
-def _records(table: Path, sources: Sources, warnings: Warnings) -> Iterable[tuple[Any, Any]]:
-    """(name, caption or captions) of a file."""
+def records(table: Path, stems: Container[str], warnings: Warnings) -> Iterable[tuple[Any, Any]]:
+    """(name, caption or captions) of each record of a file, as they stand there.
+
+    Args:
+        stems: file names without endings of videos that there are, which tell a name from the text of a caption.
+
+    Raises:
+        AnnotationError: the file is none of captions, or damaged.
+    """
     suffix = table.suffix.lower()
     if suffix in (".csv", ".tsv"):
-        rows = Table(table, "\t" if suffix == ".tsv" else ",").pick([NAMES, CAPTIONS], warnings, _is_name(sources))
+        rows = Table(table, "\t" if suffix == ".tsv" else ",").pick([NAMES, CAPTIONS], warnings, _is_name(stems))
         return ((name, caption) for name, caption in rows)
     if suffix == ".jsonl":
         lines = enumerate(lines_of(read_text(table)), 1)
@@ -89,12 +96,12 @@ def _records(table: Path, sources: Sources, warnings: Warnings) -> Iterable[tupl
     raise AnnotationError(f"{table} holds a {type(value).__name__}; expected {EXPECTED}")
 
 
-def _is_name(sources: Sources) -> Callable[[str], bool]:
+def _is_name(stems: Container[str]) -> Callable[[str], bool]:
     def is_name(text: str) -> bool:
         if not (path := inside(text, "")):
             return False
         parts, ending = split_ending(path)
-        return bool(ending) or parts[-1] in sources.media
+        return bool(ending) or parts[-1] in stems
 
     return is_name
 

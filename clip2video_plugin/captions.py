@@ -1,0 +1,92 @@
+"""What is said of videos: a table of captions, the text files beside them, and what of it their rows keep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clip2video_plugin.encode import Item
+from clip2video_plugin.index.schema import CAPTION_TIMES
+from clip2video_plugin.paths import expanded, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMED = 3  # names that stand for the rest
+# Captions, and of each [start, end] in seconds, [] of a line without times in a file beside the video, None of others
+Told = tuple[list[str], list[list[float] | None]]
+
+
+def captions_of(item: Item, before: Told | None = None) -> dict[str, Any]:
+    """The columns of an item's captions.
+
+    What a table or a field says of it replaces what such a one said before, and what files beside it say what such
+    files said, so that they follow the files; where neither is known now, that of before stays.
+    """
+    old = list(zip_longest(*before)) if before else []
+    beside = None if item.beside is None else item.beside(item.path)
+    told = [(text, None) for text in item.captions] if item.captions is not None else [o for o in old if o[1] is None]
+    if beside is None:
+        told += [one for one in old if one[1] is not None]
+    else:
+        told += [(line.text, [] if line.start is None else [line.start, line.end]) for line in beside]
+    texts = [(text or "").encode(errors="replace").decode() for text, _ in told]
+    times = [time for _, time in told]
+    return {"captions": texts, CAPTION_TIMES.name: times if any(time is not None for time in times) else None}
+
+
+def read_table(table: str | Path, videos: Iterable[Path]) -> tuple[dict[str, list[str]], list[str]]:
+    """Path of a video -> its captions of a file, and what of the file is of no use, in lines.
+
+    Args:
+        table: CSV, TSV, JSON or JSON lines with the name of a video and a caption in each record, or an object of
+            names to captions. A name is a path, seen from the table's folder or any other, or the file's name alone,
+            with or without its ending (``datasets/pairing.py``).
+        videos: all that it may speak of, absolute.
+
+    Raises:
+        AnnotationError: it cannot be read as such.
+    """
+    from clip2video_plugin.datasets.annotations import Warnings, clean_caption
+    from clip2video_plugin.datasets.caption_table import records
+    from clip2video_plugin.datasets.pairing import inside, pair
+
+    path, warnings, said = Path(os.path.abspath(expanded(table))), Warnings(), dict[str, dict[str, None]]()
+    below = {str(video).lstrip("/"): str(video) for video in videos}
+    stems = {os.path.splitext(os.path.basename(name))[0] for name in below}
+    for name, texts in records(path, stems, warnings):
+        if not isinstance(name, str) or not name.strip() or "\0" in name:
+            warnings["records without a file name"] += 1
+            continue
+        kept = (clean_caption(text, warnings) for text in (texts if isinstance(texts, list) else [texts]))
+        said.setdefault(name, {}).update(dict.fromkeys(text for text in kept if text is not None))
+    found, rest = dict[str, str](), dict[str, str]()  # name -> path below the root
+    for name in said:
+        from_table = os.path.normpath(os.path.join(path.parent, name)).lstrip("/")
+        if from_table in below:
+            found[name] = from_table
+        elif (as_path := inside(name.strip(), "")) is not None:
+            rest[name] = as_path
+    pairs = pair(rest.values(), list(below))
+    found |= {name: pairs.files[as_path] for name, as_path in rest.items() if as_path in pairs.files}
+    captions = dict[str, dict[str, None]]()
+    for name in said:
+        if name in found:
+            captions.setdefault(below[found[name]], {}).update(said[name])
+    several = [name for name, as_path in rest.items() if as_path in pairs.ambiguous]
+    strange = [name for name in said if name not in found and name not in several]
+    notes = [
+        *_note(path, "fit no video", strange, len(said)),
+        *_note(path, "could mean several videos", several, len(said)),
+        *(f"{path.name}: {count} {kind}" for kind, count in warnings.items() if count),
+    ]
+    return {video: list(texts) for video, texts in captions.items()}, [printable(note) for note in notes]
+
+
+def _note(table: Path, what: str, names: list[str], of: int) -> Iterator[str]:
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        yield f"{table.name}: {len(names)} of {of} names {what}: {', '.join(names[:NAMED])}{more}"

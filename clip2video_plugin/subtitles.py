@@ -1,0 +1,184 @@
+"""Subtitles and other text files beside a video: what is said in it, and when. Files may be anything at all."""
+
+from __future__ import annotations
+
+import codecs
+import html
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clip2video_plugin.errors import Clip2VideoError
+
+SUBTITLES, LINES = (".srt", ".vtt"), ".txt"
+LARGEST = 16 << 20  # bytes; the subtitles of two hours have 100 thousand
+CLOCK = r"(?:([0-9]{1,4}):)?([0-9]{1,2}):([0-9]{1,2})(?:[.,:]([0-9]{1,3}))?"
+TIMING = re.compile(rf"\s*{CLOCK}\s*-{{1,3}}>\s*{CLOCK}")
+TAG = re.compile(r"<[^<>\n]{0,200}>|\{\\[^{}\n]{0,200}\}")  # <i>, <v Anna>, <00:01.000>, {\an8}
+LINE_END = re.compile(r"\r\n|\r|\n")
+UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+class SubtitleError(Clip2VideoError):
+    """A text file beside a video cannot be read as text."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that belongs to a video; ``start`` and ``end`` in seconds where it is said at a time."""
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The subtitles of an .srt or .vtt file in their order, or the lines of another; none twice.
+
+    Raises:
+        SubtitleError: it cannot be read, is larger than 16 MB, or is no text.
+    """
+    text = _text(path)
+    timed = path.suffix.lower() in SUBTITLES
+    lines = parse_subtitles(text) if timed else (Line(tidy(line)) for line in LINE_END.split(text))
+    return list(dict.fromkeys(line for line in lines if line.text))
+
+
+def parse_subtitles(text: str) -> list[Line]:
+    """The subtitles of a text in SubRip or WebVTT, as far as it is such; those without words are left out.
+
+    What stands outside of them is passed over: headers, notes, styles, numbers. Times may lack hours or milliseconds;
+    an end before its start is taken for it.
+    """
+    out, said = list[Line](), list[str]()
+    times: tuple[float, float] | None = None
+
+    def end() -> None:
+        if times and (words := tidy(" ".join(said))):
+            out.append(Line(words, *times))
+        said.clear()
+
+    for line in LINE_END.split(text):
+        if "->" in line and (found := TIMING.match(line[:200])):
+            if said and said[-1].strip().isdecimal():  # the number of this one, with no blank line before it
+                said.pop()
+            end()
+            first, last = _seconds(found.groups()[:4]), _seconds(found.groups()[4:])
+            times = min(first, last), max(first, last)
+        elif not line.strip():
+            end()
+            times = None
+        elif times:
+            said.append(line)
+    end()
+    return out
+
+
+def _seconds(clock: Iterable[str | None]) -> float:
+    hours, minutes, seconds, rest = (part or "0" for part in clock)
+    return 3600.0 * int(hours) + 60 * int(minutes) + int(seconds) + int(rest.ljust(3, "0")) / 1000
+
+
+def tidy(text: str) -> str:
+    """Words as they are said: no styling, entities, controls or spaces at the edges."""
+    shown = html.unescape(TAG.sub("", text)) if "<" in text or "{" in text or "&" in text else text
+    return " ".join(UNSHOWN.sub(" ", shown).split())
+
+
+def _text(path: Path) -> str:
+    """In the encoding that a mark or the bytes tell; what is no Unicode is Windows' Latin."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise SubtitleError(f"{path} cannot be read: {error.strerror or error}") from None
+    if len(data) > LARGEST:
+        raise SubtitleError(f"{path} has over {LARGEST >> 20} MB, which no subtitles have")
+    mark, encoding = next((m for m in MARKS if data.startswith(m[0])), (b"", _encoding(data)))
+    text = data[len(mark) :].decode(encoding, errors="replace")
+    if 100 * text.count("\0") > len(text):
+        raise SubtitleError(f"{path} is no text")
+    return text
+
+
+def _encoding(data: bytes) -> str:
+    for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):  # without a mark
+        half = data[first:1000:2]
+        if 2 * half.count(0) > len(half):
+            return encoding
+    try:
+        data.decode()
+        return "utf-8"
+    except UnicodeDecodeError:
+        return "cp1252"
+
+
+class Sidecars:
+    """The text files beside videos; remembers the folder that was looked at last, and what could not be read."""
+
+    def __init__(self) -> None:
+        self.unread = list[str]()
+        self._folder, self._files = "", dict[str, list[str]]()
+
+    def lines(self, video: Path) -> list[Line] | None:
+        """What the files beside a video say, none where there are none; None where one cannot be read."""
+        out = list[Line]()
+        for path in self.files(video):
+            try:
+                out += read_lines(path)
+            except SubtitleError as error:
+                self.unread.append(str(error))
+                return None
+        return list(dict.fromkeys(out))
+
+    def files(self, video: Path) -> list[Path]:
+        """``clip.srt``, ``clip.vtt``, ``clip.txt``, ``clip.mp4.srt``, ``clip.en.srt`` of ``clip.mp4``, by name.
+
+        In any case, unless a video of exactly that name is there as well; one that fits two videos by leaving out
+        parts is that of the longer name.
+        """
+        folder = os.path.dirname(video)
+        if folder != self._folder:
+            self._folder, self._files = folder, _by_owner(folder)
+        if not self._files:
+            return []
+        names = {video.name, video.stem, _fold(video.name), _fold(video.stem)}
+        return [video.parent / name for name in sorted({n for key in names for n in self._files.get(key, ())})]
+
+
+def _by_owner(folder: str) -> dict[str, list[str]]:
+    """Name of a video, or its stem, exact or folded -> text files of it."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+    except OSError:
+        return {}
+    texts = [name for name in names if os.path.splitext(name)[1].lower() in (*SUBTITLES, LINES)]
+    if not texts:
+        return {}
+    others = set(names).difference(texts)
+    exact = {*others, *(os.path.splitext(name)[0] for name in others)}
+    folded = set(map(_fold, exact))
+    out = dict[str, list[str]]()
+    for text in texts:
+        base, ending = os.path.splitext(text)
+        parts = 1 if ending.lower() == LINES else 4  # of a language, as in clip.en.forced.srt
+        for _ in range(parts):
+            if base in exact or _fold(base) in folded:
+                out.setdefault(base if base in exact else _fold(base), []).append(text)
+                break
+            base = os.path.splitext(base)[0]
+    return out
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
