@@ -48,16 +48,26 @@ def embed(
         Optional[str],
         typer.Option(metavar="I/N", help="The I-th of N parts: a process each, one per GPU say, fills a local index."),
     ] = None,
+    captions: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="FILE",
+            help="Captions to search as well: CSV, TSV or JSON with a file name and a caption in each record.",
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> None:
     """Embed videos and write them to an index, made when absent.
 
     Videos that are indexed already and have not changed are skipped, so an interrupted run goes on where it stopped.
+    Text files beside a video (clip.srt, clip.vtt, clip.txt, clip.en.srt) are its captions, which are searched as well.
 
     [dim]c2v embed holiday/ clips/beach.mp4[/]
 
     [dim]c2v embed holiday/ --precision int8[/]
+
+    [dim]c2v embed archive/ --captions titles.csv[/]
 
     [dim]c2v embed /data/videos --shard 1/2 --device cuda:0  # beside it, 2/2 on cuda:1[/]
 
@@ -85,23 +95,27 @@ def embed(
             batch_size=batch_size,
             workers=workers,
             shard=shard,
+            captions=captions,
             progress=tell,
         )
     for damaged in report.damaged:
         terminal.warn(f"{damaged.path} is damaged: {damaged.reason}")
     if as_json:
-        fields = ("embedded", "skipped", "moved", "failed", "seconds", "warning")
+        fields = ("embedded", "skipped", "moved", "failed", "captioned", "seconds", "warning")
         terminal.document({name: asdict(report)[name] for name in fields})
     else:
+        captioned = f" ({report.captioned} with other captions)" if report.captioned else ""
         moved = f"{report.moved} moved, " if report.moved else ""
         terminal.say(
-            f"{report.embedded} embedded, {report.skipped} unchanged, {len(report.failed)} failed, {moved}"
+            f"{report.embedded} embedded, {report.skipped} unchanged{captioned}, {len(report.failed)} failed, {moved}"
             f"{report.seconds:.1f} s"
         )
         if report.about and not report.warning:
             terminal.say(f"model {report.model}, {report.about}")
         for failure in report.failed:
             terminal.say(f"  failed: {failure.path}: {failure.reason}")
+    for note in report.caption_notes:
+        terminal.warn(note)
     if line := passed_over_line(report.passed_over):
         terminal.warn(line)
     if not report.total:

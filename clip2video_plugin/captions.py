@@ -9,15 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip2video_plugin.encode import Item
+from clip2video_plugin.index.connection import chunks
 from clip2video_plugin.index.schema import CAPTION_TIMES
 from clip2video_plugin.paths import expanded, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from clip2video_plugin.index import VideoIndex
+
+PORTION = 50  # films whose subtitles are in memory at once
 NAMED = 3  # names that stand for the rest
 # Captions, and of each [start, end] in seconds, [] of a line without times in a file beside the video, None of others
 Told = tuple[list[str], list[list[float] | None]]
+
+
+def told_by(row: dict[str, Any]) -> Told:
+    """The captions of a row."""
+    return row["captions"] or [], row.get(CAPTION_TIMES.name) or []
 
 
 def captions_of(item: Item, before: Told | None = None) -> dict[str, Any]:
@@ -26,16 +35,28 @@ def captions_of(item: Item, before: Told | None = None) -> dict[str, Any]:
     What a table or a field says of it replaces what such a one said before, and what files beside it say what such
     files said, so that they follow the files; where neither is known now, that of before stays.
     """
-    old = list(zip_longest(*before)) if before else []
+    told = list[tuple[str, list[float] | None]](zip_longest(*before)) if before else []
+    if item.captions is not None:
+        told = [(text, None) for text in item.captions] + [one for one in told if one[1] is not None]
     beside = None if item.beside is None else item.beside(item.path)
-    told = [(text, None) for text in item.captions] if item.captions is not None else [o for o in old if o[1] is None]
-    if beside is None:
-        told += [one for one in old if one[1] is not None]
-    else:
-        told += [(line.text, [] if line.start is None else [line.start, line.end]) for line in beside]
-    texts = [(text or "").encode(errors="replace").decode() for text, _ in told]
+    if beside is not None:
+        said: list[tuple[str, list[float] | None]] = [
+            (line.text, [] if line.start is None or line.end is None else [line.start, line.end]) for line in beside
+        ]
+        told = [one for one in told if one[1] is None] + said
+    texts = [text.encode(errors="replace").decode() for text, _ in told]
     times = [time for _, time in told]
     return {"captions": texts, CAPTION_TIMES.name: times if any(time is not None for time in times) else None}
+
+
+def recaptioned(items: list[Item], index: VideoIndex) -> Iterator[dict[str, Any]]:
+    """The rows of indexed items whose captions are others now, with these."""
+    items = [item for item in items if item.captions is not None or item.beside is not None]
+    for part in chunks(items, PORTION):
+        told = index.captions([item.id for item in part]) if index.text.there else {}
+        new = {item.id: captions_of(item, told.get(item.id)) for item in part}
+        rows = index.rows([i for i, row in new.items() if told_by(row) != told.get(i, ([], []))])
+        yield from (row | new[i] for i, row in rows.items())
 
 
 def read_table(table: str | Path, videos: Iterable[Path]) -> tuple[dict[str, list[str]], list[str]]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from clip2video_plugin.bounds import checked_count
+from clip2video_plugin.captions import read_table, recaptioned, told_by
 from clip2video_plugin.encode import Embedded, Item, Stamp, batched, encode_items
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
 from clip2video_plugin.index import VideoIndex
@@ -22,6 +23,7 @@ from clip2video_plugin.model.installed import chosen_default, find_checkpoint
 from clip2video_plugin.paths import printable
 from clip2video_plugin.provenance import checkpoint_of, provenance
 from clip2video_plugin.rows import LASTING, failure_of, moved_from, row_of, unchanged, video_id
+from clip2video_plugin.subtitles import Sidecars
 from clip2video_plugin.video.files import file_stamp, find_videos
 from clip2video_plugin.video.fingerprint import fingerprint
 
@@ -45,7 +47,8 @@ class Report:
     ``waiting`` that another process writes to the index and this one waits; ``model`` names the model, ``warning`` is
     its (``Model.warning``), and ``about`` what it says of itself; ``note`` says why it is not the default one where it
     might be expected. ``moved`` counts videos whose files were found under another path with the same content;
-    ``passed_over``, by ending, files in folders that may be videos though their ending is of none.
+    ``passed_over``, by ending, files in folders that may be videos though their ending is of none. ``captioned`` of the
+    skipped got other captions; ``caption_notes`` say in lines what of the captions was of no use.
     """
 
     embedded: int = 0
@@ -62,6 +65,8 @@ class Report:
     model: str = ""
     about: str | None = None
     note: str | None = None
+    captioned: int = 0
+    caption_notes: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -82,6 +87,7 @@ def embed_videos(
     batch_size: int | None = None,
     workers: int | None = None,
     shard: str | None = None,
+    captions: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Embeds the videos in files and folders and writes them to an index.
@@ -89,6 +95,9 @@ def embed_videos(
     Videos that the index holds unchanged (same size and time of change) are skipped, and the row of one that was moved
     or renamed (the same content besides, and its old path gone) is taken over, so a run that
     was stopped goes on where it was. A video that cannot be read is reported, not raised.
+
+    Text files beside a video (``clip.srt``, ``.vtt``, ``.txt``, or ``clip.en.srt``) are its captions, subtitles with
+    their times; when they change or go, so do those in the index, and nothing is embedded again for it.
 
     Args:
         index: URI of the index, made when absent, or an open one; $C2V_INDEX or ./c2v-index by default.
@@ -101,9 +110,12 @@ def embed_videos(
         workers: decoding threads; by default one per CPU core.
         shard: "2/4" embeds the second of four parts. Processes with a part each, one per GPU say, may write to the
             same local index at once.
+        captions: a table of captions (CSV, TSV, JSON; ``captions.read_table``), which take the place of those that
+            the index has from such a table.
         progress: called with the report so far after every batch.
 
     Raises:
+        AnnotationError: ``captions`` is no such table.
         VideoReadError: a named path does not exist.
         VideoIndexError: the index was made with another model, or cannot be written.
         Clip2VideoError: an option is not one of those allowed.
@@ -112,6 +124,8 @@ def embed_videos(
     part = None if shard is None else _part(shard)
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     passed_over = Counter[str]()
+    said, caption_notes = (None, list[str]()) if captions is None else read_table(captions, find_videos(paths))
+    sidecars = Sidecars()
     total = sum(1 for _ in _items(paths, part, passed_over))  # counted, not kept: memory must not grow with a library
     found, note = index if isinstance(index, VideoIndex) else VideoIndex.find(index), None
     if model is None and found is not None:
@@ -122,7 +136,10 @@ def embed_videos(
     target = found or VideoIndex.create(index, loaded.config.vector_dim, made)
     target.provenance.check(made, f"index {target.uri}")
     report = embed_items(
-        _items(paths, part),
+        (
+            replace(item, captions=(said or {}).get(str(item.path)), beside=sidecars.lines)
+            for item in _items(paths, part)
+        ),
         loaded,
         target,
         total=total,
@@ -132,6 +149,7 @@ def embed_videos(
         progress=progress,
     )
     report.passed_over = dict(passed_over)
+    report.caption_notes = [*caption_notes, *dict.fromkeys(map(printable, sidecars.unread))]
     return report
 
 
@@ -207,10 +225,12 @@ def embed_items(
         todo = _unknown(items, index, known, writer, report, progress)
         sampling = index.provenance.policy
         for batch in encode_items(todo, model, sampling=sampling, batch_size=batch_size, workers=workers):
+            told = index.captions([done.item.id for done in batch]) if index.text.there else {}
             for done in batch:
                 if isinstance(done, Embedded):
                     content, shown = fingerprint(done.item.path), done.thumbnails.tobytes()
-                    writer.add(row_of(done.item, done.stamp, done.duration, done.vector, content, shown))
+                    before = told.get(done.item.id)
+                    writer.add(row_of(done.item, done.stamp, done.duration, done.vector, content, shown, before))
                     report.embedded += 1
                     if done.warning:
                         report.damaged.append(Failure(str(done.item.path), printable(done.warning)))
@@ -248,6 +268,10 @@ def _unknown(
         have = index.entries([item.id for item in chunk])
         todo = [item for item in chunk if not unchanged(item, stamps[item.id], have.get(item.id))]
         report.skipped += len(chunk) - len(todo)
+        changed = {item.id for item in todo}
+        for new in recaptioned([item for item in chunk if item.id not in changed], index):
+            writer.add(new)
+            report.captioned += 1
         elsewhere = known.rows([video_id(item.path) for item in todo]) if known else {}
         moved = moved_from(todo, stamps, index, taken)
         before = index.rows(list(moved.values()))
@@ -257,12 +281,12 @@ def _unknown(
             if row := before.get(moved.get(item.id, "")):
                 taken.add(row["id"])
                 content = row.get(FINGERPRINT.name) or fingerprint(item.path)
-                new = row_of(item, stamp, row["duration"], row["vector"], content)
+                new = row_of(item, stamp, row["duration"], row["vector"], content, before=told_by(row))
                 writer.add(new | {name: row[name] for name in LASTING if row.get(name)}, instead_of=row["id"])
                 report.moved += 1
             elif copy and (copy["size"], copy["mtime"]) == stamp:
                 content, shown = copy.get(FINGERPRINT.name), copy.get(THUMBNAILS.name)
-                writer.add(row_of(item, stamp, copy["duration"], copy["vector"], content, shown))
+                writer.add(row_of(item, stamp, copy["duration"], copy["vector"], content, shown, told_by(copy)))
                 report.skipped += 1
             else:
                 left.append(item)

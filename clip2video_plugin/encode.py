@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +16,7 @@ from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.provenance import SAMPLINGS
+from clip2video_plugin.subtitles import Line
 from clip2video_plugin.video.frames import Frames, read_quietly
 
 if TYPE_CHECKING:
@@ -30,13 +31,18 @@ TURN_SECONDS = 3.0  # and about how long that may take
 
 @dataclass(frozen=True)
 class Item:
-    """A video to embed, and the id that its row gets."""
+    """A video to embed, and the id that its row gets.
+
+    ``captions`` are what is known of it now, None where nobody says, so that those of its row stay. ``beside`` gives
+    what text files beside a path say, None where that cannot be read (``subtitles.Sidecars``).
+    """
 
     path: Path
     id: str
     sample_id: str | None = None
-    captions: Sequence[str] = ()
+    captions: Sequence[str] | None = None
     tags: Sequence[str] = ()
+    beside: Callable[[Path], Sequence[Line] | None] | None = None
 
 
 Stamp = tuple[int, float]  # size and time of change of the file

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clip2video_plugin.captions import Told, captions_of
 from clip2video_plugin.encode import Item, Stamp, Unreadable
 from clip2video_plugin.index import Entry, VideoIndex, gone
 from clip2video_plugin.index.schema import ADDED, FINGERPRINT, TAGS, THUMBNAILS
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-LASTING = ("captions", ADDED.name, TAGS.name, THUMBNAILS.name)  # of a row, when its video is found elsewhere
+LASTING = (ADDED.name, TAGS.name, THUMBNAILS.name)  # of a row, when its video is found elsewhere
 
 
 def video_id(path: Path) -> str:
@@ -67,8 +68,12 @@ def row_of(
     vector: NDArray[np.float32],
     content: str | None,
     thumbnails: bytes | None = None,
+    before: Told | None = None,
 ) -> dict[str, Any]:
-    """The row of an item: its vector [D], the fingerprint of its file's content, and its frames' thumbnails."""
+    """The row of an item: its vector [D], the fingerprint of its file's content, and its frames' thumbnails.
+
+    ``before`` are the captions that are known of it (``captions.captions_of``).
+    """
     return {
         "id": item.id,
         "sample_id": item.sample_id,
@@ -77,7 +82,7 @@ def row_of(
         "end": duration,
         "duration": duration,
         "vector": vector,
-        "captions": [caption.encode(errors="replace").decode() for caption in item.captions],
+        **captions_of(item, before),
         "size": stamp[0],
         "mtime": stamp[1],
         FINGERPRINT.name: content,

@@ -18,6 +18,7 @@ LARGEST = 16 << 20  # bytes; the subtitles of two hours have 100 thousand
 CLOCK = r"(?:([0-9]{1,4}):)?([0-9]{1,2}):([0-9]{1,2})(?:[.,:]([0-9]{1,3}))?"
 TIMING = re.compile(rf"\s*{CLOCK}\s*-{{1,3}}>\s*{CLOCK}")
 TAG = re.compile(r"<[^<>\n]{0,200}>|\{\\[^{}\n]{0,200}\}")  # <i>, <v Anna>, <00:01.000>, {\an8}
+BINARY = re.compile("[\x00-\x08\x0e-\x1f]")  # of which no text is made
 LINE_END = re.compile(r"\r\n|\r|\n")
 UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 MARKS = (
@@ -105,7 +106,7 @@ def _text(path: Path) -> str:
         raise SubtitleError(f"{path} has over {LARGEST >> 20} MB, which no subtitles have")
     mark, encoding = next((m for m in MARKS if data.startswith(m[0])), (b"", _encoding(data)))
     text = data[len(mark) :].decode(encoding, errors="replace")
-    if 100 * text.count("\0") > len(text):
+    if 100 * len(BINARY.findall(text)) > len(text):
         raise SubtitleError(f"{path} is no text")
     return text
 
@@ -151,7 +152,7 @@ class Sidecars:
             self._folder, self._files = folder, _by_owner(folder)
         if not self._files:
             return []
-        names = {video.name, video.stem, _fold(video.name), _fold(video.stem)}
+        names = {video.name, video.stem, *map(_folded, (video.name, video.stem))}
         return [video.parent / name for name in sorted({n for key in names for n in self._files.get(key, ())})]
 
 
@@ -167,18 +168,20 @@ def _by_owner(folder: str) -> dict[str, list[str]]:
         return {}
     others = set(names).difference(texts)
     exact = {*others, *(os.path.splitext(name)[0] for name in others)}
-    folded = set(map(_fold, exact))
+    folded = set(map(_folded, exact))
     out = dict[str, list[str]]()
     for text in texts:
         base, ending = os.path.splitext(text)
         parts = 1 if ending.lower() == LINES else 4  # of a language, as in clip.en.forced.srt
         for _ in range(parts):
-            if base in exact or _fold(base) in folded:
-                out.setdefault(base if base in exact else _fold(base), []).append(text)
+            key = base if base in exact else _folded(base)
+            if key in exact or key in folded:
+                out.setdefault(key, []).append(text)
                 break
             base = os.path.splitext(base)[0]
     return out
 
 
-def _fold(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+def _folded(name: str) -> str:
+    """A name in small letters, as a key that no name is."""
+    return "/" + unicodedata.normalize("NFC", name).casefold()

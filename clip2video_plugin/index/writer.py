@@ -12,7 +12,7 @@ from clip2video_plugin.index.store import VideoIndex
 
 logger = logging.getLogger(__name__)
 
-FLUSH_ROWS, FLUSH_SECONDS = 1000, 30.0
+FLUSH_ROWS, FLUSH_SECONDS, FLUSH_LETTERS = 1000, 30.0, 1 << 24
 # Seconds to wait for another writer: between two batches, before it is tried again, at the end before it is told,
 # and when the run was interrupted.
 BUSY_SECONDS, RETRY_SECONDS, QUIET_SECONDS, RESCUE_SECONDS = 2.0, 10.0, 15.0, 10.0
@@ -33,12 +33,14 @@ class Writer:
         self.failures: list[dict[str, Any]] = []
         self.moved: list[str] = []  # ids under which rows were known before
         self.most = WAITING_BYTES // (4 * index.dim + ROW_BYTES)
+        self.letters = 0  # of captions, those of films among them
         self.last = time.monotonic() - 2 * FLUSH_SECONDS
         self.again = 0.0  # not to be tried before
 
     def add(self, row: dict[str, Any], instead_of: str | None = None) -> None:
         """A row, and the id under which it stands in the index until now."""
         self.rows.append(row)
+        self.letters += sum(map(len, row["captions"] or ()))
         self.moved += [instead_of] if instead_of else []
 
     def add_failure(self, failure: dict[str, Any]) -> None:
@@ -49,7 +51,9 @@ class Writer:
         now, waiting = time.monotonic(), len(self.rows) + len(self.failures)
         if waiting >= self.most:
             self.finish()
-        elif now >= self.again and (waiting >= FLUSH_ROWS or (waiting and now - self.last > FLUSH_SECONDS)):
+        elif now >= self.again and (
+            waiting >= FLUSH_ROWS or self.letters >= FLUSH_LETTERS or (waiting and now - self.last > FLUSH_SECONDS)
+        ):
             try:
                 self._write(BUSY_SECONDS)
             except IndexBusyError:
@@ -92,5 +96,5 @@ class Writer:
             self.index.write(self.rows, instead_of=self.moved)
             self.index.clear_failures([row["id"] for row in self.rows])
             self.index.write_failures(self.failures)
-        self.rows, self.failures, self.moved = [], [], []
+        self.rows, self.failures, self.moved, self.letters = [], [], [], 0
         self.last = time.monotonic()
