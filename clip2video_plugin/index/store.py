@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip2video_plugin.errors import IndexBusyError, VideoIndexError
-from clip2video_plugin.index import contents, failures, reading, upkeep, windows
+from clip2video_plugin.index import contents, failures, products, reading, upkeep, windows
 from clip2video_plugin.index.connection import (
     chunks,
     connect,
@@ -36,7 +36,6 @@ from clip2video_plugin.index.schema import (
     DATABASE,
     FAILED,
     LATER,
-    VIDEO,
     VIDEOS,
     Provenance,
     is_windows,
@@ -152,11 +151,15 @@ class VideoIndex:
     @property
     def is_windows(self) -> bool:
         """Whether its rows are windows of videos, several for each, and not whole videos."""
-        return VIDEO.name in self._table.schema.names
+        return is_windows(self._table.name)  # its schema would be read anew, a fifth of a query
 
     def windows(self) -> VideoIndex | None:
         """The table of windows that goes with this table of videos; None where none were embedded."""
-        return None if self.is_windows else VideoIndex.find(self.uri, table=windows_of(self._table.name))
+        name = windows_of(self._table.name)
+        if self.is_windows or not exists(self._connection, name):
+            return None
+        with plain_errors(self.uri):
+            return VideoIndex(self.uri, self._connection, self._connection.open_table(name))
 
     def create_windows(self) -> VideoIndex:
         """``windows``, made where there is none yet."""
@@ -220,6 +223,19 @@ class VideoIndex:
     def windows_by_video(self, ids: Sequence[str]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
         """Video -> spans [n, 2] and vectors [n, D] of its windows by start and end, for those of ``ids`` with any."""
         return windows.by_video(self.uri, self._table, ids)
+
+    def products(
+        self, ids: Sequence[str], vectors: NDArray[np.float32]
+    ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
+        """Video -> spans [n, 2] of its rows here, by start and end, and their products [n, m] with vectors [m, D].
+
+        For those of ``ids`` that are indexed; memory holds a batch of their vectors at a time.
+        """
+        return read(self.uri, lambda: products.by_video(self._table, ids, vectors))
+
+    def some(self, count: int) -> list[str]:
+        """Ids of about ``count`` rows, evenly from all of them; the same as long as nothing is written."""
+        return read(self.uri, lambda: products.some(self._table, count))
 
     def writing(self, seconds: float | None = None) -> AbstractContextManager[None]:
         """Keeps other writers of a local index out while the block runs, having waited ``seconds`` for them at most.

@@ -20,6 +20,8 @@ def by_video(uri: str, table: Any, ids: Sequence[str]) -> dict[str, tuple[NDArra
     for part in chunks(list(ids), IN_LIST):
         found = table.search().where(in_list(VIDEO.name, part)).select([VIDEO.name, "start", "end", "vector"])
         rows = read(uri, found.limit(None).to_arrow).sort_by([(n, "ascending") for n in (VIDEO.name, "start", "end")])
+        if not len(rows):
+            continue
         owners, vectors = np.array(rows[VIDEO.name].to_pylist()), vectors_of(rows)
         spans = np.stack([rows["start"].to_numpy(), rows["end"].to_numpy()], axis=1)
         names, firsts = np.unique(owners, return_index=True)

@@ -21,6 +21,14 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class Products:
+    """The windows of a video: ``spans`` [n, 2] in seconds, by start and end, and ``scores`` [n, m] for m vectors."""
+
+    spans: NDArray[np.float64]
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Gallery:
     """A table of videos, with the windows beside it, and which of them may be shown.
 
@@ -73,6 +81,12 @@ class Gallery:
             return found if self.keep is None else self.keep(found)
 
         return table.search(vector, k, ids=self.ids, where=self.where, keep=once)
+
+    def products(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> dict[str, Products]:
+        """id -> its windows and their scores for ``vectors`` [m, D], as ``windows_of`` gives them, in little memory."""
+        found = {} if self.windows is None else self.windows.products(ids, vectors)
+        found |= self.videos.products([i for i in ids if i not in found], vectors)
+        return {i: Products(*found[i]) for i in ids if i in found}
 
     def windows_of(self, ids: Sequence[str]) -> dict[str, Windows]:
         """id -> its windows, for those of ``ids`` that are indexed; of a video without, the whole of it is one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
@@ -17,8 +17,10 @@ from clip2video_plugin.query.diverse import diverse, wider
 from clip2video_plugin.query.fusion import with_captions
 from clip2video_plugin.query.gallery import Gallery
 from clip2video_plugin.query.moments import with_moments
+from clip2video_plugin.query.order import ordered, parts_of
 from clip2video_plugin.query.query import Query
 from clip2video_plugin.query.vectors import vectors_of
+from clip2video_plugin.query.without import Negative, without
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +35,8 @@ class SearchResult(Sequence[Hit]):
     ``warning`` is the model's (``Model.warning``); ``training`` and ``about`` are what it says of itself: "zero-shot",
     "trained" or "untrained", and a sentence; None where it says nothing. ``captions`` are the sentences whose words
     were looked for in captions as well; none where the index has no captions. ``refused`` is the confidence of the best
-    hit that ``min_confidence`` left out.
+    hit that ``min_confidence`` left out. ``dropped`` says of each thing that videos were not to show from which score
+    on they were dropped, and how many.
     """
 
     query: str
@@ -45,6 +48,7 @@ class SearchResult(Sequence[Hit]):
     about: str | None = None
     captions: tuple[str, ...] = ()
     refused: float | None = None
+    dropped: tuple[Negative, ...] = ()
 
     @overload
     def __getitem__(self, place: int) -> Hit: ...
@@ -63,7 +67,9 @@ class SearchResult(Sequence[Hit]):
     def to_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
         known = ("query", "model", "training", "about", "searched", "warning", "captions", "refused")
-        return {**{name: getattr(self, name) for name in known}, "hits": self.to_dicts()}
+        values = {name: getattr(self, name) for name in known}
+        dropped = {"dropped": [asdict(one) for one in self.dropped]} if self.dropped else {}
+        return {**values, **dropped, "hits": self.to_dicts()}
 
     def to_pandas(self) -> pd.DataFrame:
         """A row for each hit."""
@@ -136,17 +142,23 @@ def _query(query: object, options: dict[str, Any]) -> Query:
 def answer(query: Query, gallery: Gallery, model: Model) -> SearchResult:
     """What a gallery has for a query; the one search behind command line, Python, operators and panel."""
     vectors = vectors_of(query, model)
+    if query.without:
+        negatives = without(query, vectors, gallery)
+        gallery = negatives.gallery
     wide = wider(query)
-    hits = gallery.nearest(vectors.wanted, wide.k)
+    if query.then:
+        hits = ordered(parts_of(query, vectors, model), gallery, wide.k)
+    else:
+        hits = gallery.nearest(vectors.wanted, wide.k)
     hits, sentences = with_captions(hits, wide, gallery, model, vectors.wanted)
     hits = diverse(hits, gallery, query)
     hits, refused = judged(hits, query, gallery, vectors.wanted)
-    if query.moments:
+    if query.moments and not query.then:
         hits = with_moments(hits, gallery, vectors.wanted)
     text = query.prompts[0] if query.prompts else ""
     card = model.card
     shown = text, model.name, gallery.videos.count(), hits, model.warning, card.training, card.sentence, sentences
-    return SearchResult(*shown, refused)
+    return SearchResult(*shown, refused, negatives.dropped if query.without else ())
 
 
 def load_for(index: VideoIndex, model: str | Path | Model | None = None, device: str | None = None) -> Model:
