@@ -39,7 +39,7 @@ def add_thumbnails(
         VideoIndexError: there is no index, or it cannot be written.
     """
     workers = checked_count("workers", workers) or os.cpu_count() or 1
-    opened = open_index(index)
+    opened = index if isinstance(index, VideoIndex) else open_index(index)
     rows = opened.columns(["id", THUMBNAILS.name])
     without = rows.filter(rows[THUMBNAILS.name].is_null())["id"].to_pylist()
     policy, fps = SAMPLINGS[opened.provenance.policy]

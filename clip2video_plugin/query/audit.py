@@ -79,7 +79,7 @@ def audit(
         QueryError: no row has a caption, or k is out of range.
         VideoIndexError: there is no index, or it was made with another model.
     """
-    k, opened = checked_k(k), open_index(index)
+    k, opened = checked_k(k), index if isinstance(index, VideoIndex) else open_index(index)
     texts = [(i, path, text) for i, path, own in _captioned(opened, ids) for text in own]
     if not texts:
         raise QueryError(f"no video of index {opened.uri} has captions; give them: c2v embed PATH --captions FILE")
@@ -150,7 +150,7 @@ def nearest_captions(
         QueryError: the video is not indexed, there are no captions, or k is out of range.
         VideoIndexError: there is no index, or it was made with another model.
     """
-    k, opened = checked_k(k), open_index(index)
+    k, opened = checked_k(k), index if isinstance(index, VideoIndex) else open_index(index)
     path = os.path.abspath(expanded(video))
     rows = opened.rows([str(video)]) or opened.rows([e.id for e in opened.videos([video]) if e.path == path])
     if not rows:

@@ -132,7 +132,7 @@ def duplicates(
     """
     if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1:
         raise QueryError(f"least is {least!r}; it must be a cosine that lies in [0, 1]")
-    opened = open_index(index)
+    opened = index if isinstance(index, VideoIndex) else open_index(index)
     tracks = Tracks.of(opened, ids)
     splits = _splits(tracks, by)
     found = _found(tracks, least, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clip2video_plugin.app.operators.curating import AuditCaptions, FindDuplicates, NearestCaptions
 from clip2video_plugin.app.operators.data import EvaluateRetrieval, ImportVideos, SampleFrames
 from clip2video_plugin.app.operators.indexing import ComputeEmbeddings, DeleteIndex, IndexInfo
 from clip2video_plugin.app.operators.searching import FindSimilarVideos, OpenVideoSearch, SearchVideos
@@ -11,6 +12,9 @@ OPERATORS = (
     ComputeEmbeddings,
     SearchVideos,
     FindSimilarVideos,
+    FindDuplicates,
+    AuditCaptions,
+    NearestCaptions,
     EvaluateRetrieval,
     SampleFrames,
     DeleteIndex,
