@@ -1,6 +1,6 @@
 """How well moments are found in generated videos of several scenes, by the windows of each.
 
-    OMP_NUM_THREADS=1 python benchmarks/moments.py [--count 60] [--seed 13] [--windows 2/0.5,3/0.5,4/0.5,6/0.5,8/0.5]
+    OMP_NUM_THREADS=1 python benchmarks/moments.py [--count 60] [--seed 13] [--windows 2/0.5,4/1,8/2]
         [--out FOLDER]
 
 Sets A, B and C of ``stories.py``, a query for each scene: R1 at overlaps of .5 and .7, and the mean overlap, beside the
@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=60, help="stories of a set, of C two thirds of them")
     parser.add_argument("--seed", type=int, default=13)
-    parser.add_argument("--windows", default="2/0.5,3/0.5,4/0.5,6/0.5,8/0.5")
+    parser.add_argument("--windows", default="2/0.5,4/1,8/2", help="by default those of auto for a video of a minute")
     parser.add_argument("--out", type=Path, help="a folder for predictions and truth")
     args = parser.parse_args()
     model, sizes = load_model(embedded_folder(), device="cpu"), parse_windows(args.windows)

@@ -1,27 +1,30 @@
-"""Where in a video a sentence fits: scores of its frames over time, and moments above a threshold."""
+"""Where in a video a query fits: scores of its windows or frames over time, and the moments that stand out."""
 
 from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.collections as foc
-import fiftyone.core.media as fom
 import numpy as np
 from numpy.typing import NDArray
 
-from clip2video_plugin.app.metadata import video_metadata
+from clip2video_plugin.app.marking import bring_up_to_date, mark
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import items_of, path_of, video_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.index import Span
 from clip2video_plugin.index.frames import FrameIndex
+from clip2video_plugin.query import Gallery, Query, Windows
+from clip2video_plugin.query.moments import LEAST, Curve
+from clip2video_plugin.query.vectors import vectors_of
 from clip2video_plugin.video.files import file_stamp
 from clip2video_plugin.video.frames import read_quietly
-from clip2video_plugin.video.image_folder import frame_rate
 
 logger = logging.getLogger(__name__)
 
@@ -30,32 +33,42 @@ WINDOW = 8.0  # seconds that are encoded at once, so that a long video has frame
 
 @dataclass(frozen=True)
 class Timeline:
-    """Scores (cosines, -1 to 1) of a video's frames, at ``times`` in seconds, and the length of the video."""
+    """Scores (cosines, about -1 to 1) of a video at ``times`` in seconds, and the length of the video.
+
+    They are those of its frames, or, where it has windows, of the best window over each time, and ``curve`` is that.
+    """
 
     times: NDArray[np.float64]
     scores: NDArray[np.float32]
     duration: float
+    curve: Curve | None = None
+
+    @classmethod
+    def of(cls, curve: Curve) -> Timeline:
+        """By windows."""
+        return cls((curve.edges[1:] + curve.edges[:-1]) / 2, curve.scores, float(curve.edges[-1]), curve)
 
     def threshold(self) -> float:
-        """One standard deviation above the mean, which most frames of a video that shows it once lie below.
+        """The score from which something is a moment (``Curve.threshold``), to three places down."""
+        mean, best = float(self.scores.mean()), float(self.scores.max())
+        least = self.curve.threshold if self.curve else min(mean + LEAST * (best - mean), best)
+        return math.floor(1000 * least) / 1000
 
-        At most the best score, to three places down: a curve that stays high is nowhere a deviation above its mean.
-        """
-        return math.floor(1000 * min(float(self.scores.mean() + self.scores.std()), float(self.scores.max()))) / 1000
-
-    def moments(self, threshold: float) -> list[tuple[float, float, float]]:
-        """(start, end, best score) of the stretches whose frames score at least ``threshold``.
+    def moments(self, threshold: float) -> list[Span]:
+        """By windows the moments whose best is ``threshold`` or more, the best first; of frames the stretches that are.
 
         A frame stands for the time up to half way to its neighbours.
         """
+        if self.curve is not None:
+            return list(self.curve.spans(threshold))
         middles = (self.times[1:] + self.times[:-1]) / 2
         edges = np.concatenate([[0.0], middles, [self.duration]])
-        out = list[tuple[float, float, float]]()
+        out = list[Span]()
         for i in np.flatnonzero(self.scores >= threshold).tolist():
-            start, end, score = float(edges[i]), float(edges[i + 1]), float(self.scores[i])
-            if out and out[-1][1] == start:
-                start, score = out[-1][0], max(out.pop()[2], score)
-            out.append((start, end, score))
+            span = Span(float(edges[i]), float(edges[i + 1]), float(self.scores[i]))
+            if out and out[-1].end == span.start:
+                span = replace(span, start=out[-1].start, score=max(out.pop().score, span.score))
+            out.append(span)
         return out
 
 
@@ -108,21 +121,45 @@ def _frames(path: Path, model: Any) -> tuple[list[float], NDArray[np.float32]]:
     return times, np.concatenate(vectors)
 
 
-def timeline(run: Clip2VideoSimilarityIndex, sample: fo.Sample, query: str) -> Timeline | None:
-    """Scores of a sample's frames for a sentence; None when its frames, as the file is now, have not been embedded.
+def timeline(run: Clip2VideoSimilarityIndex, sample: fo.Sample, query: str | Query) -> Timeline | None:
+    """Scores of a video over time; None where neither its windows nor its frames, as the file is now, were embedded.
 
-    A frame's score is its cosine with the sentence, whose mean over the frames is, up to a factor, the global part
-    of the video's score.
+    A frame's score is its cosine with the first sentence, whose mean over the frames is, up to a factor, the global
+    part of the video's score.
     """
+    asked = _query(query)
+    if found := timelines(run, asked, [str(sample.id)]):
+        return found[str(sample.id)]
     index = FrameIndex.open(run.config.uri, run.frames_table)
-    if index is None or not index.made_by(run.table.provenance):
+    if index is None or not asked.prompts or not index.made_by(run.table.provenance):
         return None
     stamp = file_stamp(path_of(sample))
     times, vectors = index.read(str(sample.id), stamp)
     if not len(times):
         return None
-    sentence = run.get_model().model.encode_captions([query]).global_vector[0].numpy()
+    sentence = run.get_model().model.encode_captions([asked.prompts[0]]).global_vector[0].numpy()
     return Timeline(times, vectors @ sentence, _duration(sample, stamp[0], times))
+
+
+def timelines(run: Clip2VideoSimilarityIndex, query: str | Query, ids: Sequence[str]) -> dict[str, Timeline]:
+    """Id -> scores over time, for those of these videos whose windows, of the file as it is now, were embedded.
+
+    Reads the windows of all of them at once; ids are those of hits.
+    """
+    gallery = Gallery(run.table)
+    if gallery.windows is None or not ids:
+        return {}
+    vectors = vectors_of(_query(query), run.get_model().model).wanted
+    known = gallery.videos.entries(list(ids)).values()
+    fresh = [entry.id for entry in known if (entry.size, entry.mtime) == file_stamp(Path(entry.path))]
+    if not len(vectors) or not fresh:
+        return {}
+    found = gallery.windows.windows_by_video(fresh)
+    return {i: Timeline.of(Curve.of(Windows(*found[i]), vectors)) for i in ids if i in found}
+
+
+def _query(query: str | Query) -> Query:
+    return query if isinstance(query, Query) else Query((query,))
 
 
 def _duration(sample: fo.Sample, size: int, times: NDArray[np.float64]) -> float:
@@ -141,10 +178,12 @@ def mark_moments(
     Those of a folder of frames count its images, and are returned as the sample itself, which has no clips.
 
     Raises:
-        Clip2VideoError: there is no such video, its frames have not been embedded, or none scores that much.
+        Clip2VideoError: there is no such video, neither its windows nor its frames have been embedded, or none scores
+            that much.
     """
     sample = video_of(samples, sample_id)
-    _bring_up_to_date(sample)
+    bring_up_to_date(videos_of(samples._root_dataset).select(sample_id))
+    sample.reload()
     found = timeline(run, sample, query)
     if found is None:
         raise Clip2VideoError(
@@ -152,39 +191,6 @@ def mark_moments(
         )
     moments = found.moments(threshold)
     if not moments:
-        raise Clip2VideoError(f"no frame scores {threshold:.3f} or more; the best has {found.scores.max():.3f}")
-    rate, last = _rate(sample, found)
-    field = f"{run.key}_moments"
-    sample[field] = fo.TemporalDetections(
-        detections=[
-            fo.TemporalDetection(
-                label=query,
-                support=[
-                    min(int(start * rate) + 1, last),
-                    min(max(math.ceil(end * rate), int(start * rate) + 1), last),
-                ],
-                confidence=score,
-            )
-            for start, end, score in moments
-        ]
-    )
-    sample.save()
-    shown = videos_of(samples._root_dataset).select(sample_id)
-    return shown.to_clips(field) if shown.media_type == fom.VIDEO else shown
-
-
-def _bring_up_to_date(sample: fo.Sample) -> None:
-    """Gives a sample the metadata of its file, where it has none or those of what the file was before."""
-    path, known = path_of(sample), sample.metadata
-    if path.is_file() and (known is None or known.size_bytes != path.stat().st_size):
-        sample.metadata = video_metadata(path) or known
-
-
-def _rate(sample: fo.Sample, found: Timeline) -> tuple[float, int]:
-    """Frames a second, and how many there are, of a video file or a folder of frames."""
-    path, known = path_of(sample), sample.metadata
-    if path.is_dir():
-        return frame_rate(path)
-    if not isinstance(known, fo.VideoMetadata) or not known.frame_rate:
-        raise Clip2VideoError(f"{path} does not say its frames per second, in which moments are counted")
-    return known.frame_rate, known.total_frame_count or max(round(found.duration * known.frame_rate), 1)
+        what = "window" if found.curve else "frame"
+        raise Clip2VideoError(f"no {what} scores {threshold:.3f} or more; the best has {found.scores.max():.3f}")
+    return mark(samples, run, query, {sample_id: moments})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.core.collections as foc
 
 from clip2video_plugin.app.runs import StoredRun, database_identity, living, tables_in_use, users_of
 from clip2video_plugin.app.videos import all_samples, items_of
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError, first_line
 from clip2video_plugin.index import VideoIndex
-from clip2video_plugin.index.connection import chunks, uri_of
+from clip2video_plugin.index.connection import chunks, local_folder, uri_of
 from clip2video_plugin.index.frames import FrameIndex
 from clip2video_plugin.index.schema import FRAMES, RUN, new_marks
 from clip2video_plugin.index.tables import RUN_TABLES, copy_table, drop_tables, has_table, marked_tables
@@ -32,6 +34,12 @@ def new_table() -> str:
 def frames_of(table: str) -> str:
     """The name of the table of frame vectors that goes with a run's table."""
     return table.replace(RUN, FRAMES, 1)
+
+
+def thumbnails_of(config: Any) -> Path:
+    """The folder of pictures of a run's moments: in that of the index, or beside FiftyOne's data where it is remote."""
+    index = local_folder(config.uri) or Path(fo.config.default_dataset_dir) / "clip2video"
+    return index / "thumbnails" / str(config.table_name)
 
 
 def owns(config: Any, dataset_id: str, run: StoredRun) -> bool:
@@ -74,6 +82,7 @@ def drop(config: Any) -> bool:
         VideoIndex.open(config.uri, table=config.table_name).drop()
         if (frames := FrameIndex.open(config.uri, frames_of(config.table_name))) is not None:
             frames.drop()
+        shutil.rmtree(thumbnails_of(config), ignore_errors=True)
     except VideoIndexError:
         return False
     return True

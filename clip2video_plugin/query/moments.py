@@ -91,6 +91,8 @@ def spans(windows: Windows, vectors: NDArray[np.float32], *, threshold: float | 
 
 def with_moments(hits: Sequence[Hit], gallery: Gallery, vectors: NDArray[np.float32]) -> list[Hit]:
     """The hits with their ``moments``, for query vectors [n, D]; of videos whose length nobody knows there are none."""
+    if not len(vectors):
+        return list(hits)
     out = list[Hit]()
     for some in _parts(hits):
         windows = gallery.windows_of([hit.id for hit in some])

@@ -17,6 +17,7 @@ from clip2video_plugin.app import Clip2VideoModel
 from clip2video_plugin.app.moments import Timeline, compute_frames, mark_moments, timeline
 from clip2video_plugin.app.panel.parts import picture
 from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.index import Span
 from clip2video_plugin.index.frames import FrameIndex
 from clip2video_plugin.model.installed import embedded_folder
 from clip2video_plugin.video.extract import extract_frames
@@ -99,8 +100,8 @@ def test_the_threshold_that_is_offered_has_a_moment(scores):
 
 def test_moments_are_the_stretches_above_the_threshold():
     found = Timeline(np.array([0.0, 1, 2, 3, 4]), np.array([0.1, 0.8, 0.9, 0.2, 0.7], np.float32), 5.0)
-    assert found.moments(0.6) == [(0.5, 2.5, pytest.approx(0.9)), (3.5, 5.0, pytest.approx(0.7))]
-    assert found.moments(0.05) == [(0.0, 5.0, pytest.approx(0.9))]
+    assert found.moments(0.6) == [Span(0.5, 2.5, pytest.approx(0.9)), Span(3.5, 5.0, pytest.approx(0.7))]
+    assert found.moments(0.05) == [Span(0.0, 5.0, pytest.approx(0.9))]
     assert found.moments(1.0) == []
 
 

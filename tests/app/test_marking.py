@@ -1,0 +1,169 @@
+"""Moments of all hits at once: where in each video, as temporal detections, clips and pictures."""
+
+import os
+import shutil
+from pathlib import Path
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.stories import set_c
+from clip2video_plugin import Query, compute_clip2video
+from clip2video_plugin.app.marking import mark_all
+from clip2video_plugin.app.moments import mark_moments, timeline, timelines
+from clip2video_plugin.app.search import find
+from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.video.files import file_stamp
+from clip2video_plugin.video.windows import parse_windows
+
+RATE = 6
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """Three stories of five scenes each, as files."""
+    folder, stories = tmp_path_factory.mktemp("told"), set_c(3, seed=8)
+    for n, story in enumerate(stories):
+        story.write(folder / f"{n}.mp4")
+    return folder, stories
+
+
+@pytest.fixture
+def dataset(told, model, tmp_path):
+    """A dataset of them, with windows beside the run's vectors."""
+    folder, stories = told
+    shutil.copytree(folder, tmp_path / "videos")
+    dataset = fo.Dataset.from_videos_dir(str(tmp_path / "videos"))
+    run = compute_clip2video(dataset, model=model, brain_key="c2v", index=tmp_path / "index", progress=False)
+    rows = []
+    for one, path in zip(*dataset.values(["id", "filepath"]), strict=True):
+        windows, (size, mtime) = (
+            stories[int(Path(path).stem)].windows(model, parse_windows("2/0.5,4/1,8/2")),
+            file_stamp(Path(path)),
+        )
+        for (start, end), vector in zip(windows.spans.tolist(), windows.vectors, strict=True):
+            where = {"id": f"{one}/{start:.3f}-{end:.3f}", "video": one, "path": path, "start": start, "end": end}
+            rows.append({**where, "duration": windows.spans.max(), "size": size, "mtime": mtime, "vector": vector})
+    run.table.create_windows().write(rows)
+    yield dataset
+    dataset.delete()
+
+
+@pytest.fixture
+def run(dataset):
+    return dataset.load_brain_results("c2v")
+
+
+def story_of(dataset, sample_id, told):
+    return told[1][int(Path(dataset[sample_id].filepath).stem)]
+
+
+def test_the_curves_of_the_best_hits_are_read_at_once_and_reach_their_scores(dataset, run, told):
+    found = find(dataset, Query(told[1][0].captions[2], k=3, moments=True), brain_key="c2v")
+    curves = timelines(run, told[1][0].captions[2], found.ids)
+    assert list(curves) == found.ids
+    for hit in found.result:
+        curve = curves[hit.id]
+        assert curve.scores.max() == pytest.approx(hit.moments[0].score, abs=1e-5)
+        assert curve.duration == pytest.approx(told[1][0].duration if hit.rank == 1 else curve.times[-1], abs=1)
+        assert tuple(curve.moments(curve.curve.threshold)) == hit.moments
+        assert curve.moments(curve.threshold())[0] == hit.moments[0]
+    assert timelines(run, "a red square", []) == {}
+    assert timelines(run, "a red square", ["0" * 24]) == {}
+    paraphrases = Query((told[1][0].captions[2], "a thing moves"), how="max")
+    assert (timelines(run, paraphrases, found.ids[:1])[found.ids[0]].scores >= curves[found.ids[0]].scores - 1e-6).all()
+
+
+def test_a_changed_file_has_no_curve(dataset, run):
+    first, second = list(dataset)[:2]
+    assert timeline(run, first, "a red square") is not None
+    shutil.copy(second.filepath, first.filepath)
+    assert timeline(run, first, "a red square") is None
+    assert list(timelines(run, "a red square", [first.id, second.id])) == [second.id]
+
+
+def test_the_moments_of_all_hits_are_detections_and_clips_with_a_picture_each(dataset, run, told):
+    story = told[1][1]
+    clips = mark_all(dataset, run, story.captions[2], k=3)
+    best = next(s for s in dataset if s.filepath.endswith("1.mp4"))
+    assert clips.first().sample_id == best.id
+    start, end = story.spans[2]
+    first, last = clips.first().support
+    assert abs(first - (start * RATE + 1)) <= RATE
+    assert abs(last - end * RATE) <= RATE
+    marked = {s.id: s["c2v_moments"].detections for s in dataset if s["c2v_moments"]}
+    assert len(marked) == 3
+    assert len(clips) == sum(map(len, marked.values()))
+    assert {d.label for found in marked.values() for d in found} == {story.captions[2]}
+    # in the grid each clip has the picture of its own middle, and no sample of the dataset is changed by it
+    pictures = clips.values("c2v_thumbnail")
+    assert len(set(pictures)) == len(clips)
+    assert dataset.values("c2v_thumbnail") == [None] * 3
+    assert dataset.app_config.grid_media_field == "c2v_thumbnail"
+    shown = np.asarray(Image.open(pictures[0]), float)
+    frame, _ = story.frames(96)
+    middles = [np.abs(np.asarray(Image.fromarray(f).resize(shown.shape[1::-1])) - shown).mean() for f in frame]
+    assert first - 1 <= int(np.argmin(middles)) < last
+    again = (
+        fo.load_dataset(dataset.name).view()._build(dataset, clips._serialize())
+    )  # as the App makes it of its stages
+    assert again.values("c2v_thumbnail") == pictures
+
+
+def test_marking_again_replaces_moments_and_pictures(dataset, run, told, tmp_path):
+    mark_all(dataset, run, told[1][0].captions[0])
+    mark_all(dataset, run, told[1][0].captions[4])
+    detections = [d for s in dataset for d in s["c2v_moments"].detections]
+    assert {d.label for d in detections} == {told[1][0].captions[4]}
+    folder = tmp_path / "index" / "thumbnails" / run.config.table_name
+    assert sorted(os.listdir(folder)) == sorted(os.path.basename(d["thumbnail"]) for d in detections)
+    dataset.delete_brain_run("c2v")
+    assert not folder.exists()
+
+
+def test_only_the_hits_of_a_view_are_marked(dataset, run, told):
+    view = dataset.limit(1)
+    mark_all(view, run, Query(told[1][0].captions[0], k=5), thumbnails=False)
+    assert [bool(s["c2v_moments"]) for s in dataset] == [True, False, False]
+    assert "c2v_thumbnail" not in dataset.get_field_schema()
+
+
+def test_what_was_found_is_marked_without_another_search(dataset, run, told):
+    query = Query(told[1][2].captions[1], k=1, moments=True)
+    clips = mark_all(dataset, run, find(dataset, query, brain_key="c2v").result)
+    assert set(map(str, clips.values("sample_id"))) == {clips.first().sample_id}
+    without = find(dataset, Query("a red square"), brain_key="c2v").result
+    with pytest.raises(Clip2VideoError, match="these hits have no moments; search with moments=True"):
+        mark_all(dataset, run, without)
+
+
+def test_a_video_that_is_gone_keeps_no_other_from_its_moments(dataset, run, told, caplog):
+    gone = next(s for s in dataset if s.filepath.endswith("2.mp4"))
+    os.remove(gone.filepath)
+    dataset.clear_sample_field("metadata")
+    clips = mark_all(dataset, run, told[1][0].captions[0])
+    assert gone.id not in clips.values("sample_id")
+    assert len(set(clips.values("sample_id"))) == 2
+    assert "does not say its frames per second" in caplog.text
+
+
+def test_one_video_is_marked_by_its_windows_too(dataset, run, told):
+    sample = next(s for s in dataset if s.filepath.endswith("0.mp4"))
+    found = timeline(run, sample, told[1][0].captions[1])
+    clips = mark_moments(dataset, run, sample.id, told[1][0].captions[1], found.threshold())
+    first, last = clips.first().support
+    start, end = told[1][0].spans[1]
+    assert abs(first - start * RATE) <= RATE
+    assert abs(last - end * RATE) <= RATE
+    with pytest.raises(Clip2VideoError, match=r"no window scores 2\.000 or more"):
+        mark_moments(dataset, run, sample.id, "a red square", 2.0)
+
+
+def test_a_run_without_windows_says_how_to_get_them(told, model, tmp_path):
+    dataset = fo.Dataset.from_videos_dir(str(told[0]))
+    run = compute_clip2video(dataset, model=model, brain_key="c2v", index=tmp_path / "index", progress=False)
+    with pytest.raises(Clip2VideoError, match=r"'c2v' has no windows.*windows=\"auto\""):
+        mark_all(dataset, run, "a red square")
+    dataset.delete()
