@@ -5,14 +5,17 @@ import shutil
 from pathlib import Path
 
 import fiftyone as fo
+import fiftyone.operators as foo
 import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks.stories import set_c
 from clip2video_plugin import Query, compute_clip2video
+from clip2video_plugin.app import plugin
 from clip2video_plugin.app.marking import mark_all
 from clip2video_plugin.app.moments import mark_moments, timeline, timelines
+from clip2video_plugin.app.operators.forms import URI
 from clip2video_plugin.app.search import find
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.video.files import file_stamp
@@ -167,3 +170,13 @@ def test_a_run_without_windows_says_how_to_get_them(told, model, tmp_path):
     with pytest.raises(Clip2VideoError, match=r"'c2v' has no windows.*windows=\"auto\""):
         mark_all(dataset, run, "a red square")
     dataset.delete()
+
+
+def test_the_operator_marks_the_hits_of_a_view(dataset, run, told):
+    plugin.install()
+    mark = foo.get_operator(f"{URI}/mark_moments")
+    sentence = told[1][0].captions[2]
+    expected = mark_all(dataset.limit(2), run, sentence)
+    assert mark(dataset.limit(2), sentence, brain_key="c2v") == {"moments": len(expected), "videos": 2}
+    assert mark(dataset, sentence, k=1, thumbnails=False)["videos"] == 1
+    plugin.uninstall()

@@ -54,6 +54,7 @@ UNKNOWN = {
     "compute_embeddings": (lambda o, d: o(d, brainkey="zz"), "brainkey", "brain_key, model, sampling, device"),
     "search_videos": (lambda o, d: o(d, "a", top=3), "top", "query, brain_key, k, weight"),
     "find_similar_videos": (lambda o, d: o(d, d.first().id, top=3), "top", "brain_key, k, samples"),
+    "mark_moments": (lambda o, d: o(d, "a", pictures=1), "pictures", "query, brain_key, k, thumbnails"),
     "evaluate_retrieval": (lambda o, d: o(d, "c2v", tie="strict"), "tie", "brain_key, captions, ties, worst"),
     "sample_frames": (lambda o, d: o(d, ".", rate=5), "rate", "output, fps"),
     "index_info": (lambda o, d: o(d, "c2v", all=True), "all", "brain_key"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from clip2video_plugin.app.operators.curating import AuditCaptions, FindDuplicates, NearestCaptions
 from clip2video_plugin.app.operators.data import EvaluateRetrieval, ImportVideos, SampleFrames
 from clip2video_plugin.app.operators.indexing import ComputeEmbeddings, DeleteIndex, IndexInfo
+from clip2video_plugin.app.operators.marking import MarkMoments
 from clip2video_plugin.app.operators.searching import FindSimilarVideos, OpenVideoSearch, SearchVideos
 
 OPERATORS = (
@@ -12,6 +13,7 @@ OPERATORS = (
     ComputeEmbeddings,
     SearchVideos,
     FindSimilarVideos,
+    MarkMoments,
     FindDuplicates,
     AuditCaptions,
     NearestCaptions,

@@ -1,0 +1,68 @@
+"""The operator that marks where in each video a sentence fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.core.collections as foc
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from clip2video_plugin.app.marking import mark_all
+from clip2video_plugin.app.operators.forms import ask_key, ask_number, form, refused
+from clip2video_plugin.app.operators.indexing import call
+from clip2video_plugin.app.operators.running import Running
+from clip2video_plugin.app.search import DEFAULT_K, load_run
+from clip2video_plugin.bounds import MAX_K
+
+
+class MarkMoments(foo.Operator):  # type: ignore[misc]
+    """Writes the moments of all hits of a sentence as temporal detections, and shows them as clips."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="mark_moments",
+            label="Mark the moments of a search",
+            description="Write where in each video a sentence fits, for all hits, and show the moments as clips",
+            icon="movie_filter",
+            dynamic=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
+        inputs = types.Object()
+        if refused(inputs, ctx, indexed=True):
+            return types.Property(inputs)
+        inputs.str("query", required=True, label="What happens in the video", description="a dog runs on the beach")
+        ask_key(inputs, ctx)
+        ask_number(inputs, ctx, "k", default=DEFAULT_K, least=1, most=MAX_K, label="Number of videos")
+        inputs.bool("thumbnails", default=True, label="Draw a picture of each moment")
+        return form(inputs, ctx, "Mark the moments of a search")
+
+    def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
+        params, tell = ctx.params, Running(ctx)
+        clips = mark_all(
+            ctx.view,
+            load_run(ctx.dataset, params.get("brain_key")),
+            params["query"],
+            k=params.get("k", DEFAULT_K),
+            thumbnails=params.get("thumbnails", True),
+            progress=lambda done, total: tell(done, total),
+        )
+        if not ctx.delegated:
+            ctx.ops.reload_dataset()
+            ctx.ops.clear_selected_samples()
+            ctx.ops.set_view(clips)
+        return {"moments": len(clips), "videos": len(clips.distinct("sample_id" if clips._is_clips else "id"))}
+
+    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
+        outputs = types.Object()
+        outputs.int("moments", label="Moments, those of the best video first")
+        outputs.int("videos", label="Videos")
+        return types.Property(outputs)
+
+    def __call__(self, samples: foc.SampleCollection, query: str, *, delegate: bool = False, **params: Any) -> Any:
+        """From Python: ``foo.get_operator(URI + "/mark_moments")(view, "a sentence", k=10)``: how many were found."""
+        return call(self, samples, {"query": query, **params}, delegate)
