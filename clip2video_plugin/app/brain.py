@@ -13,7 +13,7 @@ from clip2video_plugin.app.model import Clip2VideoModel
 from clip2video_plugin.app.runs import database_identity, refresh
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityConfig, Clip2VideoSimilarityIndex
 from clip2video_plugin.app.tables import new_table
-from clip2video_plugin.app.videos import holds_videos, items_of, videos_of
+from clip2video_plugin.app.videos import field_of_captions, holds_videos, items_of, videos_of
 from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.embed import Progress, embed_items
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError, VideoIndexError
@@ -37,6 +37,7 @@ def compute_clip2video(
     index: str | Path | VideoIndex | None = None,
     workers: int | None = None,
     device: str | None = None,
+    captions_field: str | None = None,
     progress: bool | Progress = True,
 ) -> Clip2VideoSimilarityIndex:
     """Embeds the videos of a dataset or view and registers a similarity run that sentences can search.
@@ -58,6 +59,9 @@ def compute_clip2video(
         index: LanceDB URI to keep the vectors in, or an open index for its URI; $C2V_INDEX or ./c2v-index by default.
         workers: decoding threads; by default one per CPU core.
         device: "cpu", "cuda", "mps" ...; by default the best there is.
+        captions_field: a string or a list of strings per sample that searches look through as well; by default
+            ``query`` or ``captions`` where the dataset has such a field, "" for none. Called again, captions that
+            have changed are taken up, and nothing is embedded for it.
         progress: whether to show a progress bar, or what to call with the report so far instead.
 
     Raises:
@@ -71,6 +75,7 @@ def compute_clip2video(
     if not isinstance(brain_key, str) or not brain_key.isidentifier():
         raise Clip2VideoError(f"brain_key is {brain_key!r}; it must be an identifier such as 'clip2video'")
     batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
+    field = _captions_of(samples, captions_field)
     if model is None:
         model = _made_with(dataset, brain_key)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
@@ -81,7 +86,7 @@ def compute_clip2video(
         table = results.rows.own_table()
         if samples.media_type == fom.VIDEO:
             compute_video_metadata(samples)
-        items = items_of(samples)
+        items = items_of(samples, field)
         with bar("Embedding", quiet=progress is not True) as shown:
             report = embed_items(
                 items,
@@ -103,6 +108,16 @@ def compute_clip2video(
     results.reload()
     results._model = Clip2VideoModel(loaded)
     return results
+
+
+def _captions_of(samples: foc.SampleCollection, field: str | None) -> str | None:
+    """The field to take captions from; None for none."""
+    if field is None:
+        usual = field_of_captions(samples)
+        return usual if samples.has_field(usual) else None
+    if field and not samples.has_field(field):
+        raise Clip2VideoError(f"{samples._root_dataset.name} has no field {field!r}; name the one that holds captions")
+    return field or None
 
 
 def _made_with(dataset: foc.SampleCollection, brain_key: str) -> str | None:

@@ -8,8 +8,8 @@ from typing import Any
 import fiftyone.core.collections as foc
 import numpy as np
 
-from clip2video_plugin.app.evaluate import captions_in, evaluate, field_of_captions
-from clip2video_plugin.app.videos import videos_of
+from clip2video_plugin.app.evaluate import evaluate
+from clip2video_plugin.app.videos import captions_in, field_of_captions, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.evaluation.report import Evaluation, bootstrap_difference
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.collections as foc
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.app.search import brain_keys
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
-from clip2video_plugin.app.videos import videos_of
+from clip2video_plugin.app.videos import captions_in, field_of_captions, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.evaluation.report import Evaluation, check_comparable, published_row, summarise
 from clip2video_plugin.evaluation.retrieval import BLOCK, check_ties, products, rank_blocks
@@ -141,17 +140,6 @@ def _gallery(
     if not captions:
         raise Clip2VideoError(f"no indexed sample has a caption in the field {field!r}")
     return list(position), vectors, captions, np.asarray(column)
-
-
-def field_of_captions(samples: foc.SampleCollection) -> str:
-    """The field to take captions from when nobody names one: a protocol's single ones, else all."""
-    return "query" if samples.has_field("query") else "captions"
-
-
-def captions_in(value: Any) -> list[str]:
-    """The captions of a field's value: a string or a list of strings; empty ones, and all else, are left out."""
-    texts = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
-    return [text for text in texts if isinstance(text, str) and text.strip()]
 
 
 def _write(

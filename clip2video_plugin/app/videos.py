@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.collections as foc
@@ -15,10 +16,13 @@ from clip2video_plugin.errors import Clip2VideoError
 FRAMES_FIELD = "frames_dir"
 
 
-def items_of(samples: foc.SampleCollection) -> list[Item]:
+def items_of(samples: foc.SampleCollection, captions_field: str | None = None) -> list[Item]:
     """The videos of a collection, each once; clips count as the videos they are of.
 
     A sample with a folder in ``frames_dir``, as imported with ``media="frames"``, is the video of these frames.
+
+    Args:
+        captions_field: where their captions are, a string or a list of strings each; by default nobody asks for them.
     """
     id_field = "sample_id" if samples._is_clips else "id"
     paths = samples.values("filepath")
@@ -28,7 +32,23 @@ def items_of(samples: foc.SampleCollection) -> list[Item]:
             samples.values(id_field), (folder or path for folder, path in zip(folders, paths, strict=True)), strict=True
         )
     )
-    return [Item(Path(path), sample, sample_id=sample) for sample, path in videos.items()]
+    said: dict[str, list[str]] = {}
+    if captions_field:
+        own = videos_of_clips(samples)
+        ids, values = own.values(["id", captions_field])
+        said = {i: captions_in(value) for i, value in zip(ids, values, strict=True)}
+    return [Item(Path(path), sample, sample_id=sample, captions=said.get(sample)) for sample, path in videos.items()]
+
+
+def field_of_captions(samples: foc.SampleCollection) -> str:
+    """The field to take captions from when nobody names one: a protocol's single ones, else all."""
+    return "query" if samples.has_field("query") else "captions"
+
+
+def captions_in(value: Any) -> list[str]:
+    """The captions of a field's value: a string or a list of strings; empty ones, and all else, are left out."""
+    texts = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
+    return [text for text in texts if isinstance(text, str) and text.strip()]
 
 
 def path_of(sample: fo.Sample) -> Path:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.index import Hit
 from clip2video_plugin.index.connection import chunks
 from clip2video_plugin.model.checkpoint import Model
+from clip2video_plugin.query.confidence import calibration_of
 from clip2video_plugin.query.gallery import Gallery
 from clip2video_plugin.query.query import Query
 from clip2video_plugin.query.speech import said_at
@@ -114,10 +115,11 @@ def _found(sentences: tuple[str, ...], query: Query, gallery: Gallery, wanted: N
 
 def _scores(ids: list[str], gallery: Gallery, wanted: NDArray[np.float32]) -> dict[str, float]:
     """What the vector side gives each of these videos, as a whole or by its best window."""
-    best = {i: float((wanted @ vector).max()) for i, vector in gallery.videos.vectors(ids).items()}
-    for i, (_, vectors) in ({} if gallery.windows is None else gallery.windows.windows_by_video(ids)).items():
-        best[i] = max(best.get(i, -math.inf), float((vectors @ wanted.T).max()))
-    return {i: best.get(i, 0.0) for i in ids}  # of a row that another process removed meanwhile
+    best = dict.fromkeys(ids, -math.inf)
+    for table in (gallery.videos, gallery.windows):
+        for i, (_, products) in ({} if table is None else table.products(ids, wanted)).items():
+            best[i] = max(best[i], float(products.max()))
+    return {i: score if score > -math.inf else 0.0 for i, score in best.items()}  # of a row removed meanwhile
 
 
 def _told(
@@ -143,6 +145,9 @@ def credible(gallery: Gallery, model: Model, weight: float | None = None) -> flo
     things that no frame shows (``FOREIGN``), asked once of an index, and again when it has half as many videos more
     or less.
     """
+    calibration = calibration_of(gallery) if weight is None else None
+    if calibration is not None:
+        return calibration.credible
     index = gallery.videos
     rows, key = index.count(), (index.uri, index.identity, model.sha256, weight)
     known = _levels.get(key)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from clip2video_plugin import compute_clip2video, evaluate
-from clip2video_plugin.app.evaluate import captions_in, worst_failures
+from clip2video_plugin.app.evaluate import worst_failures
 from clip2video_plugin.app.operators.data import EvaluateRetrieval
+from clip2video_plugin.app.videos import captions_in
 from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.errors import Clip2VideoError, NotComparableError
 from clip2video_plugin.evaluation import retrieval_metrics

@@ -9,12 +9,12 @@ import fiftyone.core.collections as foc
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from clip2video_plugin.app.evaluate import evaluate, field_of_captions, worst_failures
+from clip2video_plugin.app.evaluate import evaluate, worst_failures
 from clip2video_plugin.app.operators.forms import ask_choice, ask_key, ask_number, form, refused, wrong
 from clip2video_plugin.app.operators.indexing import call
 from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.roots import confined
-from clip2video_plugin.app.videos import items_of, videos_of
+from clip2video_plugin.app.videos import field_of_captions, items_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.evaluation.report import METRICS
 from clip2video_plugin.evaluation.retrieval import TIES

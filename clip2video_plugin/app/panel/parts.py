@@ -12,10 +12,9 @@ import fiftyone as fo
 import numpy as np
 from PIL import Image
 
-from clip2video_plugin.app.evaluate import captions_in, field_of_captions
 from clip2video_plugin.app.moments import Timeline
 from clip2video_plugin.app.search import Found
-from clip2video_plugin.app.videos import path_of, video_of, videos_of
+from clip2video_plugin.app.videos import captions_in, field_of_captions, path_of, video_of, videos_of
 from clip2video_plugin.paths import printable
 from clip2video_plugin.video import read_frames
 
