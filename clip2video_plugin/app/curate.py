@@ -9,9 +9,16 @@ import fiftyone as fo
 import fiftyone.core.collections as foc
 import numpy as np
 
-from clip2video_plugin.app.evaluate import captions_in, evaluate, field_of_captions, worst_failures
+from clip2video_plugin.app.evaluate import evaluate, worst_failures
 from clip2video_plugin.app.search import load_run
-from clip2video_plugin.app.videos import all_samples, video_of, videos_of, videos_of_clips
+from clip2video_plugin.app.videos import (
+    all_samples,
+    captions_in,
+    field_of_captions,
+    video_of,
+    videos_of,
+    videos_of_clips,
+)
 from clip2video_plugin.backfill import add_thumbnails
 from clip2video_plugin.bounds import checked_k
 from clip2video_plugin.errors import Clip2VideoError, QueryError

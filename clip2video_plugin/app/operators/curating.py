@@ -9,11 +9,10 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from clip2video_plugin.app.curate import audit_captions, find_duplicates, nearest_captions
-from clip2video_plugin.app.evaluate import field_of_captions
 from clip2video_plugin.app.operators.forms import ask_key, ask_number, form, refuse, refused, wrong
 from clip2video_plugin.app.operators.indexing import call
 from clip2video_plugin.app.operators.running import Running
-from clip2video_plugin.app.videos import videos_of
+from clip2video_plugin.app.videos import field_of_captions, videos_of
 from clip2video_plugin.bounds import MAX_K
 from clip2video_plugin.query.tracks import SAME
 
