@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -73,6 +74,7 @@ class Unreadable:
 
 
 Decoded = tuple[Item, Stamp, Frames | VideoReadError]
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -130,41 +132,55 @@ def usual_batch(model: Model) -> int:
 def _decoded(
     todo: Iterator[tuple[Item, Stamp]], model: Model, sampling: str, workers: int, window: int, *, turns: bool
 ) -> Iterator[Decoded]:
-    """Decodes ahead in threads, at most ``window`` videos, and gives them in order.
-
-    In ``turns`` nothing is decoded while those of a window are given.
-    """
+    """Decodes ahead in threads, at most ``window`` videos, and gives them in order."""
     policy, fps = SAMPLINGS[sampling]
     count, how = model.config.max_frames, model.config.preprocessing
 
-    def read(item: Item) -> Frames | VideoReadError:
-        try:
-            frames = read_quietly(item.path, policy=policy, fps=fps, count=count, **how.options)
-            frames.thumbnails  # noqa: B018  # made in this thread
-            return frames
-        except VideoReadError as error:
-            return error
-        except Exception as error:  # one strange file must not end a run over a million
-            return VideoReadError(item.path, f"{type(error).__name__}: {error}")
+    def read(item: Item) -> Frames:
+        frames = read_quietly(item.path, policy=policy, fps=fps, count=count, **how.options)
+        frames.thumbnails  # noqa: B018  # made in this thread
+        return frames
 
+    jobs = (((item, stamp), partial(unless_unreadable, item.path, partial(read, item))) for item, stamp in todo)
+    for (item, stamp), frames in ahead(jobs, workers, window, turns=turns):
+        yield item, stamp, frames
+
+
+def unless_unreadable(path: Path, reading: Callable[[], T]) -> T | VideoReadError:
+    """What reading a video gives, or why it cannot be read."""
+    try:
+        return reading()
+    except VideoReadError as error:
+        return error
+    except Exception as error:  # one strange file must not end a run over a million
+        return VideoReadError(path, f"{type(error).__name__}: {error}")
+
+
+def ahead(
+    jobs: Iterator[tuple[K, Callable[[], T]]], workers: int, window: int, *, turns: bool
+) -> Iterator[tuple[K, T]]:
+    """Works ahead in threads, on at most ``window`` jobs, and gives their results in order.
+
+    In ``turns`` nothing is worked on while those of a window are given.
+    """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-    ahead: deque[tuple[Item, Stamp, Future[Frames | VideoReadError]]] = deque()
+    running: deque[tuple[K, Future[T]]] = deque()
     most, window = window, min(window, 8) if turns else window
     try:
         more = True
-        while more or ahead:
-            for item, stamp in islice(todo, window - len(ahead)):
-                ahead.append((item, stamp, pool.submit(read, item)))
-            more = len(ahead) == window
+        while more or running:
+            for key, work in islice(jobs, window - len(running)):
+                running.append((key, pool.submit(work)))
+            more = len(running) == window
             if turns:
                 began = time.monotonic()
-                wait([future for _, _, future in ahead])
+                wait([future for _, future in running])
                 # Of long videos fewer at a time, so that progress shows and a run can be stopped.
                 seconds = max(time.monotonic() - began, 0.001)
-                window = max(workers, min(most, int(len(ahead) * TURN_SECONDS / seconds)))
-            for _ in range(len(ahead) if turns else min(len(ahead), 1)):
-                item, stamp, future = ahead.popleft()
-                yield item, stamp, future.result()
+                window = max(workers, min(most, int(len(running) * TURN_SECONDS / seconds)))
+            for _ in range(len(running) if turns else min(len(running), 1)):
+                key, future = running.popleft()
+                yield key, future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

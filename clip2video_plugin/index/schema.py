@@ -39,6 +39,8 @@ CAPTION_TIMES = pa.field("caption_times", pa.list_(pa.list_(pa.float64())))
 LATER = (FINGERPRINT, ADDED, TAGS, THUMBNAILS, CAPTION_TIMES)
 # Of a window: the id of the row of its video.
 VIDEO = pa.field("video", pa.string(), nullable=False)
+# And which windows were asked for: seconds/stride of each size, or "auto".
+SIZES = pa.field("sizes", pa.string())
 
 
 def windows_of(table: str) -> str:
@@ -149,7 +151,7 @@ def videos_schema(dim: int, provenance: Provenance, database: str = "", *, windo
             pa.field("size", pa.int64()),
             pa.field("mtime", pa.float64()),
             *LATER,
-            *([VIDEO] if windows else []),
+            *([VIDEO, SIZES] if windows else []),
         ],
         metadata=provenance.to_metadata() | new_marks(database),
     )

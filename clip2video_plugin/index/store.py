@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip2video_plugin.errors import IndexBusyError, VideoIndexError
-from clip2video_plugin.index import contents, failures, products, reading, upkeep, windows
+from clip2video_plugin.index import contents, failures, products, reading, unfinished, upkeep, windows
 from clip2video_plugin.index.connection import (
     chunks,
     connect,
@@ -44,6 +45,7 @@ from clip2video_plugin.index.schema import (
     windows_of,
 )
 from clip2video_plugin.index.text import Text
+from clip2video_plugin.index.windows import Made, VideoWindows
 
 
 def open_index(index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
@@ -65,6 +67,7 @@ class VideoIndex:
         self._lock = lock_of(uri)  # one object, so that a thread that holds it may ask for it again
         self._nearest = Nearest(table)
         self.text = Text(uri, table)
+        self._windows: VideoIndex | None = None
         self.provenance  # noqa: B018  # raises for a table that is none of this package's
 
     @property
@@ -156,10 +159,11 @@ class VideoIndex:
     def windows(self) -> VideoIndex | None:
         """The table of windows that goes with this table of videos; None where none were embedded."""
         name = windows_of(self._table.name)
-        if self.is_windows or not exists(self._connection, name):
-            return None
-        with plain_errors(self.uri):
-            return VideoIndex(self.uri, self._connection, self._connection.open_table(name))
+        if self._windows is None and not self.is_windows and exists(self._connection, name):
+            with plain_errors(self.uri):
+                self._windows = VideoIndex(self.uri, self._connection, self._connection.open_table(name))
+            self._windows._lock = self._lock  # one for both, as they are written together
+        return self._windows
 
     def create_windows(self) -> VideoIndex:
         """``windows``, made where there is none yet."""
@@ -236,6 +240,23 @@ class VideoIndex:
     def some(self, count: int) -> list[str]:
         """Ids of about ``count`` rows, evenly from all of them; the same as long as nothing is written."""
         return read(self.uri, lambda: products.some(self._table, count))
+    def windows_made(self, ids: Sequence[str]) -> dict[str, Made]:
+        """Video -> of what file its windows are, and which were asked for, for those of ``ids`` with any."""
+        return windows.made(self.uri, self._table, ids)
+
+    def window_sizes(self) -> str | None:
+        """Which windows were asked for last, "5/2.5,10/5" or "auto"; None where there are none."""
+        return windows.sizes_of(self.uri, self._table)
+
+    def all_windows(self, video: str) -> VideoWindows | None:
+        """The windows of a video, to be written as those of another row."""
+        return windows.read_back(self.uri, self._table, video)
+
+    def write_windows(self, videos: Sequence[VideoWindows]) -> None:
+        """Replaces the windows of videos, of each all at once."""
+        if videos:
+            with plain_errors(self.uri), self.writing():
+                windows.write(self.uri, self._table, videos)
 
     def writing(self, seconds: float | None = None) -> AbstractContextManager[None]:
         """Keeps other writers of a local index out while the block runs, having waited ``seconds`` for them at most.
@@ -265,25 +286,35 @@ class VideoIndex:
             else:  # as a merge would, in half the time and without its memory, which grows with the table
                 self._table.add(data)
             self.delete([gone for gone in instead_of if gone not in unique])
-            upkeep.index_ids(self._table)
+            upkeep.index_column(self._table, "id")
             if not self.is_windows and any(row.get(upkeep.WORDS) for row in rows):
                 self.text.make()
             upkeep.tidy(self.uri, self._table, before)
+            if (parts := self.windows()) is not None:
+                windows.drop_stale(
+                    self.uri, parts._table, {i: (row["size"], row["mtime"]) for i, row in unique.items()}
+                )
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Removes rows; unknown ids are passed over."""
+        """Removes rows, of videos with all their windows; unknown ids are passed over."""
         if ids:
             with plain_errors(self.uri), self.writing():
+                if (parts := self.windows()) is not None:
+                    delete(self.uri, parts._table, VIDEO.name, ids)
                 delete(self.uri, self._table, "id", ids)
+                unfinished.forget(self.uri, self._table.name, ids)
 
     def drop(self) -> None:
-        """Removes the whole table."""
+        """Removes the whole table, and that of its windows."""
         with plain_errors(self.uri):
+            if (parts := self.windows()) is not None:
+                parts.drop()
+            unfinished.forget(self.uri, self._table.name)
             self._connection.drop_table(self._table.name)
 
     def needs_indexing(self) -> bool:
         """Whether so many rows came that ``finish`` has something to do."""
-        return read(self.uri, lambda: upkeep.needs_indexing(self._table))
+        return any(read(self.uri, partial(upkeep.needs_indexing, table)) for table in self._both())
 
     def finish(self) -> None:
         """After an ingest: builds the indexes that pay, and folds new rows into those that exist.
@@ -294,10 +325,14 @@ class VideoIndex:
         with plain_errors(self.uri):
             try:
                 with held(lock_of(self.uri, upkeep.BUILD_LOCK), self.uri):
-                    if upkeep.needs_indexing(self._table):
-                        upkeep.build(self._table)
+                    for table in filter(upkeep.needs_indexing, self._both()):
+                        upkeep.build(table)
             except IndexBusyError:
                 return
+
+    def _both(self) -> list[Any]:
+        """The table, and that of its windows."""
+        return [self._table] + ([parts._table] if (parts := self.windows()) is not None else [])
 
     # Failures
 

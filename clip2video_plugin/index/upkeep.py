@@ -101,10 +101,10 @@ def build(table: Any) -> None:
         index_words(table)
 
 
-def index_ids(table: Any) -> None:
+def index_column(table: Any, column: str) -> None:
     """Without it, each question for ids reads those of the whole table."""
-    if not has_index(table, "id") and table.count_rows() > EXACT_ROWS:
-        table.create_index("id", config=BTree())
+    if not has_index(table, column) and table.count_rows() > EXACT_ROWS:
+        table.create_index(column, config=BTree())
 
 
 def index_words(table: Any, column: str = WORDS) -> None:

@@ -1,0 +1,242 @@
+"""Videos to the vectors of their windows, and of themselves, in one pass of decoding and encoding.
+
+A frame goes through the image tower once, whatever number of windows it is in. Only features are kept, and of these
+no more than the windows to come need, so that the memory does not grow with a video's length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from clip2video_plugin.bounds import checked_count
+from clip2video_plugin.encode import Item, Stamp, Unreadable, ahead, unless_unreadable
+from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.index.unfinished import Unfinished
+from clip2video_plugin.model.checkpoint import Model
+from clip2video_plugin.provenance import SAMPLINGS
+from clip2video_plugin.video.grid import Grid, Untrue, Wanted
+from clip2video_plugin.video.thumbnails import NUMBERS, thumbnails
+from clip2video_plugin.video.windows import WindowPlan, window_picks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MOST = 16  # videos that are opened, and parts that are read, on a CPU before they are encoded
+FRAMES, WINDOWS = 96, 64  # that are encoded at once
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A video whose windows are wanted, and whether its own vector is, too.
+
+    ``unfinished`` makes, of the marks of what its windows depend on, the place that keeps those so far.
+    """
+
+    item: Item
+    stamp: Stamp
+    whole: bool
+    unfinished: Callable[[dict[str, object]], Unfinished]
+
+
+@dataclass(frozen=True)
+class Windowed:
+    """A video's windows, spans [n, 2] and vectors [n, D]; its own vector [D], where it was wanted.
+
+    ``thumbnails`` are those of the frames of the whole, uint8 [n, 64]; ``warning`` says what could not be read.
+    """
+
+    item: Item
+    stamp: Stamp
+    duration: float
+    warning: str | None
+    spans: NDArray[np.float64]
+    vectors: NDArray[np.float32]
+    vector: NDArray[np.float32] | None
+    thumbnails: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Underway:
+    """How much of a video is done, from 0 to 1."""
+
+    path: Path
+    done: float
+
+
+NO_FRAMES = np.zeros(0, np.int64)
+
+
+def encode_windows(
+    todo: Iterable[Wish], model: Model, plan: WindowPlan, *, sampling: str = "uniform", workers: int | None = None
+) -> Iterator[Windowed | Unreadable | Underway]:
+    """Decodes in threads, encodes between, as ``encode_items`` does; gives each video when its last window is there.
+
+    A long video is decoded in parts, by several threads where its key frames allow it.
+    """
+    workers = checked_count("workers", workers) or os.cpu_count() or 1
+    turns, count = model.device.type == "cpu", model.config.max_frames
+    most = max(MOST, 2 * workers) if turns else 2 * workers
+    wanted = Wanted(partial(plan.rate, count=count), SAMPLINGS[sampling], count, model.config.preprocessing)
+    alive = set[_Video]()
+
+    def jobs() -> Iterator[tuple[_Video | Unreadable, Callable[[], Any]]]:
+        opening = ((wish, partial(unless_unreadable, wish.item.path, partial(_open, wish, wanted))) for wish in todo)
+        for wish, grid in ahead(opening, workers, most, turns=turns):
+            yield from parts_of(wish, grid)
+
+    def parts_of(wish: Wish, grid: Grid | VideoReadError) -> Iterator[tuple[_Video | Unreadable, Callable[[], Any]]]:
+        if isinstance(grid, VideoReadError):
+            yield Unreadable(wish.item, wish.stamp, grid.reason), lambda: None
+            return
+        alive.add(video := _Video(wish, grid, model, plan))
+        for part in video.parts or [NO_FRAMES]:
+            yield video, partial(unless_unreadable, wish.item.path, partial(_read, grid, part))
+
+    def encoded(read: Iterator[tuple[_Video | Unreadable, Any]]) -> Iterator[Windowed | Unreadable | Underway]:
+        for video, pixels in read:
+            if isinstance(video, Unreadable):
+                yield video
+            elif video not in alive:  # given up
+                continue
+            elif isinstance(pixels, np.ndarray):
+                video.take(pixels)
+                yield Underway(video.wish.item.path, video.done)
+                if video.done == 1:
+                    alive.remove(video)
+                    yield video.finish()
+            else:
+                alive.remove(video)
+                video.close()
+                if isinstance(pixels, Untrue):
+                    again = unless_unreadable(video.wish.item.path, video.grid.anew)
+                    yield from encoded(ahead(parts_of(video.wish, again), workers, most, turns=turns))
+                else:
+                    yield Unreadable(video.wish.item, video.wish.stamp, pixels.reason)
+
+    try:
+        yield from encoded(ahead(jobs(), workers, most, turns=turns))
+    finally:
+        for video in alive:
+            video.close()
+
+
+def _open(wish: Wish, wanted: Wanted) -> Grid:
+    return Grid.open(wish.item.path, wanted)
+
+
+def _read(grid: Grid, part: NDArray[np.int64]) -> NDArray[np.uint8] | Untrue:
+    if not len(part):
+        return np.zeros((0, 1, 1, 3), np.uint8)
+    try:
+        return grid.read(part)
+    except Untrue as untrue:
+        return untrue
+
+
+class _Video:
+    """A video underway: its windows in the order in which they can be embedded, and the features that they need."""
+
+    def __init__(self, wish: Wish, grid: Grid, model: Model, plan: WindowPlan) -> None:
+        self.wish, self.grid, self._model = wish, grid, model
+        layout, count = grid.layout, model.config.max_frames
+        self._spans = np.array(plan.spans(grid.duration))
+        self._gridded = bool(len(layout.on_grid))
+        self._whole = wish.whole or not self._gridded  # a video of one window is as a whole what its window is
+        if self._gridded:
+            picks = window_picks(layout.due, plan.spans(grid.duration), count)
+            places = np.where(picks < 0, -1, layout.on_grid[picks])
+        else:
+            places = np.zeros((0, count), np.int64)
+        self._order = np.argsort(places.max(axis=1), kind="stable") if len(places) else np.zeros(0, np.int64)
+        self._places = places[self._order]
+        self._last = self._places.max(axis=1, initial=-1)
+        first = np.where(self._places < 0, len(layout.picks), self._places).min(axis=1, initial=len(layout.picks))
+        # Of each window, the first frame that it or one after it needs; after the last, none
+        self._needs = np.append(np.minimum.accumulate(first[::-1])[::-1], len(layout.picks))
+        self._unfinished = wish.unfinished({"frames": _digest(places, self._spans)})
+        self._vectors = [self._unfinished.begin()[: len(places)]]
+        self._ready = len(self._vectors[0])  # windows that have their vectors
+        self._base = int(self._needs[self._ready])  # place of the first of the features
+        self._features: torch.Tensor | None = None
+        self._of_whole = dict[int, tuple[torch.Tensor, NDArray[np.uint8]]]()
+        self.parts = grid.parts(self._base, whole=self._whole)
+        self._taken = 0
+
+    @property
+    def done(self) -> float:
+        """From 0 to 1."""
+        return self._taken / max(len(self.parts), 1) if self.parts or not self._taken else 1.0
+
+    def take(self, pixels: NDArray[np.uint8]) -> None:
+        """Encodes the frames of the next part, and the windows that are complete with them."""
+        part = self.parts[self._taken] if self.parts else NO_FRAMES
+        self._taken += 1
+        if not len(part):
+            return
+        rows = [self._model.image_features(pixels[n : n + FRAMES]) for n in range(0, len(part), FRAMES)]
+        features = torch.cat(rows)
+        if self._whole:
+            for row in np.flatnonzero(np.isin(part, self.grid.layout.whole)).tolist():
+                self._of_whole[int(part[row])] = features[row].clone(), thumbnails(pixels[row : row + 1])[0]
+        if part[-1] < self._base:
+            return  # frames of the whole alone
+        self._features = features if self._features is None else torch.cat([self._features, features])
+        ready = int(np.searchsorted(self._last, part[-1], side="right"))
+        for start in range(self._ready, ready, WINDOWS):
+            places = self._places[start : min(start + WINDOWS, ready)]
+            picks = np.where(places < 0, -1, places - self._base)
+            vectors = self._model.embed_picks(self._features, picks).vector.numpy()
+            self._unfinished.add(vectors)
+            self._vectors.append(vectors)
+        self._ready = ready
+        base = min(int(self._needs[ready]), int(part[-1]) + 1)
+        self._features = self._features[base - self._base :].clone()
+        self._base = base
+
+    def finish(self) -> Windowed:
+        """The video with all its windows."""
+        self.close()
+        layout, vector, small = self.grid.layout, None, np.zeros((0, NUMBERS), np.uint8)
+        if self._whole:
+            whole = layout.whole.tolist()
+            picks = np.full((1, self._model.config.max_frames), -1)
+            picks[0, : len(whole)] = np.arange(len(whole))
+            features = torch.stack([self._of_whole[place][0] for place in whole])
+            vector = self._model.embed_picks(features, picks).vector.numpy()[0]
+            small = np.stack([self._of_whole[place][1] for place in whole])
+        if self._gridded:
+            vectors = np.empty((len(self._spans), self._vectors[0].shape[1]), np.float32)
+            vectors[self._order] = np.concatenate(self._vectors)
+        else:
+            assert vector is not None
+            vectors = vector[None]
+        order = np.lexsort((self._spans[:, 1], self._spans[:, 0]))
+        return Windowed(
+            self.wish.item,
+            self.wish.stamp,
+            self.grid.duration,
+            self.grid.warning,
+            self._spans[order],
+            vectors[order],
+            vector if self.wish.whole else None,
+            small,
+        )
+
+    def close(self) -> None:
+        """Leaves the windows so far to another run."""
+        self._unfinished.close()
+        self.grid.close()
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    """Equal for the same windows of the same frames."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
