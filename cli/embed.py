@@ -55,12 +55,21 @@ def embed(
             help="Captions to search as well: CSV, TSV or JSON with a file name and a caption in each record.",
         ),
     ] = None,
+    windows: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="SIZES",
+            help="Windows of long videos, seconds/stride: 5/2.5,10/5,15/5; auto for sizes by length; none.",
+            show_default="those that the index has",
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> None:
     """Embed videos and write them to an index, made when absent.
 
-    Videos that are indexed already and have not changed are skipped, so an interrupted run goes on where it stopped.
+    Videos that are indexed already and have not changed are skipped, so an interrupted run goes on where it stopped,
+    with --windows in the middle of a video.
     Text files beside a video (clip.srt, clip.vtt, clip.txt, clip.en.srt) are its captions, which are searched as well.
 
     [dim]c2v embed holiday/ clips/beach.mp4[/]
@@ -68,6 +77,8 @@ def embed(
     [dim]c2v embed holiday/ --precision int8[/]
 
     [dim]c2v embed archive/ --captions titles.csv[/]
+
+    [dim]c2v embed films/ --windows 5/2.5,10/5,15/5  # hits say from when to when[/]
 
     [dim]c2v embed /data/videos --shard 1/2 --device cuda:0  # beside it, 2/2 on cuda:1[/]
 
@@ -96,12 +107,13 @@ def embed(
             workers=workers,
             shard=shard,
             captions=captions,
+            windows=windows,
             progress=tell,
         )
     for damaged in report.damaged:
         terminal.warn(f"{damaged.path} is damaged: {damaged.reason}")
     if as_json:
-        fields = ("embedded", "skipped", "moved", "failed", "captioned", "seconds", "warning")
+        fields = ("embedded", "skipped", "moved", "failed", "captioned", "windows", "windowed", "seconds", "warning")
         terminal.document({name: asdict(report)[name] for name in fields})
     else:
         captioned = f" ({report.captioned} with other captions)" if report.captioned else ""
@@ -110,6 +122,9 @@ def embed(
             f"{report.embedded} embedded, {report.skipped} unchanged{captioned}, {len(report.failed)} failed, {moved}"
             f"{report.seconds:.1f} s"
         )
+        if report.windowed:
+            others = f", {report.others} of them instead of others" if report.others else ""
+            terminal.say(f"windows {report.windows} of {report.windowed} videos{others}")
         if report.about and not report.warning:
             terminal.say(f"model {report.model}, {report.about}")
         for failure in report.failed:

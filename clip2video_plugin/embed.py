@@ -7,27 +7,29 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from clip2video_plugin.bounds import checked_count
-from clip2video_plugin.captions import read_table, recaptioned, told_by
-from clip2video_plugin.encode import Embedded, Item, Stamp, batched, encode_items
+from clip2video_plugin.captions import read_table
+from clip2video_plugin.encode import Embedded, Item, Unreadable, encode_items
+from clip2video_plugin.encode_windows import Underway, Windowed, Wish, encode_windows
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
 from clip2video_plugin.index import VideoIndex
-from clip2video_plugin.index.schema import FINGERPRINT, THUMBNAILS
 from clip2video_plugin.index.writer import Writer
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.model.installed import chosen_default, find_checkpoint
 from clip2video_plugin.paths import printable
+from clip2video_plugin.pending import Pending
 from clip2video_plugin.provenance import checkpoint_of, provenance
-from clip2video_plugin.rows import LASTING, failure_of, moved_from, row_of, unchanged, video_id
+from clip2video_plugin.rows import failure_of, row_of, video_id
 from clip2video_plugin.subtitles import Sidecars
-from clip2video_plugin.video.files import file_stamp, find_videos
+from clip2video_plugin.video.files import find_videos
 from clip2video_plugin.video.fingerprint import fingerprint
-
-LOOKUP = 1000  # videos asked for in the index at once
+from clip2video_plugin.video.windows import WindowPlan, WindowSize
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ class Report:
     might be expected. ``moved`` counts videos whose files were found under another path with the same content;
     ``passed_over``, by ending, files in folders that may be videos though their ending is of none. ``captioned`` of the
     skipped got other captions; ``caption_notes`` say in lines what of the captions was of no use.
+    ``windows`` says
+    which windows videos get, None for none; ``windowed`` counts those that got them, ``others`` those of these that had
+    other ones. ``current`` is a long video that is underway, and ``within`` how much of it is done, 0 to 1.
     """
 
     embedded: int = 0
@@ -67,6 +72,11 @@ class Report:
     note: str | None = None
     captioned: int = 0
     caption_notes: list[str] = field(default_factory=list)
+    windows: str | None = None
+    windowed: int = 0
+    others: int = 0
+    current: str = ""
+    within: float = 0.0
 
     @property
     def done(self) -> int:
@@ -88,6 +98,7 @@ def embed_videos(
     workers: int | None = None,
     shard: str | None = None,
     captions: str | Path | None = None,
+    windows: str | Sequence[WindowSize] | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Embeds the videos in files and folders and writes them to an index.
@@ -112,6 +123,8 @@ def embed_videos(
             same local index at once.
         captions: a table of captions (CSV, TSV, JSON; ``captions.read_table``), which take the place of those that
             the index has from such a table.
+        windows: of each video beside the whole, as seconds/stride: "5/2.5,10/5,15/5"; "auto" for sizes by a video's
+            length, "none" for none; by default those that the index has. A video that has others gets these instead.
         progress: called with the report so far after every batch.
 
     Raises:
@@ -122,6 +135,7 @@ def embed_videos(
     """
     batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
     part = None if shard is None else _part(shard)
+    plan = WindowPlan.of(windows)
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     passed_over = Counter[str]()
     said, caption_notes = (None, list[str]()) if captions is None else read_table(captions, find_videos(paths))
@@ -146,11 +160,18 @@ def embed_videos(
         note=note,
         batch_size=batch_size,
         workers=workers,
+        windows=plan if windows is not None else windows_of(target),
         progress=progress,
     )
     report.passed_over = dict(passed_over)
     report.caption_notes = [*caption_notes, *dict.fromkeys(map(printable, sidecars.unread))]
     return report
+
+
+def windows_of(index: VideoIndex) -> WindowPlan | None:
+    """Which windows the videos of an index got last."""
+    table = index.windows()
+    return WindowPlan.of(table.window_sizes()) if table is not None else None
 
 
 def _not_the_default(index: VideoIndex, model: str) -> str | None:
@@ -194,11 +215,13 @@ def embed_items(
     note: str | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
+    windows: WindowPlan | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Embeds items and writes their rows; see ``embed_videos``.
 
     Args:
+        windows: which every video gets; by default none.
         total: the number of items, where they have no length. note: of the report.
         known: an index of paths by the same model, whose unchanged rows are copied instead of embedded.
 
@@ -213,6 +236,7 @@ def embed_items(
         model=model.name,
         about=model.card.sentence,
         note=note,
+        windows=windows.text if windows else None,
     )
 
     def tell(waiting: bool) -> None:
@@ -222,24 +246,30 @@ def embed_items(
 
     writer = Writer(index, tell)
     try:
-        todo = _unknown(items, index, known, writer, report, progress)
-        sampling = index.provenance.policy
-        for batch in encode_items(todo, model, sampling=sampling, batch_size=batch_size, workers=workers):
-            told = index.captions([done.item.id for done in batch]) if index.text.there else {}
+        pending = Pending(index, known, windows, writer, report)
+        todo, sampling = pending.wishes(items, partial(tell, False)), index.provenance.policy
+        for batch in _batches(todo, model, windows, sampling=sampling, batch_size=batch_size, workers=workers):
+            told = (
+                index.captions([one.item.id for one in batch if isinstance(one, Embedded)]) if index.text.there else {}
+            )
             for done in batch:
+                report.current, report.within = "", 0.0
                 if isinstance(done, Embedded):
                     content, shown = fingerprint(done.item.path), done.thumbnails.tobytes()
                     before = told.get(done.item.id)
                     writer.add(row_of(done.item, done.stamp, done.duration, done.vector, content, shown, before))
                     report.embedded += 1
-                    if done.warning:
-                        report.damaged.append(Failure(str(done.item.path), printable(done.warning)))
+                elif isinstance(done, Windowed):
+                    pending.finish(done)
+                elif isinstance(done, Underway):
+                    report.current, report.within = printable(done.path.name), done.done
                 else:
                     writer.add_failure(failure_of(done))
                     report.failed.append(Failure(str(done.item.path), printable(done.reason)))
+                if isinstance(done, Embedded | Windowed) and done.warning:
+                    report.damaged.append(Failure(str(done.item.path), printable(done.warning)))
             writer.flush_when_due()
-            if progress:
-                progress(report)
+            tell(False)
         writer.finish()
     except BaseException:
         writer.rescue()
@@ -253,45 +283,10 @@ def embed_items(
     return report
 
 
-def _unknown(
-    items: Iterable[Item],
-    index: VideoIndex,
-    known: VideoIndex | None,
-    writer: Writer,
-    report: Report,
-    progress: Progress | None,
-) -> Iterator[tuple[Item, Stamp]]:
-    """Items to decode; those that are indexed unchanged are counted, others copied from ``known`` or taken over."""
-    taken = set[str]()  # ids of rows whose videos were found elsewhere
-    for chunk in batched(items, LOOKUP):
-        stamps = {item.id: file_stamp(item.path) for item in chunk}
-        have = index.entries([item.id for item in chunk])
-        todo = [item for item in chunk if not unchanged(item, stamps[item.id], have.get(item.id))]
-        report.skipped += len(chunk) - len(todo)
-        changed = {item.id for item in todo}
-        for new in recaptioned([item for item in chunk if item.id not in changed], index):
-            writer.add(new)
-            report.captioned += 1
-        elsewhere = known.rows([video_id(item.path) for item in todo]) if known else {}
-        moved = moved_from(todo, stamps, index, taken)
-        before = index.rows(list(moved.values()))
-        left = list[Item]()
-        for item in todo:
-            stamp, copy = stamps[item.id], elsewhere.get(video_id(item.path))
-            if row := before.get(moved.get(item.id, "")):
-                taken.add(row["id"])
-                content = row.get(FINGERPRINT.name) or fingerprint(item.path)
-                new = row_of(item, stamp, row["duration"], row["vector"], content, before=told_by(row))
-                writer.add(new | {name: row[name] for name in LASTING if row.get(name)}, instead_of=row["id"])
-                report.moved += 1
-            elif copy and (copy["size"], copy["mtime"]) == stamp:
-                content, shown = copy.get(FINGERPRINT.name), copy.get(THUMBNAILS.name)
-                writer.add(row_of(item, stamp, copy["duration"], copy["vector"], content, shown, told_by(copy)))
-                report.skipped += 1
-            else:
-                left.append(item)
-        writer.flush_when_due()
-        if progress:
-            progress(report)
-        for item in left:
-            yield item, stamps[item.id]
+def _batches(
+    todo: Iterator[Wish], model: Model, windows: WindowPlan | None, **how: Any
+) -> Iterator[Sequence[Embedded | Windowed | Unreadable | Underway]]:
+    if windows is None:
+        yield from encode_items(((wish.item, wish.stamp) for wish in todo), model, **how)
+    else:
+        yield from ([done] for done in encode_windows(todo, model, windows, **how))

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from clip2video_plugin.bounds import checked_count
-from clip2video_plugin.encode import Item, Stamp, Unreadable, ahead, unless_unreadable
+from clip2video_plugin.encode import Item, Stamp, Unreadable, ahead, unless_unreadable, usual_batch
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.index.unfinished import Unfinished
 from clip2video_plugin.model.checkpoint import Model
@@ -27,11 +28,8 @@ from clip2video_plugin.video.grid import Grid, Untrue, Wanted
 from clip2video_plugin.video.thumbnails import NUMBERS, thumbnails
 from clip2video_plugin.video.windows import WindowPlan, window_picks
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 MOST = 16  # videos that are opened, and parts that are read, on a CPU before they are encoded
-FRAMES, WINDOWS = 96, 64  # that are encoded at once
+WINDOWS = 64  # that are embedded at once
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,19 @@ NO_FRAMES = np.zeros(0, np.int64)
 
 
 def encode_windows(
-    todo: Iterable[Wish], model: Model, plan: WindowPlan, *, sampling: str = "uniform", workers: int | None = None
+    todo: Iterable[Wish],
+    model: Model,
+    plan: WindowPlan,
+    *,
+    sampling: str = "uniform",
+    batch_size: int | None = None,
+    workers: int | None = None,
 ) -> Iterator[Windowed | Unreadable | Underway]:
     """Decodes in threads, encodes between, as ``encode_items`` does; gives each video when its last window is there.
 
     A long video is decoded in parts, by several threads where its key frames allow it.
     """
+    frames = model.config.max_frames * (checked_count("batch_size", batch_size) or usual_batch(model))
     workers = checked_count("workers", workers) or os.cpu_count() or 1
     turns, count = model.device.type == "cpu", model.config.max_frames
     most = max(MOST, 2 * workers) if turns else 2 * workers
@@ -108,7 +113,7 @@ def encode_windows(
             elif video not in alive:  # given up
                 continue
             elif isinstance(pixels, np.ndarray):
-                video.take(pixels)
+                video.take(pixels, frames)
                 yield Underway(video.wish.item.path, video.done)
                 if video.done == 1:
                     alive.remove(video)
@@ -162,8 +167,9 @@ class _Video:
         first = np.where(self._places < 0, len(layout.picks), self._places).min(axis=1, initial=len(layout.picks))
         # Of each window, the first frame that it or one after it needs; after the last, none
         self._needs = np.append(np.minimum.accumulate(first[::-1])[::-1], len(layout.picks))
-        self._unfinished = wish.unfinished({"frames": _digest(places, self._spans)})
-        self._vectors = [self._unfinished.begin()[: len(places)]]
+        self._unfinished = wish.unfinished({"windows": _digest(places, self._spans)})
+        none = np.zeros((0, model.config.vector_dim), np.float32)
+        self._vectors = [none if grid.pixels is not None else self._unfinished.begin()[: len(places)]]
         self._ready = len(self._vectors[0])  # windows that have their vectors
         self._base = int(self._needs[self._ready])  # place of the first of the features
         self._features: torch.Tensor | None = None
@@ -174,15 +180,15 @@ class _Video:
     @property
     def done(self) -> float:
         """From 0 to 1."""
-        return self._taken / max(len(self.parts), 1) if self.parts or not self._taken else 1.0
+        return self._taken / max(len(self.parts), 1)
 
-    def take(self, pixels: NDArray[np.uint8]) -> None:
-        """Encodes the frames of the next part, and the windows that are complete with them."""
+    def take(self, pixels: NDArray[np.uint8], most: int) -> None:
+        """Encodes the frames of the next part, ``most`` at once, and the windows that are complete with them."""
         part = self.parts[self._taken] if self.parts else NO_FRAMES
         self._taken += 1
         if not len(part):
             return
-        rows = [self._model.image_features(pixels[n : n + FRAMES]) for n in range(0, len(part), FRAMES)]
+        rows = [self._model.image_features(pixels[n : n + most]) for n in range(0, len(part), most)]
         features = torch.cat(rows)
         if self._whole:
             for row in np.flatnonzero(np.isin(part, self.grid.layout.whole)).tolist():

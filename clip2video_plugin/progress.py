@@ -29,16 +29,16 @@ class Bar:
         self._progress, self.total, self.unit = progress, total, unit
         (self._task,) = progress.task_ids
 
-    def __call__(self, done: int, note: str = "", total: int | None = None) -> None:
+    def __call__(self, done: float, note: str = "", total: int | None = None) -> None:
         (task,) = self._progress.tasks
         rate = f"{task.speed:.1f} {self.unit}/s" if task.speed else ""
         if total is not None:
             self.total = total
         self._progress.update(self._task, completed=done, note=note, rate=rate, total=self.total)
 
-    def failing(self, done: int, failed: int, total: int | None = None) -> None:
+    def failing(self, done: float, failed: int, total: int | None = None, note: str = "") -> None:
         """The number done, and of those that failed."""
-        self(done, f"[red]{failed} failed[/]" if failed else "", total)
+        self(done, ", ".join(filter(None, [note, f"[red]{failed} failed[/]" if failed else ""])), total)
 
     def report(self, report: Report) -> None:
         """Progress of an embedding run."""
@@ -47,7 +47,8 @@ class Bar:
         elif report.indexing:
             self(report.done, "making the vector index", report.total)
         else:
-            self.failing(report.done, len(report.failed), report.total)
+            underway = f"{escape(report.current)}: {report.within:.0%}" if 0 < report.within < 1 else ""
+            self.failing(report.done + report.within % 1, len(report.failed), report.total, underway)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from clip2video_plugin.index.schema import (
     DATABASE,
     FAILED,
     LATER,
+    VIDEO,
     VIDEOS,
     Provenance,
     is_windows,
@@ -45,6 +46,7 @@ from clip2video_plugin.index.schema import (
     windows_of,
 )
 from clip2video_plugin.index.text import Text
+from clip2video_plugin.index.unfinished import Unfinished
 from clip2video_plugin.index.windows import Made, VideoWindows
 
 
@@ -164,11 +166,15 @@ class VideoIndex:
                 self._windows = VideoIndex(self.uri, self._connection, self._connection.open_table(name))
             self._windows._lock = self._lock  # one for both, as they are written together
         return self._windows
+        return self._windows
 
     def create_windows(self) -> VideoIndex:
         """``windows``, made where there is none yet."""
         marks = {"database": (self._table.schema.metadata or {}).get(DATABASE.encode(), b"").decode()}
-        return VideoIndex.create(self.uri, self.dim, self.provenance, table=windows_of(self._table.name), **marks)
+        name = windows_of(self._table.name)
+        self._windows = made = VideoIndex.create(self.uri, self.dim, self.provenance, table=name, **marks)
+        made._lock = self._lock
+        return made
 
     def count(self, where: str | None = None) -> int:
         """Number of rows, of a filter of those that it keeps; raises VideoIndexError when the table is gone."""
@@ -240,6 +246,7 @@ class VideoIndex:
     def some(self, count: int) -> list[str]:
         """Ids of about ``count`` rows, evenly from all of them; the same as long as nothing is written."""
         return read(self.uri, lambda: products.some(self._table, count))
+
     def windows_made(self, ids: Sequence[str]) -> dict[str, Made]:
         """Video -> of what file its windows are, and which were asked for, for those of ``ids`` with any."""
         return windows.made(self.uri, self._table, ids)
@@ -257,6 +264,12 @@ class VideoIndex:
         if videos:
             with plain_errors(self.uri), self.writing():
                 windows.write(self.uri, self._table, videos)
+                unfinished.forget(self.uri, self._table.name, [video.row["id"] for video in videos])
+
+    def unfinished(self, video: str, marks: Mapping[str, object]) -> Unfinished:
+        """What keeps a video's windows until all are there; ``marks`` say what they depend on beside the model."""
+        made = self.provenance.to_metadata() | {"clip2video.version": ""}
+        return Unfinished(self.uri, self._table.name, video, self.dim, {**made, **marks})
 
     def writing(self, seconds: float | None = None) -> AbstractContextManager[None]:
         """Keeps other writers of a local index out while the block runs, having waited ``seconds`` for them at most.
@@ -301,8 +314,8 @@ class VideoIndex:
             with plain_errors(self.uri), self.writing():
                 if (parts := self.windows()) is not None:
                     delete(self.uri, parts._table, VIDEO.name, ids)
+                    unfinished.forget(self.uri, parts._table.name, ids)
                 delete(self.uri, self._table, "id", ids)
-                unfinished.forget(self.uri, self._table.name, ids)
 
     def drop(self) -> None:
         """Removes the whole table, and that of its windows."""
