@@ -18,8 +18,8 @@ from clip2video_plugin.app.moments import mark_moments, timeline, timelines
 from clip2video_plugin.app.operators.forms import URI
 from clip2video_plugin.app.search import find
 from clip2video_plugin.errors import Clip2VideoError
-from clip2video_plugin.video.files import file_stamp
-from clip2video_plugin.video.windows import parse_windows
+
+from .told import dataset_of
 
 RATE = 6
 
@@ -38,18 +38,7 @@ def dataset(told, model, tmp_path):
     """A dataset of them, with windows beside the run's vectors."""
     folder, stories = told
     shutil.copytree(folder, tmp_path / "videos")
-    dataset = fo.Dataset.from_videos_dir(str(tmp_path / "videos"))
-    run = compute_clip2video(dataset, model=model, brain_key="c2v", index=tmp_path / "index", progress=False)
-    rows = []
-    for one, path in zip(*dataset.values(["id", "filepath"]), strict=True):
-        windows, (size, mtime) = (
-            stories[int(Path(path).stem)].windows(model, parse_windows("2/0.5,4/1,8/2")),
-            file_stamp(Path(path)),
-        )
-        for (start, end), vector in zip(windows.spans.tolist(), windows.vectors, strict=True):
-            where = {"id": f"{one}/{start:.3f}-{end:.3f}", "video": one, "path": path, "start": start, "end": end}
-            rows.append({**where, "duration": windows.spans.max(), "size": size, "mtime": mtime, "vector": vector})
-    run.table.create_windows().write(rows)
+    dataset = dataset_of(stories, tmp_path / "videos", model, tmp_path / "index")
     yield dataset
     dataset.delete()
 
