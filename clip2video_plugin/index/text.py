@@ -63,11 +63,14 @@ class Text:
         words: str,
         k: int,
         *,
+        pool: int = 0,
         ids: Collection[str] | None = None,
         where: str | None = None,
         keep: Keep | None = None,
     ) -> list[Hit]:
-        """The k rows that hold all of the words, best first; ``score`` is BM25, and no cosine. Ties go by id.
+        """The k rows that hold all of the words, or ``pool`` if that is more, best first. Ties go by id.
+
+        ``score`` is BM25, and no cosine. More than ``pool`` rows are looked at only until k of them are kept.
 
         What is looked for are words and nothing else: there are no operators; those without a letter or a number, and
         such as "the", are left out, and where none is left nothing is found. ``ids``, ``where``, ``keep`` as in
@@ -81,7 +84,7 @@ class Text:
         filters = [in_list("id", ids or ()) if narrow else "", f"({where})" if where else ""]
         inside = None if ids is None or narrow else frozenset(ids)
         joined = " AND ".join(filter(None, filters))
-        return read(self._uri, lambda: _enough(lambda most: self._hits(query, most, joined, inside), k, keep))
+        return read(self._uri, lambda: _enough(lambda most: self._hits(query, most, joined, inside), k, pool, keep))
 
     def _hits(self, query: MatchQuery, most: int, where: str, inside: frozenset[str] | None) -> tuple[list[Hit], bool]:
         """At most so many hits, and whether there are no more."""
@@ -99,12 +102,12 @@ class Text:
         return hits, len(rows) < most
 
 
-def _enough(find: Callable[[int], tuple[list[Hit], bool]], k: int, keep: Keep | None) -> list[Hit]:
-    """The first k of those that may be shown, of as many hits as it takes."""
-    most = k + 1
+def _enough(find: Callable[[int], tuple[list[Hit], bool]], k: int, pool: int, keep: Keep | None) -> list[Hit]:
+    """The first of those that may be shown, of as many hits as it takes to have k."""
+    most = max(k, pool) + 1
     while True:
         hits, complete = find(most)
         kept = hits if keep is None else keep(hits)
         if len(kept) >= k or complete:
-            return [replace(hit, rank=rank) for rank, hit in enumerate(kept[:k], start=1)]
+            return [replace(hit, rank=rank) for rank, hit in enumerate(kept[: max(k, pool)], start=1)]
         most *= 4

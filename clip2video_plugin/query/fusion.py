@@ -18,6 +18,7 @@ from clip2video_plugin.query.query import Query
 from clip2video_plugin.query.speech import said_at
 from clip2video_plugin.query.vectors import encoded
 
+FILMS = 50  # videos whose subtitles are in memory at once
 TEXTS = 100  # videos whose captions hold all words, of which those that are also seen come first where the words tie
 # Sentences about what no frame shows. What the best video scores for them is chance, whatever the model's scale.
 FOREIGN = (
@@ -74,14 +75,12 @@ def with_captions(
     found = _found(sentences, query, gallery, wanted)
     if not found:
         return hits, sentences
-    if len(found) >= query.k and hits:  # others of the hits may say so as well
-        ids = [hit.id for hit in hits]
-        more = [hit for text in sentences for hit in gallery.videos.text.search(text, len(ids), ids=ids)]
-    else:
-        more = found
-    said, seen = {hit.id for hit in more}, {hit.id for hit in hits}
+    seen, more = {hit.id: hit.score for hit in hits}, found
+    if len(found) >= query.k:  # others of the hits may say so as well
+        more = found + _found(sentences, query, replace(gallery, ids=seen), wanted)
+    said = {hit.id for hit in more}
     marked = [replace(hit, matched="both") if hit.id in said else hit for hit in hits]
-    told = [replace(hit, matched="both") if hit.id in seen else hit for hit in found]
+    told = [replace(hit, matched="both", score=seen[hit.id]) if hit.id in seen else hit for hit in found]
     by_vector = query.captions is None and hits and hits[0].score >= credible(gallery, model, query.weight)
     order = [*marked, *told] if by_vector else [*told, *marked]
     unique = {hit.id: hit for hit in reversed(order)}  # the first of each
@@ -94,39 +93,46 @@ def _found(sentences: tuple[str, ...], query: Query, gallery: Gallery, wanted: N
     by_id = dict[str, tuple[float, str, Hit]]()
     for sentence in sentences:
         for hit in gallery.videos.text.search(
-            sentence, max(query.k, TEXTS), ids=gallery.ids, where=gallery.where, keep=gallery.keep
+            sentence, query.k, pool=TEXTS, ids=gallery.ids, where=gallery.where, keep=gallery.keep
         ):
             by_id[hit.id] = max(by_id.get(hit.id, (0.0, "", hit)), (hit.score, sentence, hit), key=lambda one: one[0])
     scores = _scores(list(by_id), gallery, wanted)
     # Captions that a query names beside its prompt choose the videos, and the prompt their order
     choosing = query.captions is not None and bool(query.prompts or query.like)
     ordered = sorted(
-        ((0.0 if choosing else round(words, 3), scores[i], i) for i, (words, _, _) in by_id.items()),
+        ((0.0 if choosing else round(words, 3), scores[i][0], i) for i, (words, _, _) in by_id.items()),
         key=lambda one: (-one[0], -one[1], one[2]),
     )
     out = list[Hit]()
     for hit, span in _told(gallery, [(by_id[i][2], by_id[i][1]) for _, _, i in ordered], query.k):
-        start, end = span or (hit.start, hit.end)
-        out.append(replace(hit, score=scores[hit.id], start=start, end=end))
+        score, window = scores[hit.id]
+        start, end = span or window or (hit.start, hit.end)
+        out.append(replace(hit, score=score, start=start, end=end))
         if len(out) == query.k:
             break
     return out
 
 
-def _scores(ids: list[str], gallery: Gallery, wanted: NDArray[np.float32]) -> dict[str, float]:
-    """What the vector side gives each of these videos, as a whole or by its best window."""
-    best = dict.fromkeys(ids, -math.inf)
+def _scores(
+    ids: list[str], gallery: Gallery, wanted: NDArray[np.float32]
+) -> dict[str, tuple[float, tuple[float, float] | None]]:
+    """What the vector side gives each of these videos, and its best window where that is better than the whole."""
+    best = dict[str, tuple[float, tuple[float, float] | None]]()
     for table in (gallery.videos, gallery.windows):
-        for i, (_, products) in ({} if table is None else table.products(ids, wanted)).items():
-            best[i] = max(best[i], float(products.max()))
-    return {i: score if score > -math.inf else 0.0 for i, score in best.items()}  # of a row removed meanwhile
+        for i, (spans, products) in ({} if table is None else table.products(ids, wanted)).items():
+            scores = products.max(axis=1)
+            place = int(scores.argmax())
+            if i not in best or scores[place] > best[i][0]:
+                window = (float(spans[place, 0]), float(spans[place, 1])) if table is gallery.windows else None
+                best[i] = float(scores[place]), window
+    return {i: best.get(i, (0.0, None)) for i in ids}  # of a row that another process removed meanwhile
 
 
 def _told(
     gallery: Gallery, hits: list[tuple[Hit, str]], portion: int
 ) -> Iterator[tuple[Hit, tuple[float, float] | None]]:
     """Hits with when they are said; without those whose words are said minutes apart. Read as they are asked for."""
-    for part in chunks(hits, max(portion, 1)):
+    for part in chunks(hits, min(portion, FILMS)):
         rows = gallery.videos.captions([hit.id for hit, _ in part])
         for hit, sentence in part:
             captions, times = rows.get(hit.id, ([], []))

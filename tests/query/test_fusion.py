@@ -142,3 +142,28 @@ def test_the_gate_lies_between_what_is_foreign_and_what_is_right(videos, world_i
     assert np.mean(np.array(right) > level) > 0.9
     foreign = search(["annual general meeting", "grocery list", "how to file a claim"], index=world_index, model=model)
     assert all(result[0].score < level for result in foreign)
+
+
+def test_a_hit_by_captions_has_its_best_window(model, tmp_path):
+    index = made(model, tmp_path, [["lisbon"], [], [], []])
+    vectors = index.rows(["v0", "v1"])
+    base = {key: value for key, value in vectors["v0"].items() if key not in ("captions", "caption_times")}
+    spans = [(0.0, 5.0, "v0"), (5.0, 10.0, "v1")]
+    index.create_windows().write(
+        [
+            {
+                **base,
+                "id": f"v0/{a:.3f}-{b:.3f}",
+                "video": "v0",
+                "start": a,
+                "end": b,
+                "vector": vectors[like]["vector"],
+            }
+            for a, b, like in spans
+        ]
+    )
+    (hit,) = asked(index, model, Query("a blue circle grows", captions="lisbon", k=1))
+    assert (hit.id, hit.start, hit.end) == ("v0", 5.0, 10.0)
+    assert hit.score == pytest.approx(
+        asked(index, model, Query("a blue circle grows", captions="", k=1))[0].score, abs=1e-5
+    )
