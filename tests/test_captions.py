@@ -165,6 +165,19 @@ def test_what_is_not_known_now_stays(tmp_path):
     assert captions_of(item) == {"captions": [], "caption_times": None}
 
 
+def test_the_windows_of_a_film_do_not_repeat_its_subtitles(videos, model, tmp_path):
+    (videos / "0.srt").write_text(SRT)
+    report = embed_videos(videos / "0.mp4", index=tmp_path / "index", model=model, windows="1/0.5")
+    assert (report.embedded, report.windowed) == (1, 1)
+    windows = open_index(tmp_path / "index").windows()
+    assert {tuple(row["captions"] or ()) for row in windows.rows(list(windows.ids())).values()} == {()}
+    assert found(tmp_path, "budget", model) == [("0.mp4", 0.5, 1.5)]
+    (videos / "0.srt").write_text(SRT.replace("budget", "rent"))
+    report = embed_videos(videos / "0.mp4", index=tmp_path / "index", model=model, windows="1/0.5")
+    assert (report.embedded, report.windowed, report.captioned) == (0, 0, 1)
+    assert found(tmp_path, "rent", model) == [("0.mp4", 0.5, 1.5)]
+
+
 def test_an_index_of_an_earlier_version_gets_captions(videos, embed, model, tmp_path):
     embed()
     index = open_index(tmp_path / "index")

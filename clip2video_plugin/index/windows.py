@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import chunks, in_list, read
 from clip2video_plugin.index.reading import IN_LIST, delete, known
-from clip2video_plugin.index.schema import SIZES, VIDEO
+from clip2video_plugin.index.schema import CAPTION_TIMES, SIZES, VIDEO
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path
 
@@ -117,7 +117,8 @@ def _rows(schema: pa.Schema, video: VideoWindows) -> pa.Table:
     return pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names}, schema=schema)
 
 
-NOT_SHARED = ("thumbnails", "fingerprint")  # of a video's row with those of its windows
+# Of a video's row with those of its windows: a film has a thousand subtitles, and captions change without its vectors.
+NOT_SHARED = ("thumbnails", "fingerprint", "captions", CAPTION_TIMES.name)
 
 
 def drop_stale(uri: str, table: Any, stamps: Mapping[str, tuple[int, float]]) -> None:
