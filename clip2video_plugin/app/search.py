@@ -10,6 +10,7 @@ from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.collections as foc
+from bson import ObjectId
 
 from clip2video_plugin.app.ranking import Searched
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
@@ -149,6 +150,26 @@ def _query(
     if not ids and not (query and query.strip()):
         raise QueryError("type what happens in the video")
     return Query((query,) if query and query.strip() else (), **{"k": DEFAULT_K, **given})
+
+
+def view_of(result: SearchResult, samples: foc.SampleCollection) -> fo.DatasetView:
+    """The samples of a dataset or view that are a search's hits, in order, with the scores as ``clip2video_score``.
+
+    Found by the ids that the index has of them, else by their files; hits that are none of the samples are left out.
+    """
+    samples = videos_of(samples)
+    wanted = [hit.sample_id for hit in result.hits if hit.sample_id and ObjectId.is_valid(hit.sample_id)]
+    by_id = set(samples.select(wanted).values("id")) if wanted else set()
+    rest = [hit.path for hit in result.hits if hit.sample_id not in by_id]
+    found = samples.select_by("filepath", rest) if rest else None
+    by_path = dict(zip(*found.values(["filepath", "id"]), strict=True)) if found is not None else {}
+    scores = dict[str, float]()
+    for hit in result.hits:
+        one = hit.sample_id if hit.sample_id in by_id else by_path.get(hit.path)
+        if one is not None:
+            scores.setdefault(one, hit.score)
+    ids = list(scores)
+    return _scored(samples.select(ids, ordered=True), "clip2video", ids, list(scores.values()))[0]
 
 
 def _scored(

@@ -48,6 +48,7 @@ from clip2video_plugin.index.schema import (
 from clip2video_plugin.index.text import Text
 from clip2video_plugin.index.unfinished import Unfinished
 from clip2video_plugin.index.windows import Made, VideoWindows
+from clip2video_plugin.paths import stored
 
 
 def open_index(index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
@@ -88,6 +89,12 @@ class VideoIndex:
         """Numbers of a vector."""
         with plain_errors(self.uri):
             return int(self._table.schema.field("vector").type.list_size)
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns; an index of an earlier version lacks those that came later."""
+        with plain_errors(self.uri):
+            return list(self._table.schema.names)
 
     @property
     def state(self) -> tuple[str, int]:
@@ -188,6 +195,13 @@ class VideoIndex:
         """id -> what is known of its file, for those of ``ids`` that are indexed."""
         parts = (self.entries_where(in_list("id", part)) for part in chunks(list(ids), IN_LIST))
         return {entry.id: entry for part in parts for entry in part}
+
+    def named(self, names: Sequence[str]) -> list[str]:
+        """Ids of the rows that have one of these as their id, their sample's id or their path, by id."""
+        texts = [stored(name) for name in names]
+        where = " OR ".join(in_list(column, texts) for column in ("id", "sample_id", "path"))
+        rows = read(self.uri, lambda: self._table.search().where(where).select(["id"]).limit(None).to_list())
+        return sorted(row["id"] for row in rows)
 
     def entries_where(self, where: str) -> list[Entry]:
         """What is known of the files of the rows that a filter keeps."""

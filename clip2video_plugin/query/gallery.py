@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip2video_plugin.index import Hit, Keep, VideoIndex
+from clip2video_plugin.index.filters import where_of
+from clip2video_plugin.query.filters import parse_filter
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,22 @@ class Gallery:
         if self.where is None:
             return self.videos.count() if self.ids is None else len(self.ids)
         return min(self.videos.count(self.where), self.videos.count() if self.ids is None else len(self.ids))
+
+    def filtered(self, where: str | None) -> Gallery:
+        """Those of its videos that a filter keeps (``query/filters.py``); itself where there is none.
+
+        Raises:
+            QueryError: the filter is not written as one.
+            VideoIndexError: the index was made before a column was kept that the filter asks for.
+        """
+        if where is None:
+            return self
+        sql = where_of(self.videos, parse_filter(where))
+        return replace(self, where=sql if self.where is None else f"({self.where}) AND {sql}")
+
+    def nearest_all(self, vectors: Sequence[NDArray[np.float32]], ks: Sequence[int]) -> list[list[Hit]]:
+        """``nearest`` of several queries, in order."""
+        return [self.nearest(one, k) for one, k in zip(vectors, ks, strict=True)]
 
     def nearest(self, vectors: NDArray[np.float32], k: int) -> list[Hit]:
         """The k videos with the largest product with any of the query vectors [n, D], best first, each once.

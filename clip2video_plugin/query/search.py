@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
-from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import Hit, VideoIndex, open_index
 from clip2video_plugin.index import existing as files_there
 from clip2video_plugin.model.checkpoint import Model, load_model
@@ -19,19 +18,21 @@ from clip2video_plugin.query.gallery import Gallery
 from clip2video_plugin.query.moments import with_moments
 from clip2video_plugin.query.order import ordered, parts_of
 from clip2video_plugin.query.query import Query
-from clip2video_plugin.query.vectors import vectors_of
+from clip2video_plugin.query.vectors import Vectors, vectors_of_all
 from clip2video_plugin.query.without import Negative, without
 
 if TYPE_CHECKING:
+    import fiftyone as fo
     import pandas as pd
 
-SHOWN = ("rank", "id", "path", "score", "confidence", "start", "end", "duration", "matched", "missing_file", "missing")
+SHOWN = ("rank", "id", "path", "score", "confidence", "start", "end", "duration", "matched", "missing_file")
 
 
 @dataclass(frozen=True)
 class SearchResult(Sequence[Hit]):
     """The hits of one query, best first: a sequence of them. ``searched`` is the number of videos in the index.
 
+    ``query`` is its line. ``comparable`` says what the scores are and what they may be compared with.
     ``warning`` is the model's (``Model.warning``); ``training`` and ``about`` are what it says of itself: "zero-shot",
     "trained" or "untrained", and a sentence; None where it says nothing. ``captions`` are the sentences whose words
     were looked for in captions as well; none where the index has no captions. ``refused`` is the confidence of the best
@@ -49,6 +50,7 @@ class SearchResult(Sequence[Hit]):
     captions: tuple[str, ...] = ()
     refused: float | None = None
     dropped: tuple[Negative, ...] = ()
+    comparable: str = ""
 
     @overload
     def __getitem__(self, place: int) -> Hit: ...
@@ -61,21 +63,34 @@ class SearchResult(Sequence[Hit]):
         return len(self.hits)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """A dictionary for each hit, for JSON."""
-        return [{name: getattr(hit, name) for name in SHOWN} for hit in self.hits]
+        """A dictionary for each hit, for JSON; with its moments where the query asked for them."""
+        rows = list[dict[str, Any]]()
+        for hit in self.hits:
+            row = {name: getattr(hit, name) for name in SHOWN}
+            rows.append(row | ({"moments": [asdict(span) for span in hit.moments]} if hit.moments else {}))
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
-        known = ("query", "model", "training", "about", "searched", "warning", "captions", "refused")
+        known = ("query", "model", "training", "about", "searched", "warning", "comparable", "captions", "refused")
         values = {name: getattr(self, name) for name in known}
-        dropped = {"dropped": [asdict(one) for one in self.dropped]} if self.dropped else {}
-        return {**values, **dropped, "hits": self.to_dicts()}
+        return {**values, "dropped": [asdict(one) for one in self.dropped], "hits": self.to_dicts()}
 
     def to_pandas(self) -> pd.DataFrame:
         """A row for each hit."""
         import pandas as pd
 
-        return pd.DataFrame(self.to_dicts(), columns=list(SHOWN))
+        moments = ["moments"] if any(hit.moments for hit in self.hits) else []
+        return pd.DataFrame(self.to_dicts(), columns=[*SHOWN, *moments])
+
+    def to_view(self, dataset: fo.SampleCollection) -> fo.DatasetView:
+        """The samples of a FiftyOne dataset that are the hits, in order, with their scores as in the App's searches.
+
+        Found by their ids, else by their files.
+        """
+        from clip2video_plugin.app.search import view_of
+
+        return view_of(self, dataset)
 
 
 class Options(TypedDict, total=False):
@@ -108,11 +123,12 @@ def search(
     """Finds the k videos that fit a query best; of several queries, those of each in turn.
 
     Args:
-        query: what happens in the video, in words, or a ``Query``; or a list of these.
+        query: what happens in the video, in words, as ``Query.parse`` reads them; or a ``Query``; or a list of these,
+            which are looked up in one pass where they can be.
         index: URI of an index or an open one; $C2V_INDEX or ./c2v-index by default.
         model: name or folder of the checkpoint that made the index, or a loaded one; by default the one that
             the index names.
-        k, weight: of queries that are strings (10 by default), and instead of those of others where given.
+        k, weight: instead of those of the queries (10, and the model's) where given.
         device: where a model that is loaded here encodes the sentence; by default the CPU, which has done so before
             a GPU is ready.
         existing: pass over videos whose files are gone (``Hit.missing``), and give k of the others.
@@ -121,27 +137,54 @@ def search(
         QueryError: the query is empty, or a value of it is out of range.
         VideoIndexError: there is no index, or it was made with another model.
     """
-    options = {name: value for name, value in (("k", k), ("weight", weight)) if value is not None}
+    options: dict[str, Any] = {name: value for name, value in (("k", k), ("weight", weight)) if value is not None}
     several = isinstance(query, list | tuple)
-    queries = [_query(one, options) for one in (query if isinstance(query, list | tuple) else [query])]
+    given = list(query) if isinstance(query, list | tuple) else [query]
+    queries = [replace(one, **options) if isinstance(one, Query) else Query.parse(one, **options) for one in given]
     gallery = Gallery(open_index(index), keep=files_there() if existing else None)
     loaded = load_for(gallery.videos, model, device)
-    results = [answer(one, gallery, loaded) for one in queries]
+    results = [
+        result if isinstance(one, Query) else replace(result, query=one)
+        for one, result in zip(given, answers(queries, gallery, loaded), strict=True)
+    ]
     return results if several else results[0]
-
-
-def _query(query: object, options: dict[str, Any]) -> Query:
-    """A query of a string, which is plain text and no line of operators."""
-    if isinstance(query, Query):
-        return replace(query, **options) if options else query
-    if not isinstance(query, str) or not query.strip():
-        raise QueryError(f"the query {query!r} is empty; describe what happens in the video")
-    return Query((query,), **options)
 
 
 def answer(query: Query, gallery: Gallery, model: Model) -> SearchResult:
     """What a gallery has for a query; the one search behind command line, Python, operators and panel."""
-    vectors = vectors_of(query, model)
+    return answers([query], gallery, model)[0]
+
+
+def answers(queries: Sequence[Query], gallery: Gallery, model: Model) -> list[SearchResult]:
+    """What a gallery has for each of several queries; those that can be are looked up in one pass."""
+    vectors = vectors_of_all(queries, model)
+    filtered = {where: gallery.filtered(where) for where in dict.fromkeys(query.where for query in queries)}
+    found = dict[int, list[Hit]]()
+    for where, narrowed in filtered.items():
+        together = [n for n, query in enumerate(queries) if query.where == where and _is_by_looks_alone(query)]
+        if len(together) > 1:
+            hits = narrowed.nearest_all([vectors[n].wanted for n in together], [wider(queries[n]).k for n in together])
+            found |= zip(together, hits, strict=True)
+    searched = gallery.videos.count() if queries else 0
+    return [
+        _answer(query, vectors[n], filtered[query.where], model, searched, found.get(n))
+        for n, query in enumerate(queries)
+    ]
+
+
+def _is_by_looks_alone(query: Query) -> bool:
+    """Whether the nearest to its vectors are its hits, or what its other steps begin with."""
+    return bool(query.prompts) and not (query.like or query.without or query.then)
+
+
+def _answer(
+    query: Query, vectors: Vectors, gallery: Gallery, model: Model, searched: int, found: list[Hit] | None
+) -> SearchResult:
+    """The steps of a search, one after another; ``found`` are the nearest where they were looked up before."""
+    if query.like:
+        from clip2video_plugin.query.like import examples_of
+
+        gallery, vectors = examples_of(query, gallery, model).beside(gallery, vectors)
     if query.without:
         negatives = without(query, vectors, gallery)
         gallery = negatives.gallery
@@ -149,16 +192,40 @@ def answer(query: Query, gallery: Gallery, model: Model) -> SearchResult:
     if query.then:
         hits = ordered(parts_of(query, vectors, model), gallery, wide.k)
     else:
-        hits = gallery.nearest(vectors.wanted, wide.k)
+        hits = gallery.nearest(vectors.wanted, wide.k) if found is None else found
     hits, sentences = with_captions(hits, wide, gallery, model, vectors.wanted)
     hits = diverse(hits, gallery, query)
     hits, refused = judged(hits, query, gallery, vectors.wanted)
     if query.moments and not query.then:
         hits = with_moments(hits, gallery, vectors.wanted)
-    text = query.prompts[0] if query.prompts else ""
     card = model.card
-    shown = text, model.name, gallery.videos.count(), hits, model.warning, card.training, card.sentence, sentences
-    return SearchResult(*shown, refused, negatives.dropped if query.without else ())
+    return SearchResult(
+        query.line(),
+        model.name,
+        searched,
+        hits,
+        model.warning,
+        card.training,
+        card.sentence,
+        sentences,
+        refused,
+        negatives.dropped if query.without else (),
+        _comparable(query, model),
+    )
+
+
+def _comparable(query: Query, model: Model) -> str:
+    """What the scores of a query are, and with what they may be compared."""
+    what = "cosines with videos" if query.like and not query.prompts else "cosines of a sentence and a video"
+    if query.like and query.prompts:
+        what = "means of the cosines with the sentence and with the videos that the query is like"
+    elif query.how == "max" and len(query.prompts) > 1:
+        what = f"the largest of {len(query.prompts)} {what}"
+    weight = "" if query.weight is None else f" at weight {query.weight:g}"
+    return (
+        f"scores are {what} by model {model.name}{weight}: comparable with those of the same kind of query by the same "
+        "model, in any index of it, and not with another model's"
+    )
 
 
 def load_for(index: VideoIndex, model: str | Path | Model | None = None, device: str | None = None) -> Model:

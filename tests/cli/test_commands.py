@@ -48,14 +48,17 @@ def test_strict_exits_with_3(c2v, videos):
     assert c2v("embed", "videos/a.mp4", "--strict").returncode == 0
 
 
+MORE = ("comparable", "captions", "refused", "dropped")
+
+
 def test_search_as_json(c2v, world, world_index):
     query = caption(world[1][6])
     document = json.loads(c2v("search", query, "--index", world_index, "-k", "3", "--json").stdout)
-    assert set(document) == {"query", "model", "training", "about", "searched", "warning", "hits"}
+    assert set(document) == {"query", "model", "training", "about", "searched", "warning", *MORE, "hits"}
     assert (document["query"], document["model"], document["searched"]) == (query, "shapes", 24)
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3]
     assert set(document["hits"][0]) == {
-        *("rank", "id", "path", "score", "confidence", "start", "end", "duration", "matched", "missing_file", "missing")
+        *("rank", "id", "path", "score", "confidence", "start", "end", "duration", "matched", "missing_file")
     }
     assert document["hits"][0]["path"] == str(world[0] / "00006.mp4")
 
