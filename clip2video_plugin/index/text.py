@@ -22,6 +22,7 @@ from clip2video_plugin.index.upkeep import WORDS, has_index, index_words
 from clip2video_plugin.paths import as_path
 
 SETTLED = 1_000_000_000  # ns after which two writes cannot have the same time
+ELSEWHERE = 10.0  # seconds between two questions to a table that is not on this machine
 LONGEST = 4_000  # characters of a sentence that are looked for
 PREFILTERED = 1_000  # ids in one filter; those of a larger view are picked out of the hits
 
@@ -49,14 +50,20 @@ class Text:
     def make(self) -> None:
         """Makes the index of words, where there is none yet; texts that come later are found at once."""
         index_words(self._table, self._column)
+        self._known = None
 
     def _changed(self) -> int | None:
-        """When the table was written to last, in ns; None where that is not known, or could be now."""
+        """When the table was written to last, in ns; None where that is not known, or could be now.
+
+        Of a table elsewhere another number every ten seconds: to ask it takes a round trip.
+        """
+        if self._folder is None:
+            return int(time.monotonic() / ELSEWHERE)
         try:
-            changed = None if self._folder is None else os.stat(self._folder).st_mtime_ns
+            changed = os.stat(self._folder).st_mtime_ns
         except OSError:
             return None
-        return changed if changed and time.time_ns() - changed > SETTLED else None
+        return changed if time.time_ns() - changed > SETTLED else None
 
     def search(
         self,
