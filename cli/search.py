@@ -10,72 +10,155 @@ from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import DEVICE, INDEX, MODEL
 from clip2video_plugin.cli.loading import loading, one_thread
 
+WHAT = "What is looked for"
+NUMBER = "NUMBER"
+
 
 def search(
     query: Annotated[
-        str,
-        typer.Argument(help="What happens in the video, in words; - reads queries from standard input, a line each."),
-    ],
+        Optional[str],
+        typer.Argument(
+            help="What happens in the video, in words; - reads queries from standard input, a line each.",
+            show_default=False,
+        ),
+    ] = None,
+    also: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="TEXT", help="The same in other words: the mean is looked for.", rich_help_panel=WHAT),
+    ] = None,
+    without: Annotated[
+        Optional[list[str]],
+        typer.Option("--not", metavar="TEXT", help="Leave out videos that show this.", rich_help_panel=WHAT),
+    ] = None,
+    threshold: Annotated[
+        Optional[float],
+        typer.Option(
+            metavar=NUMBER,
+            help="Score from which a video shows what it is not to.",
+            show_default="the index's",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    then: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="TEXT", help="What comes after it, and after that.", rich_help_panel=WHAT),
+    ] = None,
+    where: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="FILTER",
+            help="duration<60, path:*.mp4, caption:dog, tag:beach, added>7d, with and, or, not, ().",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    like: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="FILE", help="Like this video, image or row's id; FILE@12-17 for a part.", rich_help_panel=WHAT
+        ),
+    ] = None,
+    captions: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="TEXT",
+            help='Words of the captions; "" leaves captions out.',
+            show_default="the query",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    weight: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0,
+            max=1,
+            metavar=NUMBER,
+            help="Share of the global vector against the aligned one.",
+            show_default="the model's",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    bank: Annotated[
+        Optional[str],
+        typer.Option(metavar="FILE", help="Queries, a line each, to normalise scores by.", rich_help_panel=WHAT),
+    ] = None,
+    k: Annotated[
+        Optional[int], typer.Option("-k", min=1, metavar=NUMBER, help="Most videos to show.", show_default="10")
+    ] = None,
+    moments: Annotated[bool, typer.Option("--moments", help="Show all spans of a hit that fit.")] = False,
+    min_confidence: Annotated[
+        Optional[float],
+        typer.Option(
+            min=0,
+            max=1,
+            metavar=NUMBER,
+            help="Leave out what is right with less than this probability (after: c2v index calibrate).",
+        ),
+    ] = None,
+    diverse: Annotated[
+        Optional[float],
+        typer.Option(min=0, max=1, metavar=NUMBER, help="How far hits are to differ from each other."),
+    ] = None,
+    existing: Annotated[bool, typer.Option("--existing", help="Pass over videos whose files are gone.")] = False,
     index: Annotated[Optional[str], INDEX] = None,
     model: Annotated[
         Optional[str], typer.Option("--model", "-m", help=MODEL.help, show_default="the index's own")
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Most videos to show.")] = 10,
-    weight: Annotated[
-        Optional[float],
-        typer.Option(
-            min=0, max=1, help="Share of the global vector against the aligned one.", show_default="the model's"
-        ),
-    ] = None,
     device: Annotated[Optional[str], typer.Option("--device", help=DEVICE.help, show_default="cpu")] = None,
-    min_confidence: Annotated[
-        Optional[float],
-        typer.Option(
-            min=0, max=1, help="Leave out what is right with less than this probability (after: c2v index calibrate)."
-        ),
-    ] = None,
-    existing: Annotated[bool, typer.Option("--existing", help="Pass over videos whose files are gone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
-    """Find the videos that a sentence describes.
+    """Find the videos that a query describes.
+
+    A query may be one line: alternatives stand between |, and the options --also, --not, --threshold, --then,
+    --where, --like, --captions, --weight, --bank, -k, --moments, --min-confidence and --diverse may stand in it, each
+    with the words up to the next one, or words in double quotes, in which nothing is an option. All else is text.
 
     [dim]c2v search "a dog runs on the beach"[/]
 
-    [dim]c2v search "two people shake hands, then sit down" -k 3 --json[/]
+    [dim]c2v search "a dog runs | a dog jumps" --not "a stage" -k 3 --json[/]
+
+    [dim]c2v search 'a dog runs | a dog jumps --not "a stage" --then "a man sits" --where "duration<60"'[/]
+
+    [dim]c2v search --like holiday.mp4@12-17 --moments[/]
 
     [dim]c2v search - < queries.txt > answers.jsonl[/]
     """
     with loading():
+        from clip2video_plugin.errors import QueryError
         from clip2video_plugin.index import open_index
         from clip2video_plugin.query import Query, load_for
         from clip2video_plugin.query import search as find
 
-    def asked(text: str) -> Query:
-        return Query((text,), min_confidence=min_confidence)
+    def asked(line: str) -> Query:
+        return Query.parse(
+            line,
+            prompts=also,
+            without=without,
+            threshold=threshold,
+            then=then,
+            where=where,
+            like=like,
+            captions=captions,
+            bank=bank,
+            moments=moments or None,
+            min_confidence=min_confidence,
+            diversity=diverse,
+        )
 
     if query == "-":
         opened = open_index(index)
         loaded = load_for(opened, model, device)
-        for line in terminal.lines():
-            answer = find(
-                Query((line,), min_confidence=min_confidence),
-                index=opened,
-                model=loaded,
-                k=k,
-                weight=weight,
-                existing=existing,
-            )
-            terminal.json_line(answer.to_dict())
+        for lines in terminal.lines():
+            try:
+                parts = [[asked(line) for line in lines]]
+            except QueryError:  # of one of them; those before it are answered
+                parts = ([asked(line)] for line in lines)
+            for part in parts:
+                for answer in find(part, index=opened, model=loaded, k=k, weight=weight, existing=existing):
+                    terminal.json_line(answer.to_dict())
         return
     with one_thread():
         result = find(
-            Query((query,), min_confidence=min_confidence),
-            index=index,
-            model=model,
-            k=k,
-            weight=weight,
-            device=device,
-            existing=existing,
+            asked(query or ""), index=index, model=model, k=k, weight=weight, device=device, existing=existing
         )
     if as_json:
         terminal.document(result.to_dict())

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+LINES_BYTES = 64 * 1024  # of standard input that are read at once
+
+
 def prepare() -> None:
     """Has standard output and error escape what their encoding lacks, and makes the streams that were closed."""
     warn_once.cache_clear()
@@ -63,19 +66,29 @@ def json_line(value: object) -> None:
         sys.stdout.flush()
 
 
-def lines() -> Iterator[str]:
-    """The lines of standard input as they come, but for blank ones.
+def lines() -> Iterator[list[str]]:
+    """The lines of standard input but for blank ones, those together that are there at once.
 
     Raises:
-        Clip2VideoError: one is no text in UTF-8.
+        Clip2VideoError: one is no text in UTF-8; those before it were given.
     """
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            text = line.decode("utf-8").strip()
-        except UnicodeDecodeError:
-            raise Clip2VideoError(f"line {number} of standard input is no text in UTF-8") from None
-        if text:
-            yield text
+    rest, number, more = b"", 0, True
+    while more:
+        read = sys.stdin.buffer.read1(LINES_BYTES)
+        more = bool(read)
+        *whole, rest = (rest + read).split(b"\n") if more else (rest, b"")
+        texts, wrong = list[str](), 0
+        for line in whole:
+            number += 1
+            try:
+                texts.append(line.decode("utf-8").strip())
+            except UnicodeDecodeError:
+                wrong = number
+                break
+        if texts := [text for text in texts if text]:
+            yield texts
+        if wrong:
+            raise Clip2VideoError(f"line {wrong} of standard input is no text in UTF-8")
 
 
 def documents(values: Iterable[object]) -> None:

@@ -144,7 +144,7 @@ def search(
     gallery = Gallery(open_index(index), keep=files_there() if existing else None)
     loaded = load_for(gallery.videos, model, device)
     results = [
-        result if isinstance(one, Query) else replace(result, query=one)
+        replace(result, query=one if isinstance(one, str) else one.line())
         for one, result in zip(given, answers(queries, gallery, loaded), strict=True)
     ]
     return results if several else results[0]
