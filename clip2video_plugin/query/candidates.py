@@ -1,8 +1,8 @@
 """Which videos may share frames, out of many: by hashes of thumbnails, so that not every pair is compared.
 
 The bits of a key say on which side of random planes a frame lies: frames of cosine c differ in each with probability
-acos(c) / pi. A pair is a candidate once two of their frames have one of several keys in common. Time and memory grow
-with the number of frames (a million videos are 12 million), not with its square.
+acos(c) / pi. A pair is a candidate once two of their frames have one of several keys in common. Memory grows with the
+number of frames, time faster and far slower than with its square: the longer a key, the fewer strangers share it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip2video_plugin.query.tracks import BLOCK, LEAST, SEED, Tracks, centred, flipped
-from clip2video_plugin.video.thumbnails import NUMBERS
+from clip2video_plugin.video.thumbnails import NUMBERS, SIDE
 
 TABLES = 8  # keys of a frame
-SPARE = 4  # bits of a key beyond those that number the frames, so that strangers seldom meet
+BITS = 1.5  # bits of a key for each that it takes to number the frames, so that strangers seldom meet
+MET = 2  # keys that a pair has in common
+REST = 6.0  # grey levels by which two frames differ that may be of copies, a little apart in time
 BEYOND = 4  # videos that each is compared with among those of one key: copies of it are linked in a chain
 USUAL = 16  # frames of a video that has no windows, at most
 
@@ -35,8 +37,9 @@ def candidates(tracks: Tracks, *, mirrored: bool = False) -> NDArray[np.int64]:
             if mirrored:
                 same &= flip[step:] != flip[:-step]
             a, b = video[step:][same], video[:-step][same]
-            found.append(np.unique(np.minimum(a, b) * count + np.maximum(a, b)))
-    pairs = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
+            found.append(np.minimum(a, b) * count + np.maximum(a, b))
+    pairs, met = np.unique(np.concatenate(found), return_counts=True)
+    pairs = pairs[met >= MET]
     pairs = np.stack([pairs // max(count, 1), pairs % max(count, 1)], axis=1)
     return pairs[_likely(tracks, pairs, mirrored)]
 
@@ -48,23 +51,26 @@ def _likely(tracks: Tracks, pairs: NDArray[np.int64], mirrored: bool) -> NDArray
     within = np.arange(USUAL)
     for start in range(0, len(short), BLOCK // 10):
         rows = short[start : start + BLOCK // 10]
-        sides = list[NDArray[np.float32]]()
+        sides, norms = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
         for side in (0, 1):
             videos = pairs[rows, side]
             at = np.minimum(tracks.first[videos, None] + within, tracks.first[videos + 1, None] - 1)
             frames = centred(tracks.grey[at.reshape(-1)])
             frames = flipped(frames) if mirrored and side else frames
-            frames /= np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), 1e-6)
-            frames = frames.reshape(len(rows), USUAL, NUMBERS)
+            length = np.linalg.norm(frames, axis=1, keepdims=True)
+            frames = (frames / np.maximum(length, 1e-6)).reshape(len(rows), USUAL, NUMBERS)
             sides.append(np.where((within < lengths[videos, None])[..., None], frames, 0))
-        alike = sides[0] @ sides[1].swapaxes(1, 2) > SEED
+            norms.append(length.reshape(len(rows), USUAL))
+        cosines = sides[0] @ sides[1].swapaxes(1, 2)
+        rest = np.sqrt(np.maximum(1 - cosines**2, 0)) * np.minimum(norms[0][:, :, None], norms[1][:, None])
+        alike = (cosines > SEED) & (rest < REST * SIDE)
         likely[rows] = np.minimum(alike.any(axis=1).sum(axis=1), alike.any(axis=2).sum(axis=1)) >= LEAST
     return likely
 
 
 def _keys(tracks: Tracks, mirrored: bool) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Keys [TABLES, K] of the frames that are not blank, whose video each is, and whether it was turned over."""
-    bits = min(max(math.ceil(math.log2(max(len(tracks.grey), 2))) + SPARE, 8), 60)
+    bits = min(math.ceil(BITS * math.log2(len(tracks.grey) + 2)), 60)
     planes = np.random.default_rng(0).standard_normal((NUMBERS, TABLES * bits)).astype(np.float32)
     usual = _usual(tracks)
     powers = (1 << np.arange(bits)).astype(np.int64)

@@ -23,6 +23,7 @@ SAME = 0.823  # cosine from which two videos are taken for copies (reference/sea
 BLANK = 1.0  # a frame with less in it is blank: such frames make unrelated videos equal
 MOVING = 1.0  # what changes more than this over the frames must be the same in both,
 MOTION = 0.4  # with this cosine, or they are two events in one place
+NOISE, CHANGE = 3.0, 0.7  # how much copies differ: as encoders do, and by a share of what changes from frame to frame
 LEAST = 3  # frames of both that are not blank, for a video to be known by them
 SEED = 0.8  # cosine of two frames from which one may lie on the other
 OFFSETS = 24  # places that are tried at most
@@ -240,7 +241,10 @@ def _offsets(clip: Track, whole: Track) -> list[float]:
 
 
 def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
-    """Of two sequences of frames [n, 64]; None where too few of both show anything, 0 for what moves otherwise."""
+    """Of two sequences of frames [n, 64]; None where too few of both show anything.
+
+    0 where they move otherwise, or differ by more than copies do: strong contrasts have large cosines by chance.
+    """
     seen = (np.einsum("ij,ij->i", a, a) > 0) & (np.einsum("ij,ij->i", b, b) > 0)
     if seen.sum() < LEAST:
         return None
@@ -248,4 +252,8 @@ def _cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
     energy, others = float(np.linalg.norm(moved)), float(np.linalg.norm(other))
     if min(energy, others) > MOVING * np.sqrt(a.size) and float((moved * other).sum()) < MOTION * energy * others:
         return 0.0
-    return float((a * b).sum() / (np.linalg.norm(a) * np.linalg.norm(b)))
+    first, second = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    cosine = float((a * b).sum()) / (first * second)
+    rest = np.sqrt(max(1 - cosine * cosine, 0.0)) * min(first, second)  # when contrasts are made equal
+    step = min(float(np.linalg.norm(np.diff(a, axis=0))), float(np.linalg.norm(np.diff(b, axis=0))))
+    return 0.0 if rest > NOISE * np.sqrt(a.size) + CHANGE * step else cosine
