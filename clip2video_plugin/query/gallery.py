@@ -13,6 +13,8 @@ from clip2video_plugin.index import Hit, Keep, VideoIndex
 from clip2video_plugin.index.filters import where_of
 from clip2video_plugin.query.filters import parse_filter
 
+CAPTIONS = "captions"  # in a filter of that column
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -98,7 +100,15 @@ class Gallery:
             found = list(best.values())
             return found if self.keep is None else self.keep(found)
 
+        if self.where is not None and CAPTIONS in self.where:  # which windows do not have
+            return table.search(vector, k, ids=self._captioned, keep=once)
         return table.search(vector, k, ids=self.ids, where=self.where, keep=once)
+
+    @cached_property
+    def _captioned(self) -> frozenset[str]:
+        """The ids that a filter of captions keeps."""
+        kept = frozenset(self.videos.ids(self.where))
+        return kept if self.ids is None else kept.intersection(self.ids)
 
     def products(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> dict[str, Products]:
         """id -> its windows and their scores for ``vectors`` [m, D], as ``windows_of`` gives them, in little memory."""

@@ -144,8 +144,26 @@ def test_the_gate_lies_between_what_is_foreign_and_what_is_right(videos, world_i
     assert all(result[0].score < level for result in foreign)
 
 
+def test_a_filter_of_captions_holds_for_windows(model, tmp_path):
+    index = windowed(model, tmp_path)
+    for filter_, hits in (("caption:lisbon", {"v0"}), ("not caption:lisbon", {"v1", "v2", "v3"})):
+        result = asked(index, model, Query("a blue circle grows", where=filter_, k=4))
+        assert {hit.id for hit in result} == hits
+    first = asked(index, model, Query("a blue circle grows", where="caption:lisbon", k=4))[0]
+    assert (first.start, first.end) == (5.0, 10.0)
+
+
 def test_a_hit_by_captions_has_its_best_window(model, tmp_path):
-    index = made(model, tmp_path, [["lisbon"], [], [], []])
+    index = windowed(model, tmp_path)
+    (hit,) = asked(index, model, Query("a blue circle grows", captions="lisbon", k=1))
+    assert (hit.id, hit.start, hit.end) == ("v0", 5.0, 10.0)
+    plain = asked(index, model, Query("a blue circle grows", captions="", k=4))
+    assert {h.id: pytest.approx(h.score, abs=1e-5) for h in plain}["v0"] == hit.score
+
+
+def windowed(model, folder):
+    """A first video that looks like the second for five seconds."""
+    index = made(model, folder, [["lisbon"], [], [], []])
     vectors = index.rows(["v0", "v1"])
     base = {key: value for key, value in vectors["v0"].items() if key not in ("captions", "caption_times")}
     spans = [(0.0, 5.0, "v0"), (5.0, 10.0, "v1")]
@@ -162,8 +180,4 @@ def test_a_hit_by_captions_has_its_best_window(model, tmp_path):
             for a, b, like in spans
         ]
     )
-    (hit,) = asked(index, model, Query("a blue circle grows", captions="lisbon", k=1))
-    assert (hit.id, hit.start, hit.end) == ("v0", 5.0, 10.0)
-    assert hit.score == pytest.approx(
-        asked(index, model, Query("a blue circle grows", captions="", k=1))[0].score, abs=1e-5
-    )
+    return index
