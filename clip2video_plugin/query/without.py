@@ -21,7 +21,7 @@ from clip2video_plugin.query.vectors import Vectors
 SAMPLE, SAMPLE_ROWS, FEWEST = 500, 4_000, 16
 # A negative holds at so many spreads above its usual score, where so many videos say how wide it is; but between these
 # shares of the way from there to what a match scores. Measured with benchmarks/negatives.py.
-SPREADS, ENOUGH, LEAST, MOST = 3.0, 50, 0.5, 0.8
+SPREADS, ENOUGH, LEAST, MOST = 3.25, 50, 0.5, 0.85
 
 
 @dataclass(frozen=True)
