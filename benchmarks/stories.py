@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from random import Random
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.query import Windows
-from clip2video_plugin.shapes import Scene, caption, render, write_video
+from clip2video_plugin.shapes import Scene, caption, render, scenes, write_video
 from clip2video_plugin.shapes.scene import Thing, actions_of, pairs_of, scene_of
 from clip2video_plugin.video.windows import WindowSize, window_picks, window_spans
 
@@ -41,18 +42,20 @@ class Story:
         """The plainest sentence of each scene."""
         return [caption(scene) for scene in self.scenes]
 
+    def parts(self, size: int, rate: float = RATE) -> Iterator[tuple[NDArray[np.uint8], list[float]]]:
+        """Frames [n, size, size, 3] and their times of each scene."""
+        for scene, (start, end) in zip(self.scenes, self.spans, strict=True):
+            times = [n / rate for n in range(round(start * rate), round(end * rate))]
+            yield render(scene, [(time - start) / (end - start) for time in times], size), times
+
     def frames(self, size: int, rate: float = RATE) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         """Frames [n, size, size, 3] and their times [n]."""
-        parts, times = list[NDArray[np.uint8]](), list[float]()
-        for scene, (start, end) in zip(self.scenes, self.spans, strict=True):
-            mine = [n / rate for n in range(round(start * rate), round(end * rate))]
-            parts.append(render(scene, [(time - start) / (end - start) for time in mine], size))
-            times += mine
-        return np.concatenate(parts), np.array(times)
+        parts, times = zip(*self.parts(size, rate), strict=True)
+        return np.concatenate(parts), np.concatenate(times)
 
     def write(self, path: Path, size: int = 96, rate: int = int(RATE)) -> None:
-        """The same as an H.264 file."""
-        write_video(path, self.frames(size, rate)[0], rate)
+        """The same as an H.264 file, of which memory holds a scene."""
+        write_video(path, chain.from_iterable(frames for frames, _ in self.parts(size, rate)), rate)
 
     def windows(self, model: Model, sizes: Sequence[WindowSize]) -> Windows:
         """Its windows, without a file in between."""
@@ -95,6 +98,24 @@ def twice(count: int, seed: int) -> list[Story]:
         a, b, c, d = different_things(4, random)
         out.append(Story((a, b, c, b.redrawn(random), d), (4.0,) * 5))
     return out
+
+
+def film(seconds: float, planted: int, seed: int) -> tuple[Story, list[int]]:
+    """A story of hours: scenes of 4 to 16 s, no two of which mean the same; and the places of planted ones of 10 s."""
+    random = Random(f"stories film:{seed}")
+    lengths = [10.0] * planted
+    while sum(lengths) < seconds:
+        lengths.append(random.randint(8, 32) / 2)
+    random.shuffle(lengths)
+    every, meanings = list[Scene](), set[object]()
+    for scene in scenes(seed):
+        if scene.meaning not in meanings:
+            meanings.add(scene.meaning)
+            every.append(scene)
+        if len(every) == len(lengths):
+            break
+    tens = [n for n, length in enumerate(lengths) if length == 10]
+    return Story(tuple(every), tuple(lengths)), sorted(random.sample(tens, planted))
 
 
 def different_things(count: int, random: Random) -> list[Scene]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -18,14 +19,16 @@ from clip2video_plugin.shapes.scene import Scene
 SIZE, RATE, LENGTH = 96, 8, 24  # pixels a side, frames a second, frames
 
 
-def write_video(path: Path, frames: NDArray[np.uint8], rate: int = RATE) -> None:
-    """Writes frames [n, height, width, 3] as an H.264 mp4 that browsers play."""
+def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = RATE) -> None:
+    """Writes frames, each [height, width, 3], as an H.264 mp4 that browsers play; takes one at a time."""
+    frames = iter(frames)
+    first = next(frames)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(rate))
-        stream.height, stream.width = frames.shape[1:3]
+        stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "18", "preset": "veryfast"}
-        for frame in frames:
+        for frame in chain([first], frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
 
