@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import fiftyone.core.collections as foc
@@ -15,7 +16,7 @@ from clip2video_plugin.app.similarity import Clip2VideoSimilarityConfig, Clip2Vi
 from clip2video_plugin.app.tables import new_table
 from clip2video_plugin.app.videos import field_of_captions, holds_videos, items_of, videos_of
 from clip2video_plugin.bounds import checked_count
-from clip2video_plugin.embed import Progress, embed_items
+from clip2video_plugin.embed import Progress, embed_items, windows_of
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import Provenance, VideoIndex, uri_of
 from clip2video_plugin.model.checkpoint import Model, load_model
@@ -23,6 +24,7 @@ from clip2video_plugin.model.installed import find_checkpoint, lasting_name
 from clip2video_plugin.paths import printable
 from clip2video_plugin.progress import bar
 from clip2video_plugin.provenance import provenance
+from clip2video_plugin.video.windows import WindowPlan, WindowSize
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ def compute_clip2video(
     workers: int | None = None,
     device: str | None = None,
     captions_field: str | None = None,
+    windows: str | Sequence[WindowSize] | None = None,
     progress: bool | Progress = True,
 ) -> Clip2VideoSimilarityIndex:
     """Embeds the videos of a dataset or view and registers a similarity run that sentences can search.
@@ -62,6 +65,8 @@ def compute_clip2video(
         captions_field: a string or a list of strings per sample that searches look through as well; by default
             ``query`` or ``captions`` where the dataset has such a field, "" for none. Called again, captions that
             have changed are taken up, and nothing is embedded for it.
+        windows: of each video beside the whole, as of ``embed_videos``: "5/2.5,10/5,15/5", "auto", "none"; by default
+            those that the run has. Hits then say from when to when, and moments come of them.
         progress: whether to show a progress bar, or what to call with the report so far instead.
 
     Raises:
@@ -76,6 +81,7 @@ def compute_clip2video(
         raise Clip2VideoError(f"brain_key is {brain_key!r}; it must be an identifier such as 'clip2video'")
     batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
     field = _captions_of(samples, captions_field)
+    plan = WindowPlan.of(windows)
     if model is None:
         model = _made_with(dataset, brain_key)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
@@ -95,6 +101,7 @@ def compute_clip2video(
                 known=_known(results.config.uri, table.provenance),
                 batch_size=batch_size,
                 workers=workers,
+                windows=plan if windows is not None else windows_of(table),
                 progress=progress if callable(progress) else shown.report,
             )
     except BaseException:

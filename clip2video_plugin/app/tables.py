@@ -19,7 +19,7 @@ from clip2video_plugin.errors import Clip2VideoError, VideoIndexError, first_lin
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.index.connection import chunks, local_folder, uri_of
 from clip2video_plugin.index.frames import FrameIndex
-from clip2video_plugin.index.schema import FRAMES, RUN, new_marks
+from clip2video_plugin.index.schema import FRAMES, RUN, RUN_WINDOWS, new_marks, windows_of
 from clip2video_plugin.index.tables import RUN_TABLES, copy_table, drop_tables, has_table, marked_tables
 from clip2video_plugin.paths import stored
 
@@ -58,7 +58,7 @@ def has_other_ids(table: VideoIndex, samples: foc.SampleCollection) -> bool:
 
 
 def copy_rows(config: Any, samples: foc.SampleCollection) -> str:
-    """Copies the rows of a dataset's samples, and their frames, to tables of its own; returns the new run's name.
+    """Copies the rows of a dataset's samples, windows and frames to tables of its own; returns the new run's name.
 
     Samples with other ids than the rows are found by their paths.
     """
@@ -71,8 +71,9 @@ def copy_rows(config: Any, samples: foc.SampleCollection) -> str:
         ids |= {i: by_path[row["path"]] for i, row in source.rows(some).items() if row["path"] in free}
     name, marks = new_table(), new_marks(database_identity())
     copy_table(config.uri, config.table_name, name, ids, marks)
-    if has_table(config.uri, frames := frames_of(config.table_name)):
-        copy_table(config.uri, frames, frames_of(name), ids, marks)
+    for beside in (windows_of, frames_of):
+        if has_table(config.uri, there := beside(config.table_name)):
+            copy_table(config.uri, there, beside(name), ids, marks)
     return name
 
 
@@ -126,7 +127,8 @@ def run_tables(index: str | Path | VideoIndex | None = None) -> list[RunTable]:
     databases = {table.name: table.database for table in tables}
     out = list[RunTable]()
     for table in tables:
-        run = RUN + table.name.removeprefix(FRAMES) if table.name.startswith(FRAMES) else table.name
+        beside = next((prefix for prefix in (FRAMES, RUN_WINDOWS) if table.name.startswith(prefix)), RUN)
+        run = RUN + table.name.removeprefix(beside)
         database = table.database or databases.get(run, "")
         out.append(RunTable(table.name, table.rows, used.get(run, []), database == here if database else None))
     return out

@@ -15,13 +15,15 @@ from clip2video_plugin.index.connection import (
     table_names,
     writer_lock,
 )
-from clip2video_plugin.index.schema import DATABASE, FRAMES, RUN
+from clip2video_plugin.index.schema import DATABASE, FRAMES, RUN, RUN_WINDOWS, VIDEO
 
-RUN_TABLES = (RUN, FRAMES)
+RUN_TABLES = (RUN, FRAMES, RUN_WINDOWS)
 
 
 def copy_table(uri: str, source: str, target: str, ids: Mapping[str, str], marks: Mapping[str, str]) -> None:
     """Makes a table of another's rows whose ids are keys of ``ids``, under the ids they are mapped to.
+
+    Of a table of windows they are the ids of their videos.
 
     Args:
         marks: metadata that the new table has in place of the other's, see ``schema.new_marks``.
@@ -34,13 +36,18 @@ def copy_table(uri: str, source: str, target: str, ids: Mapping[str, str], marks
         rows = connection.open_table(source)
         metadata = {key.decode(): value.decode() for key, value in (rows.schema.metadata or {}).items()}
         schema = rows.schema.with_metadata(metadata | dict(marks))
-        renamed = [name for name in ("id", "sample_id") if name in schema.names]
+        owner = VIDEO.name if VIDEO.name in schema.names else "id"
+        renamed = [name for name in (owner, "sample_id") if name in schema.names]
 
         def batches() -> Iterator[pa.RecordBatch]:
             for batch in rows.search().limit(None).to_batches():
-                kept = batch.filter(pa.array([i in ids for i in batch.column("id").to_pylist()], pa.bool_()))
-                new = pa.array([ids[i] for i in kept.column("id").to_pylist()], pa.string())
-                columns = [new if name in renamed else kept.column(name) for name in schema.names]
+                kept = batch.filter(pa.array([i in ids for i in batch.column(owner).to_pylist()], pa.bool_()))
+                before = kept.column(owner).to_pylist()
+                new = dict.fromkeys(renamed, pa.array([ids[i] for i in before], pa.string()))
+                if owner != "id":  # a window's begins with its video's
+                    own = zip(kept.column("id").to_pylist(), before, strict=True)
+                    new["id"] = pa.array([ids[video] + i.removeprefix(video) for i, video in own], pa.string())
+                columns = [new[name] if name in new else kept.column(name) for name in schema.names]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
         connection.create_table(target, data=pa.RecordBatchReader.from_batches(schema, batches()), schema=schema)

@@ -15,16 +15,23 @@ from clip2video_plugin.app.operators.forms import ask_choice, ask_key, ask_model
 from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.search import brain_keys, load_run, score_field
 from clip2video_plugin.app.videos import videos_of
-from clip2video_plugin.embed import Report
-from clip2video_plugin.errors import CheckpointError, VideoIndexError
+from clip2video_plugin.embed import Report, windows_of
+from clip2video_plugin.errors import CheckpointError, Clip2VideoError, VideoIndexError
 from clip2video_plugin.model.installed import find_checkpoint, read_card
 from clip2video_plugin.paths import printable
+from clip2video_plugin.video.windows import AUTO, NONE, WindowPlan
 
 BRAIN_KEY = "clip2video"
 SHOWN_SAMPLINGS = {
     "uniform": "spread evenly over the video",
     "reference": "those of the paper, MSR-VTT",
     "reference-5fps": "those of the paper, MSVD and VATEX",
+}
+CUSTOM, LONG = "custom", "5/2.5,10/5,15/5"
+SHOWN_WINDOWS = {
+    NONE: "none: a hit is a whole video",
+    AUTO: "by the length of a video",
+    CUSTOM: "sizes of your own",
 }
 SHOWN_DEVICES = {"auto": "the best there is", "cpu": "CPU", "cuda": "NVIDIA GPU", "mps": "Apple GPU"}
 SHOWN = 20  # failures that are listed
@@ -62,11 +69,12 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
         )
         run = load_run(ctx.dataset, key) if key in brain_keys(ctx.dataset) else None
         ask_model(inputs, ctx, run)
-        sampling = "uniform"
+        sampling, windows = "uniform", None
         if run is not None:
             with suppress(VideoIndexError):  # its vectors are gone, which is told when it is computed
-                sampling = run.table.provenance.policy
+                sampling, windows = run.table.provenance.policy, windows_of(run.table)
         ask_choice(inputs, ctx, "sampling", SHOWN_SAMPLINGS, label="Frames", default=sampling)
+        ask_windows(inputs, ctx, windows)
         ask_choice(inputs, ctx, "device", SHOWN_DEVICES, label="Device", default="auto")
         return form(inputs, ctx, "Compute CLIP2Video embeddings", "view_target")
 
@@ -78,12 +86,17 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
             seen[:] = [report]
             tell(report.done, report.total, made=report.embedded, failed=len(report.failed))
 
-        device = ctx.params.get("device", "auto")
+        device, windows = ctx.params.get("device", "auto"), ctx.params.get("windows")
+        if windows == CUSTOM:
+            windows = ctx.params.get("sizes") or LONG
         results = compute_clip2video(
             samples,
             brain_key=ctx.params.get("brain_key", BRAIN_KEY),
             model=ctx.params.get("model"),
             sampling=ctx.params.get("sampling"),
+            windows=ctx.params.get("sizes") or LONG
+            if ctx.params.get("windows") == CUSTOM
+            else ctx.params.get("windows"),
             device=None if device == "auto" else device,
             progress=progress,
         )
@@ -108,6 +121,28 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
     def __call__(self, samples: foc.SampleCollection, *, delegate: bool = False, **params: Any) -> Any:
         """From Python: ``foo.get_operator(URI + "/compute_embeddings")(dataset, brain_key=..., model=...)``."""
         return call(self, samples, params, delegate)
+
+
+def ask_windows(inputs: types.Object, ctx: foo.ExecutionContext, now: WindowPlan | None) -> None:
+    """Which windows long videos get: none, by length, or sizes that are typed. ``now`` are those of the run."""
+    given, sizes = ctx.params.get("windows"), now.text if now and now.text != AUTO else LONG
+    default = NONE if now is None else AUTO if now.text == AUTO else CUSTOM
+    choices = dict(SHOWN_WINDOWS)
+    with suppress(Clip2VideoError):  # from Python the sizes themselves
+        choices |= {given: given} if isinstance(given, str) and WindowPlan.of(given) else {}
+    ask_choice(inputs, ctx, "windows", choices, label="Windows of long videos", default=default)
+    if (given or default) == CUSTOM:
+        try:
+            problem = None if WindowPlan.of(ctx.params.get("sizes", sizes)) else "no sizes are given"
+        except Clip2VideoError as error:
+            problem = str(error)
+        inputs.str(
+            "sizes",
+            default=sizes,
+            label="Sizes",
+            description="Seconds/stride of each size",
+            **wrong(problem),
+        )
 
 
 def problem_of_key(dataset: foc.SampleCollection, key: object) -> str | None:
@@ -201,6 +236,7 @@ class IndexInfo(foo.Operator):  # type: ignore[misc]
             "about": about or "",
             "weights": made.sha256,
             "frames": f"{made.count}, {made.policy}",
+            "windows": f"{parts.count()}, {parts.window_sizes()}" if (parts := run.table.windows()) else NONE,
             "place": run.config.uri,
         }
 
@@ -213,6 +249,7 @@ class IndexInfo(foo.Operator):  # type: ignore[misc]
             ("about", "About the model"),
             ("weights", "SHA-256 of its weights"),
             ("frames", "Frames of each video"),
+            ("windows", "Windows"),
             ("place", "Kept in"),
         ):
             outputs.str(name, label=label)
