@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.query import Windows
-from clip2video_plugin.shapes import Scene, caption, render, scenes, write_video
+from clip2video_plugin.shapes import Scene, caption, render, write_video
 from clip2video_plugin.shapes.scene import Thing, actions_of, pairs_of, scene_of
 from clip2video_plugin.video.windows import WindowSize, window_picks, window_spans
 
@@ -101,21 +101,19 @@ def twice(count: int, seed: int) -> list[Story]:
 
 
 def film(seconds: float, planted: int, seed: int) -> tuple[Story, list[int]]:
-    """A story of hours: scenes of 4 to 16 s, no two of which mean the same; and the places of planted ones of 10 s."""
+    """A story of hours, of scenes of 4 to 16 s, and the places of the planted ones: 10 s that nothing else shows.
+
+    What the others show may happen again.
+    """
     random = Random(f"stories film:{seed}")
-    lengths = [10.0] * planted
-    while sum(lengths) < seconds:
-        lengths.append(random.randint(8, 32) / 2)
-    random.shuffle(lengths)
-    every, meanings = list[Scene](), set[object]()
-    for scene in scenes(seed):
-        if scene.meaning not in meanings:
-            meanings.add(scene.meaning)
-            every.append(scene)
-        if len(every) == len(lengths):
-            break
-    tens = [n for n, length in enumerate(lengths) if length == 10]
-    return Story(tuple(every), tuple(lengths)), sorted(random.sample(tens, planted))
+    every = [(thing, action) for thing in _pairs() for action in actions_of(thing)]
+    random.shuffle(every)
+    events = [(one, 10.0) for one in every[:planted]]
+    while sum(length for _, length in events) < seconds:
+        events.append((random.choice(every[planted:]), random.randint(8, 32) / 2))
+    order = random.sample(range(len(events)), len(events))
+    told = tuple(_alone(*events[n][0], random) for n in order)
+    return Story(told, tuple(events[n][1] for n in order)), [place for place, n in enumerate(order) if n < planted]
 
 
 def different_things(count: int, random: Random) -> list[Scene]:
