@@ -22,6 +22,8 @@ from clip2video_plugin.index.view import VIEW_BYTES, View
 from clip2video_plugin.paths import as_path
 
 NPROBES = 175  # measured as BITS is (upkeep.py)
+ALL_LISTS = 1_000_000  # of a vector index: what a filter keeps may lie far from the query
+TOGETHER = 100  # queries in one pass over a table
 MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a view among them
 SHOWN = ["id", "sample_id", "path", "start", "end", "duration"]
 
@@ -136,6 +138,24 @@ class Nearest:
         hits = self._hits(query, k, ids, where, furthest)
         return hits if keep is None else self._kept(hits, keep, query, k, ids, where, furthest)
 
+    def search_all(
+        self, vectors: NDArray[np.float32], k: int, *, where: str | None = None, keep: Keep | None = None
+    ) -> list[list[Hit]]:
+        """``search`` of several vectors [n, D], in order: one question to the table for 100 of them."""
+        k, out = checked_k(k), list[list[Hit]]()
+        for start in range(0, len(vectors), TOGETHER):
+            part = np.asarray(vectors[start : start + TOGETHER], np.float32)
+            exact = where is not None and self._is_few(where, part[0].nbytes)
+            found: list[list[dict[str, Any]]] = [[] for _ in part]
+            for row in self._nearest(part, k, where=where, exact=exact):
+                found[row.pop("query_index", 0)].append(row)
+            out += [self._as_hits(rows) for rows in found]
+        if keep is None:
+            return out
+        return [
+            self._kept(hits, keep, vector, k, None, where, False) for hits, vector in zip(out, vectors, strict=True)
+        ]
+
     def _kept(
         self,
         hits: list[Hit],
@@ -177,6 +197,9 @@ class Nearest:
             rows = self._nearest(query, k, ids, exact=True)
         else:
             rows = self._nearest_in_view(query, k, ids)
+        return self._as_hits(rows, furthest)
+
+    def _as_hits(self, rows: list[dict[str, Any]], furthest: bool = False) -> list[Hit]:
         # LanceDB's dot distance is 1 - q.v; ties go by id, so that equal searches give equal answers
         rows.sort(key=lambda row: (row["_distance"], row["id"]))
         return [
@@ -197,11 +220,13 @@ class Nearest:
     def _filtered(
         self, vector: NDArray[np.float32], k: int, ids: Collection[str] | None, where: str, exact: bool
     ) -> list[dict[str, Any]]:
-        """By a prefilter; exactly where it leaves few, as the lists of a vector index that are read may hold none."""
-        most = VIEW_BYTES // vector.nbytes
-        if not exact and has_index(self._table, "vector"):
-            exact = ids is not None or int(self._table.count_rows(where)) <= most
+        """By a prefilter."""
+        exact = exact or ids is not None or self._is_few(where, vector.nbytes)
         return self._nearest(vector, k, ids, where, exact=exact)
+
+    def _is_few(self, where: str, size: int) -> bool:
+        """Whether a filter keeps so few vectors, of ``size`` bytes, that they are read rather than their codes."""
+        return has_index(self._table, "vector") and int(self._table.count_rows(where)) * size <= VIEW_BYTES
 
     def _nearest(
         self,
@@ -218,7 +243,7 @@ class Nearest:
         if exact:
             found = found.bypass_vector_index()
         else:
-            found = found.nprobes(NPROBES).refine_factor(math.ceil(candidates(k) / k))
+            found = found.nprobes(NPROBES if where is None else ALL_LISTS).refine_factor(math.ceil(candidates(k) / k))
         return list(_arrow(found).to_pylist())
 
     def _view(self, ids: frozenset[str]) -> View:
@@ -262,8 +287,10 @@ class Nearest:
         return exact[:k] if beyond >= exact[k - 1]["_distance"] else []
 
     def _query(self, vector: NDArray[np.float32]) -> Any:
-        # What ``Table.search`` makes, without asking the table for its schema each time.
-        return LanceVectorQueryBuilder(self._table, np.asarray(vector, np.float32), "vector").distance_type("dot")
+        # What ``Table.search`` makes, without asking the table for its schema each time. Of several vectors [n, D] the
+        # rows of each have its number as ``query_index``.
+        asked = np.asarray(vector, np.float32) if vector.ndim == 1 else list(vector)
+        return LanceVectorQueryBuilder(self._table, asked, "vector").distance_type("dot")
 
 
 def _arrow(query: Any) -> pa.Table:

@@ -442,3 +442,9 @@ class VideoIndex:
         return read(
             self.uri, lambda: self._nearest.search(vector, k, ids=ids, where=where, furthest=furthest, keep=keep)
         )
+
+    def search_all(
+        self, vectors: NDArray[np.float32], k: int, *, where: str | None = None, keep: Keep | None = None
+    ) -> list[list[Hit]]:
+        """``search`` of several query vectors [n, D] in one pass, in order."""
+        return read(self.uri, lambda: self._nearest.search_all(vectors, k, where=where, keep=keep))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from clip2video_plugin.index import Hit, Keep, VideoIndex
 from clip2video_plugin.index.filters import where_of
 from clip2video_plugin.query.filters import parse_filter
-
-CAPTIONS = "captions"  # in a filter of that column
 
 
 @dataclass(frozen=True)
@@ -70,43 +68,46 @@ class Gallery:
         sql = where_of(self.videos, parse_filter(where))
         return replace(self, where=sql if self.where is None else f"({self.where}) AND {sql}")
 
-    def nearest_all(self, vectors: Sequence[NDArray[np.float32]], ks: Sequence[int]) -> list[list[Hit]]:
-        """``nearest`` of several queries, in order."""
-        return [self.nearest(one, k) for one, k in zip(vectors, ks, strict=True)]
-
     def nearest(self, vectors: NDArray[np.float32], k: int) -> list[Hit]:
         """The k videos with the largest product with any of the query vectors [n, D], best first, each once.
 
         A video with windows is as good as the best of them, and ``start`` and ``end`` are that one's.
         """
         tables = [self.videos] if self.windows is None else [self.videos, self.windows]
-        best = dict[str, Hit]()
-        for hit in sorted(
-            (hit for table in tables for vector in vectors for hit in self._search(table, vector, k)),
-            key=lambda hit: (-hit.score, hit.id),
-        ):
-            best.setdefault(hit.id, hit)
-        return [replace(hit, rank=rank) for rank, hit in enumerate(list(best.values())[:k], start=1)]
+        return _best((hit for table in tables for vector in vectors for hit in self._search(table, vector, k)), k)
+
+    def nearest_all(self, queries: Sequence[NDArray[np.float32]], k: int) -> list[list[Hit]]:
+        """``nearest`` of several queries [n, D] each, in order and in one pass over the tables."""
+        if self.ids is not None or (self.where is not None and self.windows is not None):  # a view is in memory
+            return [self.nearest(vectors, k) for vectors in queries]
+        together = np.concatenate(queries)
+        found: list[list[Hit]] = [[] for _ in together]
+        for table in [self.videos] if self.windows is None else [self.videos, self.windows]:
+            keep = self._once if table.is_windows else self.keep
+            for hits, more in zip(found, table.search_all(together, k, where=self.where, keep=keep), strict=True):
+                hits += more
+        parts = iter(found)
+        return [_best((hit for _ in vectors for hit in next(parts)), k) for vectors in queries]
 
     def _search(self, table: VideoIndex, vector: NDArray[np.float32], k: int) -> list[Hit]:
         if not table.is_windows:
             return table.search(vector, k, ids=self.ids, where=self.where, keep=self.keep)
+        return table.search(vector, k, ids=self._video_ids, keep=self._once)
 
-        def once(hits: list[Hit]) -> list[Hit]:
-            best = dict[str, Hit]()
-            for hit in hits:
-                assert hit.video is not None
-                best.setdefault(hit.video, replace(hit, id=hit.video))
-            found = list(best.values())
-            return found if self.keep is None else self.keep(found)
-
-        if self.where is not None and CAPTIONS in self.where:  # which windows do not have
-            return table.search(vector, k, ids=self._captioned, keep=once)
-        return table.search(vector, k, ids=self.ids, where=self.where, keep=once)
+    def _once(self, hits: list[Hit]) -> list[Hit]:
+        """Of hits that are windows the best of each video, as those of the videos' rows."""
+        best = dict[str, Hit]()
+        for hit in hits:
+            assert hit.video is not None
+            best.setdefault(hit.video, replace(hit, id=hit.video))
+        found = list(best.values())
+        return found if self.keep is None else self.keep(found)
 
     @cached_property
-    def _captioned(self) -> frozenset[str]:
-        """The ids that a filter of captions keeps."""
+    def _video_ids(self) -> Collection[str] | None:
+        """The ids of the videos whose windows may be shown: a filter is of videos, and windows are not tagged anew."""
+        if self.where is None:
+            return self.ids
         kept = frozenset(self.videos.ids(self.where))
         return kept if self.ids is None else kept.intersection(self.ids)
 
@@ -124,3 +125,11 @@ class Gallery:
             span = np.array([[row["start"] or 0.0, row["end"] if row["end"] is not None else np.inf]])
             out[i] = Windows(span, row["vector"][None])
         return {i: out[i] for i in ids if i in out}
+
+
+def _best(hits: Iterable[Hit], k: int) -> list[Hit]:
+    """The k best, each video once."""
+    best = dict[str, Hit]()
+    for hit in sorted(hits, key=lambda hit: (-hit.score, hit.id)):
+        best.setdefault(hit.id, hit)
+    return [replace(hit, rank=rank) for rank, hit in enumerate(list(best.values())[:k], start=1)]

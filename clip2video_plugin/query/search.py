@@ -160,11 +160,13 @@ def answers(queries: Sequence[Query], gallery: Gallery, model: Model) -> list[Se
     vectors = vectors_of_all(queries, model)
     filtered = {where: gallery.filtered(where) for where in dict.fromkeys(query.where for query in queries)}
     found = dict[int, list[Hit]]()
-    for where, narrowed in filtered.items():
-        together = [n for n, query in enumerate(queries) if query.where == where and _is_by_looks_alone(query)]
+    alike = dict[tuple[str | None, int], list[int]]()
+    for n, query in enumerate(queries):
+        if _is_by_looks_alone(query):
+            alike.setdefault((query.where, wider(query).k), []).append(n)
+    for (where, k), together in alike.items():
         if len(together) > 1:
-            hits = narrowed.nearest_all([vectors[n].wanted for n in together], [wider(queries[n]).k for n in together])
-            found |= zip(together, hits, strict=True)
+            found |= zip(together, filtered[where].nearest_all([vectors[n].wanted for n in together], k), strict=True)
     searched = gallery.videos.count() if queries else 0
     return [
         _answer(query, vectors[n], filtered[query.where], model, searched, found.get(n))

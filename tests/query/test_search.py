@@ -154,3 +154,33 @@ def test_standard_input_that_is_no_text_is_one_line(world_index, tmp_path):
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr.decode().splitlines()[-1] == "c2v: line 2 of standard input is no text in UTF-8"
+
+
+def test_a_batch_is_one_pass_over_the_table(tmp_path, monkeypatch):
+    """Of 250 queries, in three questions to the table, as brute force answers them."""
+    from clip2video_plugin.index import Provenance, VideoIndex, nearest
+    from clip2video_plugin.query import Gallery
+
+    random = np.random.default_rng(0)
+    videos = random.standard_normal((600, 16)).astype(np.float32)
+    videos /= np.linalg.norm(videos, axis=1, keepdims=True)
+    index = VideoIndex.create(tmp_path, 16, Provenance("m", "0" * 64, "uniform", 12, "0"))
+    blank = {"sample_id": None, "start": 0.0, "end": None, "duration": None, "captions": [], "size": 1, "mtime": 1.0}
+    index.write([{**blank, "id": f"{n:03d}", "path": f"/{n:03d}.mp4", "vector": v} for n, v in enumerate(videos)])
+    asked, real = [], nearest._arrow
+    monkeypatch.setattr(nearest, "_arrow", lambda query: asked.append(query) or real(query))
+    queries = [random.standard_normal((1 + n % 2, 16)).astype(np.float32) for n in range(167)]  # 250 vectors
+    for gallery, rows in (
+        (Gallery(index), range(600)),
+        (Gallery(index).filtered("path:*7.mp4"), range(7, 600, 10)),
+    ):
+        found = gallery.nearest_all(queries, 5)
+        assert len(asked) == 3
+        asked.clear()
+        for hits, vectors in zip(found, queries, strict=True):
+            scores = (vectors @ videos.T).max(axis=0)
+            best = sorted(rows, key=lambda n: -scores[n])[:5]
+            assert [hit.id for hit in hits] == [f"{n:03d}" for n in best]
+            assert [hit.score for hit in hits] == pytest.approx(scores[best], abs=1e-5)
+    kept = Gallery(index, keep=lambda hits: [hit for hit in hits if hit.id < "050"])
+    assert kept.nearest_all(queries[:3], 5) == [kept.nearest(vectors, 5) for vectors in queries[:3]]
