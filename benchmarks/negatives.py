@@ -7,8 +7,8 @@ sentence is the negative, and five that show A doing a while others do something
 three show A alone, and the negative says all that they show, so that some are lost at any threshold. Windows: the same
 in two scenes of 4 s each, of which the negative says one. "Absent" is a negative that no video shows. The thresholds
 are those of an index without calibration (``query/without.py``); beside them constant ones and subtraction, p - w n.
-Last, scores as models with a modality gap give them, drawn: usual .17, of something alike .22, of a match .30, each with a
-deviation of .03. Videos are rendered in memory and indexed as files are.
+Last, scores as models with a modality gap give them, drawn: usual .17, of something alike .22, of a match .30, each
+with a deviation of .03. Videos are rendered in memory and indexed as files are.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.training import TrainResult
 
 LISTED_MOMENTS = 10  # of a hit
+FOUND_BY = {"captions": "by captions", "both": "by vector and captions"}
 
 
 def print_hits(result: SearchResult) -> None:
@@ -37,6 +38,8 @@ def print_hits(result: SearchResult) -> None:
             path.append(" (missing)", "red")
         sure = ["" if hit.confidence is None else f"{100 * hit.confidence:.0f} %"] * known
         table.add_row(str(hit.rank), f"{hit.score:.3f}", *sure, path, duration)
+        if hit.matched != "vector":
+            table.add_row("", "", *[""] * known, f"  {FOUND_BY[hit.matched]}", "", style="dim")
         for span in hit.moments[:LISTED_MOMENTS]:
             table.add_row(
                 "", f"{span.score:.3f}", *[""] * known, f"  {span.start:.1f} s to {span.end:.1f} s", "", style="dim"

@@ -198,5 +198,7 @@ def test_the_command_takes_a_table(c2v_here, videos, tmp_path):
         "0 embedded, 3 unchanged (1 with other captions), 0 failed, 0",
     )
     assert "c2v: t.csv: 1 of 2 names fit no video: 7.mp4" in err.decode()
+    code, out, err = c2v_here("search", "lisbon", "--index", tmp_path / "index", "-k", 3)
+    assert out.decode().count("by vector and captions") == 1
     code, out, err = c2v_here(*args, "--captions", tmp_path / "no.csv")
     assert (code, len(err.decode().splitlines())) == (1, 1)
