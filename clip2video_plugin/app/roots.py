@@ -11,6 +11,7 @@ import fiftyone.core.collections as foc
 from clip2video_plugin.app.videos import videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.paths import expanded, printable
+from clip2video_plugin.query import Query
 
 VARIABLE = "C2V_ROOTS"
 SHOWN = 5  # roots that a refusal names
@@ -38,6 +39,21 @@ def confined(path: object, dataset: foc.SampleCollection | None, *, depth: int =
         if target is None or not _allowed(target, dataset):
             raise Clip2VideoError(_refusal(f"{link}, a link in folder {path},", dataset))
     return real
+
+
+def confined_query(query: Query, dataset: foc.SampleCollection | None) -> Query:
+    """A query whose files, those it is like and its bank, an operator may read.
+
+    Raises:
+        Clip2VideoError: one lies elsewhere.
+    """
+    files = [one for text in map(str, query.like) for one in (text, text.rpartition("@")[0]) if one]
+    files += [query.bank] if isinstance(query.bank, str) else []
+    for file in files:
+        real = _resolved(file)
+        if (real is None or os.path.lexists(real)) and not (real and _allowed(real, dataset)):
+            raise Clip2VideoError(_refusal(f"file {file}", dataset))
+    return query
 
 
 def _refusal(what: str, dataset: foc.SampleCollection | None) -> str:

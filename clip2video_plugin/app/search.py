@@ -12,11 +12,15 @@ import fiftyone as fo
 import fiftyone.core.collections as foc
 from bson import ObjectId
 
+from clip2video_plugin.app.filters import kept_by
 from clip2video_plugin.app.ranking import Searched
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import owners_of, videos_of
+from clip2video_plugin.bounds import MAX_K
 from clip2video_plugin.errors import Clip2VideoError, QueryError, VideoIndexError
 from clip2video_plugin.query import Query, SearchResult, answer
+from clip2video_plugin.query.filters import parse_filter
+from clip2video_plugin.query.language import fields_of
 
 DEFAULT_K = 25
 LENGTHS = {  # seconds, at least and less than
@@ -103,15 +107,16 @@ def find(
     """Finds the k videos that fit a query best; their view has the scores as ``<brain_key>_score``.
 
     Args:
-        query: what happens in the video, in words, or all that may be asked.
+        query: what happens in the video, in words, as ``Query.parse`` reads them, or a ``Query``. Its filter is asked
+            of the dataset's fields (``filters.py``).
         like: id of a sample, or ids of several, that the videos are to be like; they are no hits themselves.
         k, weight: instead of the query's own; 25 of a query in words.
 
     Raises:
-        QueryError: there is no query, k is out of range, or a sample of ``like`` is not indexed.
+        QueryError: there is no query, a value of it is out of range, or a sample of ``like`` is not indexed.
         Clip2VideoError: there is no such index, or its vectors are gone.
     """
-    asked = _query(samples, query, like, k, weight)
+    asked = _query(query, like, k, weight)
     run = load_run(samples, brain_key)
     try:
         searched = run.total_index_size
@@ -120,17 +125,19 @@ def find(
             f"the vectors of brain key {run.key!r} are gone ({error}); delete the index and compute it again"
         ) from None
     samples = videos_of(samples)
-    looked = Searched.of(run.table, samples)
-    model = run.get_model().model
-    if asked.like:
-        ids = [str(one) for one in asked.like]
-        vector = run.get_embeddings(ids, allow_missing=False)[0].mean(axis=0, keepdims=True)
-        near = looked.gallery.nearest(vector, looked.videos(asked.k) + len(ids))
-        result = SearchResult("", model.name, searched, near, model.warning)
+    if asked.where is not None:
+        samples, asked = kept_by(samples, parse_filter(asked.where)), replace(asked, where=None)
+    looked, model = Searched.of(run.table, samples), run.get_model().model
+    if owners := owners_of(
+        samples, [str(one) for one in asked.like if ObjectId.is_valid(str(one))]
+    ):  # other clips of the same videos are hits
+        vector = run.query_vectors(sorted(set(owners.values()))).mean(axis=0, keepdims=True)
+        near = looked.gallery.nearest(vector, looked.videos(min(asked.k + len(owners), MAX_K)))
+        result = SearchResult(asked.line(), model.name, searched, near, model.warning)
     else:
         result = answer(replace(asked, k=looked.videos(asked.k)), looked.gallery, model)
-    itself = {like} if isinstance(like, str) else set(like)
-    hits = [hit for hit in looked.samples(result.hits, asked.k + len(itself)) if hit[0] not in itself][: asked.k]
+    shown = looked.samples(result.hits, asked.k + len(owners))
+    hits = [hit for hit in shown if hit[0] not in owners][: asked.k]
     ids, scores = [one for one, _ in hits], [hit.score for _, hit in hits]
     view, field, new = _scored(samples.select(ids, ordered=True), run.key, ids, scores)
     paths = view.values("filepath")
@@ -138,18 +145,15 @@ def find(
     return Found(view, ids, scores, searched, gone, field, new, result)
 
 
-def _query(
-    samples: foc.SampleCollection, query: str | Query | None, like: str | Sequence[str], k: int | None, weight: object
-) -> Query:
-    ids = [like] if isinstance(like, str) else list(like)
-    owners = owners_of(samples, ids)
-    given: dict[str, Any] = {"like": tuple(owners.get(i, i) for i in ids)} if ids else {}
+def _query(query: str | Query | None, like: str | Sequence[str], k: int | None, weight: float | None) -> Query:
+    given: dict[str, Any] = {"like": (like,) if isinstance(like, str) else tuple(like)} if like else {}
     given |= {name: value for name, value in (("k", k), ("weight", weight)) if value is not None}
     if isinstance(query, Query):
         return replace(query, **given)
-    if not ids and not (query and query.strip()):
+    if not given.get("like") and not (query and query.strip()):
         raise QueryError("type what happens in the video")
-    return Query((query,) if query and query.strip() else (), **{"k": DEFAULT_K, **given})
+    usual = {} if "k" in fields_of(query or "") else {"k": DEFAULT_K}
+    return Query.parse(query or "", **{**usual, **given})
 
 
 def view_of(result: SearchResult, samples: foc.SampleCollection) -> fo.DatasetView:

@@ -118,12 +118,12 @@ def sql_of(kept: Filter) -> str:
         case Duration(comparison, number) | Added(comparison, number):
             return f"(({COLUMNS[type(kept)]} {comparison} {_number(number)}) IS TRUE)"
         case PathIs(glob):
-            return f"(regexp_like(path, {quoted(_regex(glob))}) IS TRUE)"
+            return f"(regexp_like(path, {quoted(glob_regex(glob))}) IS TRUE)"
         case Tag(tag):
             return f"(array_has(tags, {quoted(stored_text(tag))}) IS TRUE)"
         case Caption():
             text = "lower(array_to_string(captions, ' '))"
-            found = [f"(regexp_like({text}, {quoted(_word(word))}) IS TRUE)" for word in kept.words]
+            found = [f"(regexp_like({text}, {quoted(word_regex(word))}) IS TRUE)" for word in kept.words]
             return "(" + " AND ".join(found or ["false"]) + ")"
 
 
@@ -138,13 +138,14 @@ def _number(value: float) -> str:
     return written if "." in written else f"{written}.0"
 
 
-def _regex(glob: str) -> str:
-    """Of ``stored`` paths, where a byte that is no UTF-8 is NUL and four digits."""
+def glob_regex(glob: str) -> str:
+    """Of paths that fit; of ``stored`` ones, where a byte that is no UTF-8 is NUL and four digits."""
     wild = {"*": ".*", "?": "(?:\\x{0}[0-9a-f]{4}|[^\\x{0}])"}
     return "(?s)^(?:.*/)?" + "".join(wild.get(c) or _escaped(c) for c in stored(glob)) + "$"
 
 
-def _word(word: str) -> str:
+def word_regex(word: str) -> str:
+    """Of texts that hold a word."""
     edge = "".join(f"\\x{{{ord(c):x}}}" if c not in "-\\[" else c for c in NOT_IN_WORDS)
     return f"(?:^|[{edge}])" + "".join(map(_escaped, word)) + f"(?:[{edge}]|$)"
 

@@ -9,10 +9,14 @@ import fiftyone.core.collections as foc
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from clip2video_plugin.app.operators.forms import PANEL, ask_key, ask_number, form, refuse, refused
+from clip2video_plugin.app.operators.forms import PANEL, ask_key, ask_number, form, refuse, refused, wrong
 from clip2video_plugin.app.operators.indexing import call
-from clip2video_plugin.app.search import Found, find
+from clip2video_plugin.app.roots import confined_query
+from clip2video_plugin.app.search import DEFAULT_K, Found, find
 from clip2video_plugin.bounds import MAX_K
+from clip2video_plugin.errors import Clip2VideoError, QueryError
+from clip2video_plugin.query import Query
+from clip2video_plugin.query.language import fields_of
 
 
 class SearchVideos(foo.Operator):  # type: ignore[misc]
@@ -34,18 +38,24 @@ class SearchVideos(foo.Operator):  # type: ignore[misc]
         inputs = types.Object()
         if refused(inputs, ctx, indexed=True):
             return types.Property(inputs)
-        inputs.str("query", required=True, label="What happens in the video", description="a dog runs on the beach")
+        inputs.str(
+            "query",
+            required=True,
+            label="What happens in the video",
+            description='a dog runs | a dog jumps --not "a stage" --then "a man sits" --where "duration<60"',
+            **wrong(problem_of(ctx.params.get("query"), ctx)),
+        )
         ask_key(inputs, ctx)
-        ask_number(inputs, ctx, "k", default=25, least=1, most=MAX_K, label="Number of results")
+        ask_number(inputs, ctx, "k", default=DEFAULT_K, least=1, most=MAX_K, label="Number of results")
         return form(inputs, ctx, "Search videos by a sentence", "weight")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         params = ctx.params
         found = find(
             ctx.view,
-            params.get("query"),
+            asked(params.get("query"), ctx),
             brain_key=params.get("brain_key"),
-            k=params.get("k", 25),
+            k=params.get("k"),
             weight=params.get("weight"),
         )
         return show(ctx, found)
@@ -121,12 +131,39 @@ class OpenVideoSearch(foo.Operator):  # type: ignore[misc]
         ctx.ops.open_panel(PANEL, layout="horizontal", is_active=True)
 
 
+def asked(line: Any, ctx: foo.ExecutionContext) -> Query:
+    """The query of a line that somebody typed, 25 hits of it where the line does not say.
+
+    Raises:
+        QueryError: it cannot be read.
+        Clip2VideoError: it names a file that the App may not read.
+    """
+    if not isinstance(line, str) or not line.strip():
+        raise QueryError("type what happens in the video")
+    usual = {} if "k" in fields_of(line) else {"k": DEFAULT_K}
+    return confined_query(Query.parse(line, **usual), ctx.dataset)
+
+
+def problem_of(line: Any, ctx: foo.ExecutionContext) -> str | None:
+    """Why a line cannot be asked, or None; a form is not wrong before anything is typed."""
+    if not line:
+        return None
+    try:
+        asked(line, ctx)
+    except Clip2VideoError as error:
+        return str(error)
+    return None
+
+
 def show(ctx: foo.ExecutionContext, found: Found) -> dict[str, Any]:
     """Sets the grid to the hits, where there is a grid."""
     if not ctx.delegated:
         ctx.ops.clear_selected_samples()
         ctx.ops.set_view(found.view)
-    return {"shown": len(found.ids), "searched": found.searched, "ids": found.ids, "scores": found.scores}
+    return {
+        **{"shown": len(found.ids), "searched": found.searched, "ids": found.ids, "scores": found.scores},
+        "hits": found.result.to_dicts(),
+    }
 
 
 def results_shown() -> types.Property:
