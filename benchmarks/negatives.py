@@ -58,15 +58,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20 queries")
     args = parser.parse_args()
     count, model = 20 if args.quick else args.count, load_model("shapes", device="cpu")
-    for title, (stories, asked), sizes in (
-        ("whole vectors", whole_videos(count), None),
-        ("alone, whole vectors", whole_videos(count, alone=3), None),
-        ("negated in a part, whole vectors", in_a_part(count), None),
-        ("negated in a part, windows", in_a_part(count), args.windows),
+    for title, (stories, asked), sizes, floors in (
+        ("whole vectors", whole_videos(count), None, True),
+        ("alone, whole vectors", whole_videos(count, alone=3), None, False),
+        ("negated in a part, whole vectors", in_a_part(count), None, False),
+        ("negated in a part, windows", in_a_part(count), args.windows, True),
     ):
         with tempfile.TemporaryDirectory() as folder:
             gallery = Gallery(fill(Path(folder), stories, sizes, model))
-            measure(f"{title}, n = {count} in {len(stories)} videos", gallery, asked, model)
+            measure(f"{title}, n = {count} in {len(stories)} videos", gallery, asked, model, floors)
     across_the_gap()
 
 
@@ -136,7 +136,7 @@ def fill(folder: Path, stories: list[Story], sizes: Sequence[WindowSize] | None,
     return index
 
 
-def measure(title: str, gallery: Gallery, asked: list[Asked], model: Model) -> None:
+def measure(title: str, gallery: Gallery, asked: list[Asked], model: Model, floors: bool) -> None:
     def share(**more: object) -> tuple[float, float, float]:
         """Negated and wanted among the first ten, and the mean threshold."""
         negated = wanted = threshold = 0.0
@@ -153,10 +153,8 @@ def measure(title: str, gallery: Gallery, asked: list[Asked], model: Model) -> N
     before = share(without=False)
     console.print(f"  before                      {before[0]:.2f}  {before[1]:.2f}")
     after = share()
-    console.print(
-        f"  dropped, threshold {after[2]:.2f}     {after[0]:.2f}  {after[1]:.2f}   "
-        f"(floors: at most {FLOOR}, at least {before[1]:.2f})"
-    )
+    beside = f"   (floors: at most {FLOOR}, at least {before[1]:.2f})" if floors else ""
+    console.print(f"  dropped, threshold {after[2]:.2f}     {after[0]:.2f}  {after[1]:.2f}{beside}")
     absent = share(absent=True)
     console.print(f"  of one that is absent, {absent[2]:.2f} {absent[0]:.2f}  {absent[1]:.2f}")
     for threshold in (0.5, 0.6, 0.7, 0.8):

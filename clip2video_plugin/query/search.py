@@ -223,6 +223,8 @@ def _comparable(query: Query, model: Model) -> str:
         what = "means of the cosines with the sentence and with the videos that the query is like"
     elif query.how == "max" and len(query.prompts) > 1:
         what = f"the largest of {len(query.prompts)} {what}"
+    if query.then:
+        what = f"means over the parts, in windows of their own, of {what}; of the sentence in videos of one window"
     weight = "" if query.weight is None else f" at weight {query.weight:g}"
     return (
         f"scores are {what} by model {model.name}{weight}: comparable with those of the same kind of query by the same "
