@@ -63,6 +63,10 @@ def embed(
             show_default="those that the index has",
         ),
     ] = None,
+    tag: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="NAME", help="Tag the videos, unchanged ones too; several may be given."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> None:
@@ -73,6 +77,8 @@ def embed(
     Text files beside a video (clip.srt, clip.vtt, clip.txt, clip.en.srt) are its captions, which are searched as well.
 
     [dim]c2v embed holiday/ clips/beach.mp4[/]
+
+    [dim]c2v embed holiday/ --tag beach --tag 2026  # c2v search "a dog" --where tag:beach[/]
 
     [dim]c2v embed holiday/ --precision int8[/]
 
@@ -108,6 +114,7 @@ def embed(
             shard=shard,
             captions=captions,
             windows=windows,
+            tags=tag or (),
             progress=tell,
         )
     for damaged in report.damaged:

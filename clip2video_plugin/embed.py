@@ -99,6 +99,7 @@ def embed_videos(
     shard: str | None = None,
     captions: str | Path | None = None,
     windows: str | Sequence[WindowSize] | None = None,
+    tags: str | Iterable[str] = (),
     progress: Progress | None = None,
 ) -> Report:
     """Embeds the videos in files and folders and writes them to an index.
@@ -125,6 +126,7 @@ def embed_videos(
             the index has from such a table.
         windows: of each video beside the whole, as seconds/stride: "5/2.5,10/5,15/5"; "auto" for sizes by a video's
             length, "none" for none; by default those that the index has. A video that has others gets these instead.
+        tags: to be found by (``--where tag:beach``), beside those that the videos have, unchanged ones as well.
         progress: called with the report so far after every batch.
 
     Raises:
@@ -135,7 +137,7 @@ def embed_videos(
     """
     batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
     part = None if shard is None else _part(shard)
-    plan = WindowPlan.of(windows)
+    plan, named = WindowPlan.of(windows), _tags(tags)
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     passed_over = Counter[str]()
     said, caption_notes = (None, list[str]()) if captions is None else read_table(captions, find_videos(paths))
@@ -151,7 +153,7 @@ def embed_videos(
     target.provenance.check(made, f"index {target.uri}")
     report = embed_items(
         (
-            replace(item, captions=(said or {}).get(str(item.path)), beside=sidecars.lines)
+            replace(item, captions=(said or {}).get(str(item.path)), beside=sidecars.lines, tags=named)
             for item in _items(paths, part)
         ),
         loaded,
@@ -195,6 +197,13 @@ def _items(
         item = Item(path, video_id(path))
         if part is None or int(item.id, 16) % part[1] == part[0] - 1:
             yield item
+
+
+def _tags(tags: str | Iterable[str]) -> tuple[str, ...]:
+    found = (tags,) if isinstance(tags, str) else tuple(tags)
+    if wrong := [tag for tag in found if not isinstance(tag, str) or not tag.strip()]:
+        raise Clip2VideoError(f"a tag is {wrong[0]!r}; write a word or words, as beach")
+    return tuple(tag.encode(errors="replace").decode() for tag in found)
 
 
 def _part(shard: str) -> tuple[int, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,10 @@ from clip2video_plugin.captions import recaptioned, told_by
 from clip2video_plugin.encode import Item, Stamp, batched
 from clip2video_plugin.encode_windows import Windowed, Wish
 from clip2video_plugin.index import VideoIndex
-from clip2video_plugin.index.schema import FINGERPRINT, THUMBNAILS
+from clip2video_plugin.index.schema import FINGERPRINT, TAGS, THUMBNAILS
 from clip2video_plugin.index.windows import Made, VideoWindows
 from clip2video_plugin.index.writer import Writer
-from clip2video_plugin.rows import LASTING, moved_from, row_of, unchanged, video_id
+from clip2video_plugin.rows import LASTING, moved_from, row_of, unchanged, video_id, with_tags
 from clip2video_plugin.video.files import file_stamp
 from clip2video_plugin.video.fingerprint import fingerprint
 from clip2video_plugin.video.windows import WindowPlan
@@ -47,11 +48,13 @@ class Pending:
             stamps = {item.id: file_stamp(item.path) for item in chunk}
             have = self._index.entries([item.id for item in chunk])
             same = {item.id for item in chunk if unchanged(item, stamps[item.id], have.get(item.id))}
+            chunk = self._tagged(chunk, [i for i in have if i not in same])
             bare = self._bare([item for item in chunk if item.id in same], stamps)
             self._report.skipped += len(same) - len(bare)
-            for new in recaptioned([item for item in chunk if item.id in same], self._index):
+            recaptioned_rows = {row["id"]: row for row in recaptioned([i for i in chunk if i.id in same], self._index)}
+            self._report.captioned += len(recaptioned_rows)
+            for new in self._retagged([item for item in chunk if item.id in same], recaptioned_rows):
                 self._writer.add(new)
-                self._report.captioned += 1
             self._rows |= self._index.rows(bare)
             left = [item for item in chunk if item.id not in same]
             over = self._take_over(left, stamps) if left else set()
@@ -60,6 +63,25 @@ class Pending:
             for item in chunk:
                 if item.id not in over and (item.id not in same or item.id in bare):
                     yield self._wish(item, stamps[item.id], whole=item.id not in self._rows)
+
+    def _tags(self, ids: Sequence[str]) -> dict[str, list[str] | None]:
+        found = self._index.columns(["id", TAGS.name], ids)
+        return dict(zip(found["id"].to_pylist(), found[TAGS.name].to_pylist(), strict=True))
+
+    def _tagged(self, items: list[Item], changed: list[str]) -> list[Item]:
+        """The items, with the tags that the rows of changed files have."""
+        tags = self._tags(changed) if changed else {}
+        return [replace(i, tags=with_tags(tags[i.id], i.tags)) if tags.get(i.id) else i for i in items]
+
+    def _retagged(self, items: list[Item], rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """These rows, and those of other unchanged videos that lack tags, with all tags that they are to have."""
+        wanted = {item.id: item.tags for item in items if item.tags}
+        if not wanted:
+            return list(rows.values())
+        have = self._tags(list(wanted))
+        lacking = [i for i, tags in wanted.items() if i in have and not set(tags) <= set(have[i] or ())]
+        rows = self._index.rows([i for i in lacking if i not in rows]) | rows
+        return [row | {TAGS.name: with_tags(have.get(i), wanted.get(i, ()))} for i, row in rows.items()]
 
     def _wish(self, item: Item, stamp: Stamp, *, whole: bool) -> Wish:
         marks: dict[str, object] = {"size": stamp[0], "mtime": stamp[1]}
@@ -97,6 +119,7 @@ class Pending:
                 content = row.get(FINGERPRINT.name) or fingerprint(item.path)
                 new = row_of(item, stamp, row["duration"], row["vector"], content, before=told_by(row))
                 new |= {name: row[name] for name in LASTING if row.get(name)}
+                new[TAGS.name] = with_tags(row.get(TAGS.name), item.tags)
                 self._writer.add(new, instead_of=row["id"])
                 self._report.moved += 1
                 source = self._windows

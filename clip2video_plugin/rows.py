@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 
 LASTING = (ADDED.name, TAGS.name, THUMBNAILS.name)  # of a row, when its video is found elsewhere
+
+
+def with_tags(kept: Iterable[str] | None, more: Iterable[str]) -> list[str]:
+    """The tags that a row has, and others behind them, each once."""
+    return list(dict.fromkeys([*(kept or ()), *more]))
 
 
 def video_id(path: Path) -> str:
