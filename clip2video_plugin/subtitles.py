@@ -9,18 +9,21 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from clip2video_plugin.errors import Clip2VideoError
 
 SUBTITLES, LINES = (".srt", ".vtt"), ".txt"
+ENDINGS = (*SUBTITLES, LINES)
+FOLDERS = 16  # of a path, each of which is come back to from the folders in it
 LARGEST = 16 << 20  # bytes; the subtitles of two hours have 100 thousand
 CLOCK = r"(?:([0-9]{1,4}):)?([0-9]{1,2}):([0-9]{1,2})(?:[.,:]([0-9]{1,3}))?"
 TIMING = re.compile(rf"\s*{CLOCK}\s*-{{1,3}}>\s*{CLOCK}")
 TAG = re.compile(r"<[^<>\n]{0,200}>|\{\\[^{}\n]{0,200}\}")  # <i>, <v Anna>, <00:01.000>, {\an8}
 BINARY = re.compile("[\x00-\x08\x0e-\x1f]")  # of which no text is made
 LINE_END = re.compile(r"\r\n|\r|\n")
-UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -124,11 +127,11 @@ def _encoding(data: bytes) -> str:
 
 
 class Sidecars:
-    """The text files beside videos; remembers the folder that was looked at last, and what could not be read."""
+    """The text files beside videos; remembers the folders that were looked at last, and what could not be read."""
 
     def __init__(self) -> None:
         self.unread = list[str]()
-        self._folder, self._files = "", dict[str, list[str]]()
+        self._in_folder = lru_cache(FOLDERS)(_by_owner)
 
     def lines(self, video: Path) -> list[Line] | None:
         """What the files beside a video say, none where there are none; None where one cannot be read."""
@@ -147,23 +150,21 @@ class Sidecars:
         In any case, unless a video of exactly that name is there as well; one that fits two videos by leaving out
         parts is that of the longer name.
         """
-        folder = os.path.dirname(video)
-        if folder != self._folder:
-            self._folder, self._files = folder, _by_owner(folder)
-        if not self._files:
+        found = self._in_folder(os.path.dirname(video))
+        if not found:
             return []
         names = {video.name, video.stem, *map(_folded, (video.name, video.stem))}
-        return [video.parent / name for name in sorted({n for key in names for n in self._files.get(key, ())})]
+        return [video.parent / name for name in sorted({n for key in names for n in found.get(key, ())})]
 
 
 def _by_owner(folder: str) -> dict[str, list[str]]:
     """Name of a video, or its stem, exact or folded -> text files of it."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries]
+            kinds = [(e.name, os.path.splitext(e.name)[1].lower() in ENDINGS and e.is_file()) for e in entries]
     except OSError:
         return {}
-    texts = [name for name in names if os.path.splitext(name)[1].lower() in (*SUBTITLES, LINES)]
+    names, texts = [name for name, _ in kinds], [name for name, is_text in kinds if is_text]
     if not texts:
         return {}
     others = set(names).difference(texts)

@@ -1,5 +1,6 @@
 """Subtitles in any state: what is said and when; and which text files are a video's."""
 
+import os
 import random
 from contextlib import suppress
 from pathlib import Path
@@ -101,6 +102,7 @@ def beside(folder, *names, video="clip.mp4"):
 
 
 def test_which_files_are_a_videos(tmp_path):
+    os.mkfifo(tmp_path / "clip.fr.srt")  # of which reading would never end
     names = ["clip.srt", "CLIP.TXT", "clip.en.vtt", "Clip.de.forced.srt", "clip.mp4.srt"]
     others = ["clip2.srt", "clip.notes.txt", "other.srt", "clip.json", ".srt", "captions.txt"]
     assert sorted(beside(tmp_path, *names, *others)) == sorted(names)
