@@ -16,7 +16,7 @@ import fiftyone.core.media as fom
 from PIL import Image
 
 from clip2video_plugin.app.metadata import metadata_of
-from clip2video_plugin.app.search import DEFAULT_K, find
+from clip2video_plugin.app.search import find
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.tables import thumbnails_of
 from clip2video_plugin.app.videos import FRAMES_FIELD, videos_of
@@ -48,8 +48,8 @@ def mark_all(
 
     Args:
         samples: the dataset, or a view of it to search in.
-        query: what to search for, or what a search with ``moments=True`` found.
-        k: of a query, most hits; by default its own, 25 of one in words.
+        query: what to search for, in words as ``Query.parse`` reads them; or what a search with ``moments=True`` found.
+        k: of a query, most hits, instead of its own.
         thumbnails: draw the middle frame of each moment, which the App's grid then shows for the clip.
         progress: called with the videos done and their number.
 
@@ -62,12 +62,13 @@ def mark_all(
             'compute them: compute_clip2video(..., windows="auto")'
         )
     if not isinstance(query, SearchResult):
-        asked = query if isinstance(query, Query) else Query((query,), k=DEFAULT_K)
+        asked = query if isinstance(query, Query) else Query.parse(query)
         query = find(samples, replace(asked, moments=True), brain_key=run.key, k=k).result
     moments = {hit.id: hit.moments for hit in query.hits if hit.moments}
     if query.hits and not moments:
         raise Clip2VideoError("these hits have no moments; search with moments=True")
-    return mark(samples, run, query.query, moments, thumbnails=thumbnails, progress=progress)
+    label = replace(Query.parse(query.query), k=Query.k, moments=False).line()  # what is looked for, and no more
+    return mark(samples, run, label, moments, thumbnails=thumbnails, progress=progress)
 
 
 def mark(

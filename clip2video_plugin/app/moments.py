@@ -21,6 +21,7 @@ from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index import Span
 from clip2video_plugin.index.frames import FrameIndex
 from clip2video_plugin.query import Gallery, Query, Windows
+from clip2video_plugin.query.like import examples_of
 from clip2video_plugin.query.moments import LEAST, Curve
 from clip2video_plugin.query.vectors import vectors_of
 from clip2video_plugin.video.files import file_stamp
@@ -144,12 +145,16 @@ def timeline(run: Clip2VideoSimilarityIndex, sample: fo.Sample, query: str | Que
 def timelines(run: Clip2VideoSimilarityIndex, query: str | Query, ids: Sequence[str]) -> dict[str, Timeline]:
     """Id -> scores over time, for those of these videos whose windows, of the file as it is now, were embedded.
 
-    Reads the windows of all of them at once; ids are those of hits.
+    Reads the windows of all of them at once; ids are those of hits. Of alternatives, and of parts in order, a time has
+    the score of the one that fits best.
     """
-    gallery = Gallery(run.table)
+    gallery, asked, model = Gallery(run.table), _query(query), run.get_model().model
     if gallery.windows is None or not ids:
         return {}
-    vectors = vectors_of(_query(query), run.get_model().model).wanted
+    asked_for = vectors_of(asked, model)
+    if asked.like:
+        asked_for = examples_of(asked, gallery, model).beside(gallery, asked_for)[1]
+    vectors = np.concatenate([asked_for.wanted, asked_for.then])
     known = gallery.videos.entries(list(ids)).values()
     fresh = [entry.id for entry in known if (entry.size, entry.mtime) == file_stamp(Path(entry.path))]
     if not len(vectors) or not fresh:

@@ -64,8 +64,19 @@ def test_the_curves_of_the_best_hits_are_read_at_once_and_reach_their_scores(dat
         assert curve.moments(curve.threshold())[0] == hit.moments[0]
     assert timelines(run, "a red square", []) == {}
     assert timelines(run, "a red square", ["0" * 24]) == {}
-    paraphrases = Query((told[1][0].captions[2], "a thing moves"), how="max")
-    assert (timelines(run, paraphrases, found.ids[:1])[found.ids[0]].scores >= curves[found.ids[0]].scores - 1e-6).all()
+    alternatives = Query((told[1][0].captions[2], "a thing moves"), how="max")
+    assert (
+        timelines(run, alternatives, found.ids[:1])[found.ids[0]].scores >= curves[found.ids[0]].scores - 1e-6
+    ).all()
+
+
+def test_of_a_query_like_a_video_the_curve_says_where_it_is_like_it(dataset, run):
+    first, second = list(dataset)[:2]
+    curves = timelines(run, Query(like=first.id), [first.id, second.id])
+    vector = run.get_embeddings([first.id])[0][0]
+    for one in (first.id, second.id):
+        _, windows = run.table.windows().windows_by_video([one])[one]
+        assert curves[one].scores.max() == pytest.approx((windows @ vector).max(), abs=1e-5)
 
 
 def test_a_changed_file_has_no_curve(dataset, run):

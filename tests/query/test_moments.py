@@ -1,5 +1,6 @@
 """Where in a video a query fits."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -122,3 +123,17 @@ def test_a_search_gives_the_moments_of_its_hits_where_asked(stories, model):
     whole = next(hit for hit in hits if hit.id == "v2")
     assert whole.moments == (Span(0, told[2].duration, pytest.approx(whole.score, abs=1e-5)),)
     assert all(hit.moments == () for hit in answer(replace(query, moments=False), Gallery(index), model))
+
+
+def test_the_command_shows_the_moments_below_each_hit(stories, c2v_here):
+    told, index = stories
+    asked = "search", told[1].captions[1], "--index", index.uri, "-k", 2
+    code, out, _ = c2v_here(*asked, "--moments", "--json")
+    hits = json.loads(out)["hits"]
+    assert (code, hits[0]["id"]) == (0, "v1")
+    best = Span(**hits[0]["moments"][0])
+    assert overlap(best, told[1].spans[1]) >= 0.5
+    code, out, _ = c2v_here(*asked, "--moments")
+    lines = [" ".join(line.split()) for line in out.decode().splitlines()]
+    assert f"{best.score:.3f} {best.start:.1f} s to {best.end:.1f} s" in lines
+    assert b" s to " not in c2v_here(*asked)[1]
