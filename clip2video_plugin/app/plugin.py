@@ -20,7 +20,13 @@ from clip2video_plugin.errors import Clip2VideoError
 NAME = "@clip2video/clip2video"
 FOLDER = "clip2video"
 MANIFEST = "fiftyone.yml"
-FILES = (MANIFEST, "requirements.txt", "clip2video_plugin/app/entry.py", "clip2video_plugin/app/panel/query_box.js")
+SCRIPTS = ("panel", "query_box", "options", "hits", "curve", "detail")
+FILES = (
+    MANIFEST,
+    "requirements.txt",
+    "clip2video_plugin/app/entry.py",
+    *(f"clip2video_plugin/app/panel/{name}.js" for name in SCRIPTS),
+)
 
 
 @dataclass(frozen=True)

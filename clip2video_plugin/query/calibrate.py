@@ -53,7 +53,7 @@ def calibrate(
         Clip2VideoError: there are fewer than 20 videos.
         VideoIndexError: there is no index, it was made with another model, or it cannot be written.
     """
-    videos = open_index(index)
+    videos = index if isinstance(index, VideoIndex) else open_index(index)  # of whichever table
     if (count := videos.count()) < LEAST:
         raise Clip2VideoError(f"index {videos.uri} has {count} videos; a calibration needs at least {LEAST}")
     loaded, gallery = load_for(videos, model, device), Gallery(videos)

@@ -1,15 +1,21 @@
 """The Video search panel in real Chromium: typing, options, errors, and what can be kept of a search."""
 
+import re
 import shutil
+from pathlib import Path
 
 import fiftyone as fo
 import pytest
 
+from benchmarks.stories import RATE, set_c
 from clip2video_plugin import compute_clip2video
 from clip2video_plugin.app.moments import compute_frames
 from clip2video_plugin.app.search import find
 from clip2video_plugin.datasets import CaptionedVideoFolder
+from clip2video_plugin.query import Query
 from clip2video_plugin.shapes import caption
+from clip2video_plugin.video.files import file_stamp
+from clip2video_plugin.video.windows import parse_windows
 
 from .browser import (
     MARKS,
@@ -27,6 +33,7 @@ from .browser import (
 
 pytestmark = MARKS
 QUERY = '[data-cy="clip2video-query"]'
+HIT = '[data-cy="clip2video-hit"]'
 BUTTON = '[data-item-id="@clip2video/clip2video/open_video_search"]'
 PANEL = '[data-cy="panel-content-video_search"]'
 
@@ -82,7 +89,18 @@ def test_a_sentence_and_enter_redraw_the_grid_in_order(page, dataset, world):
         wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="c2v", k=25).view))
         says(page, "of 24 videos, best score")
     shoot(page, "panel-search")
-    assert page.locator(f"{PANEL} .js-plotly-plot").count() == 1
+    assert page.locator(f"{PANEL} {HIT}").count() == 12  # of the best
+    page.click(f'{PANEL} button:has-text("Show 12 more")')
+    shown = page.locator(f"{PANEL} {HIT}").all_inner_texts()
+    best = find(dataset[0], sentence, brain_key="c2v", k=25)
+    assert [[text.split()[i] for i in (0, 1)] for text in shown] == [
+        [str(rank), name] for rank, name in enumerate(files(best.view), start=1)
+    ]
+    widths = page.locator(f'{PANEL} [data-cy="clip2video-bar"] > div').evaluate_all(
+        "bars => bars.map(b => b.offsetWidth)"
+    )
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 50
     # the first query is offered again
     page.fill(QUERY, "")
     page.press(QUERY, "ArrowDown")
@@ -113,8 +131,17 @@ def test_results_are_tagged_and_saved_as_a_view(page, dataset, world):
     says(page, "there is a saved view 'kept' already")
 
 
+def unfold(page):
+    """Opens the options."""
+    button = page.locator(f'{PANEL} [data-cy="clip2video-options"]')
+    if button.get_attribute("aria-expanded") == "false":
+        button.click()
+        page.wait_for_timeout(500)
+
+
 def choose(page, label, text):
-    """Chooses from a drop-down."""
+    """Chooses from a drop-down of the options."""
+    unfold(page)
     at = ("query", "Brain key", "Results", "Tagged", "Length").index(label)
     page.locator(f'{PANEL} [role="combobox"]').nth(at).click()
     page.get_by_role("option", name=text, exact=True).click()
@@ -141,7 +168,7 @@ def test_options_ask_the_same_question_again(page, dataset, world):
     page.wait_for_selector('[data-cy="tag-second_score"]', timeout=60_000)
     dataset[0].reload()
     assert dataset[0].count("second_score") == 0  # the scores are the view's
-    slider = page.locator(f'{PANEL} input[type="range"]')
+    slider = page.locator(f'{PANEL} input[aria-label="weight"]')
     slider.focus()
     slider.press("Home")  # alignment alone
     wait_for_order(page, orders, files(find(dataset[0], sentence, brain_key="second", k=10, weight=0.0).view))
@@ -165,12 +192,10 @@ def test_what_cannot_be_done_is_said_in_the_panel(page, dataset, world):
     page.click(show)
     says(page, "that score at least")
     page.fill(f'{PANEL} input[type="number"]', "2")
-    page.wait_for_timeout(1000)
-    page.click(f'{PANEL} button:has-text("Mark moments")')
+    page.click(f'{PANEL} button:has-text("Mark in this video")')
     says(page, "no frame scores 2.000 or more; the best has")
     page.fill(f'{PANEL} input[type="number"]', "")
-    page.wait_for_timeout(1000)
-    page.click(f'{PANEL} button:has-text("Mark moments")')
+    page.click(f'{PANEL} button:has-text("Mark in this video")')
     says(page, "select a video, search, and give the score from which a moment counts")
     shoot(page, "panel-refusals")
 
@@ -230,12 +255,10 @@ def test_where_in_a_video_a_query_fits_is_plotted_and_marked(page, dataset, worl
         page.click(f'{PANEL} button:has-text("Show where in the video")')
         says(page, "Score over time, seconds")
         shoot(page, f"panel-where-{number}")
-    page.wait_for_selector(f"{PANEL} .js-plotly-plot .scatterlayer .point", timeout=60_000)
-    page.wait_for_timeout(1000)
-    page.locator(f"{PANEL} .js-plotly-plot .scatterlayer .point").nth(3).click(force=True)
+    page.locator(f'{PANEL} [data-cy="clip2video-detail"] [data-cy="clip2video-curve"]').click()
     page.wait_for_selector(f'{PANEL} img[src^="data:image/jpeg"]', timeout=60_000)
     shoot(page, "panel-timeline")
-    page.click(f'{PANEL} button:has-text("Mark moments")')
+    page.click(f'{PANEL} button:has-text("Mark in this video")')
     says(page, "moments are written to c2v_moments and shown as clips")
     dataset[0].reload()
     sample = dataset[0].match(fo.ViewField("filepath").ends_with(name)).first()
@@ -260,3 +283,186 @@ def test_an_index_deleted_under_the_app_is_told_in_the_panel(page, dataset, worl
         shoot(page, "panel-index-gone")
     finally:
         shutil.move(dataset[1] / "away", dataset[1] / "c2v")
+
+
+def order_of(dataset, query):
+    """The files that the same question finds from Python."""
+    return files(find(dataset, query, brain_key="c2v").view)
+
+
+def chips(page, kind=""):
+    return page.locator(f'{PANEL} [data-cy^="clip2video-chip-{kind}"]')
+
+
+def test_the_line_becomes_chips_that_are_added_and_taken_away(page, dataset, world):
+    page, orders = page
+    sentence, other = caption(world[1][4]), caption(world[1][9])
+    ask(page, f'{sentence} --not "{other}" --where "duration<60"')
+    wait_for_order(page, orders, order_of(dataset[0], Query((sentence,), without=(other,), where="duration<60", k=25)))
+    assert page.input_value(QUERY) == sentence
+    assert chips(page).count() == 2
+    assert other in chips(page, "without").inner_text()
+    assert "duration<60" in chips(page, "where").inner_text()
+    shoot(page, "panel-not")
+    page.click(f'{PANEL} [data-cy="clip2video-add-then"]')
+    page.keyboard.type(other)
+    page.keyboard.press("Enter")
+    asked = Query((sentence,), without=(other,), then=(other,), where="duration<60", k=25)
+    wait_for_order(page, orders, order_of(dataset[0], asked))
+    assert chips(page).count() == 3
+    chips(page, "without").locator("svg").click()
+    wait_for_order(page, orders, order_of(dataset[0], Query((sentence,), then=(other,), where="duration<60", k=25)))
+    page.press(QUERY, "ArrowDown")  # the line that was asked first is offered as it was
+    page.locator('[role="option"]:has-text("--not")').last.click()
+    wait_for_order(page, orders, order_of(dataset[0], Query((sentence,), without=(other,), where="duration<60", k=25)))
+    page.click(f'{PANEL} [data-cy="clip2video-add-without"]')
+    page.keyboard.type(ODD)
+    page.keyboard.press("Enter")
+    page.wait_for_function("n => document.querySelectorAll('[data-cy=clip2video-chip-without]').length == n", arg=2)
+    says(page, "best score")
+    assert ODD in chips(page, "without").last.inner_text()
+    assert page.evaluate("window.hacked") is None
+
+
+ODD = '<img src=x onerror="window.hacked = 1"> *a* [b](c)'
+
+
+def focused(page):
+    return page.evaluate("document.activeElement.dataset.cy")
+
+
+def test_the_keyboard_does_all(page, dataset, world):
+    page, orders = page
+    page.mouse.click(5, 400)
+    page.keyboard.press("/")
+    assert focused(page) == "clip2video-query"
+    page.keyboard.type(caption(world[1][4]))
+    page.keyboard.press("Enter")
+    expected = order_of(dataset[0], Query((caption(world[1][4]),), k=25))
+    wait_for_order(page, orders, expected)
+    page.keyboard.type(" and more")
+    page.keyboard.press("Escape")
+    assert page.input_value(QUERY) == caption(world[1][4])
+    page.wait_for_selector(f"{PANEL} {HIT}")
+    reached = []
+    while focused(page) != "clip2video-hit":
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.dataset.cy ?? document.activeElement.innerText"))
+        assert len(reached) < 20, reached
+    assert reached[:2] == ["Search", "clip2video-add-without"]
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'{PANEL} [data-cy="clip2video-detail"]')
+    says(page, "Best-matching captions of this dataset")
+    assert expected[1] in page.locator(f'{PANEL} [data-cy="clip2video-detail"]').inner_text()
+    page.click(f'{PANEL} [data-cy="clip2video-add-like"]')
+    like = dataset[0].match(fo.ViewField("filepath").ends_with(expected[1])).first().id
+    wait_for_order(page, orders, order_of(dataset[0], Query((caption(world[1][4]),), like=(like,), k=25)))
+    assert expected[1] in chips(page, "like").inner_text()
+
+
+def test_nothing_jumps_while_it_loads(page, dataset, world):
+    page, orders = page
+    ask(page, caption(world[1][4]))
+    wait_for_order(page, orders, order_of(dataset[0], Query((caption(world[1][4]),), k=25)))
+    says(page, "best score")
+
+    def places():
+        boxes = [page.locator(f"{PANEL} {what}").first.bounding_box() for what in (QUERY, HIT)]
+        return [(box["x"], box["y"]) for box in boxes]
+
+    before = places()
+    held = []
+    page.route("**/operators/execute*", lambda route: held.append(route))
+    ask(page, caption(world[1][9]))
+    page.wait_for_selector(f'{PANEL} [data-cy="clip2video-hits"][aria-busy="true"]')
+    page.wait_for_timeout(500)
+    assert places() == before
+    assert page.locator(f"{PANEL} {HIT}").count() == 12  # those of before, grey
+    shoot(page, "panel-loading")
+    page.unroute("**/operators/execute*")
+    for route in held:
+        route.continue_()
+    wait_for_order(page, orders, order_of(dataset[0], Query((caption(world[1][9]),), k=25)))
+    page.wait_for_selector(f'{PANEL} [data-cy="clip2video-hits"][aria-busy="false"]')
+    assert places() == before
+
+
+def test_how_sure_a_hit_is_and_that_nothing_matches(page, dataset, world):
+    page, orders = page
+    ask(page, caption(world[1][4]))
+    says(page, "best score")
+    unfold(page)
+    page.click(f'{PANEL} button:has-text("Calibrate")')
+    slider = page.locator(f'{PANEL} input[aria-label="minimum confidence"]')
+    slider.wait_for()
+    page.wait_for_selector(f'{PANEL} {HIT} [title="probability that it is right"]')
+    shoot(page, "panel-confidence")
+    ask(page, "people in a kitchen")
+    slider.focus()
+    slider.press("End")
+    says(page, "Nothing matches among 24 videos.")
+    says(page, "No video is right with a probability of 100%")
+    shoot(page, "panel-nothing")
+    page.click(f'{PANEL} button:has-text("Show them anyway")')
+    wait_for_order(page, orders, order_of(dataset[0], Query(("people in a kitchen",), k=25)))
+
+
+def opened_at(page):
+    """Seconds that the App's player shows."""
+    found = re.search(r"(\d+):(\d+\.\d+) /", page.locator("#modal").inner_text())
+    return 60 * int(found[1]) + float(found[2]) if found else -1
+
+
+@pytest.fixture(scope="module")
+def stories(model, tmp_path_factory):
+    """Three videos of five scenes each, with windows."""
+    folder, told = tmp_path_factory.mktemp("stories"), set_c(3, seed=8)
+    for n, story in enumerate(told):
+        story.write(folder / f"{n}.mp4")
+    dataset = fo.Dataset.from_videos_dir(str(folder), name="app-stories")
+    dataset.persistent = True
+    index = tmp_path_factory.mktemp("told") / "index"
+    run = compute_clip2video(dataset, model=model, brain_key="c2v", index=index, progress=False)
+    rows = []
+    for (one, path), story in zip(zip(*dataset.values(["id", "filepath"]), strict=True), told, strict=True):
+        windows, (size, mtime) = story.windows(model, parse_windows("2/0.5,4/1,8/2")), file_stamp(Path(path))
+        for (start, end), vector in zip(windows.spans.tolist(), windows.vectors, strict=True):
+            where = {"id": f"{one}/{start:.3f}-{end:.3f}", "video": one, "path": path, "start": start, "end": end}
+            rows.append({**where, "duration": story.duration, "size": size, "mtime": mtime, "vector": vector})
+    run.table.create_windows().write(rows)
+    yield dataset, told
+    dataset.delete_brain_run("c2v")
+    dataset.delete()
+
+
+def test_where_in_the_hits_a_query_fits_is_shown_opened_and_marked(app, stories):
+    dataset, told = stories
+    sentence, (start, end) = told[1].captions[2], told[1].spans[2]
+    with app_page(app, dataset) as (page, orders):
+        page.locator(BUTTON).evaluate("e => e.click()")
+        ask(page, sentence)
+        wait_for_order(page, orders, order_of(dataset, Query((sentence,), k=25)))
+        says(page, "of 3 videos, best score")
+        first = page.locator(f"{PANEL} {HIT}").first
+        assert page.locator(f'{PANEL} [data-cy="clip2video-curve"]').count() == 3
+        shoot(page, "panel-windows")
+        # Its picture opens it at its best window, which lies where the scene does.
+        first.get_by_title("Open at").click()
+        for _ in range(300):
+            if start - 0.5 <= (time := opened_at(page)) < end:
+                break
+            page.wait_for_timeout(200)
+        assert start - 0.5 <= time < end
+        shoot(page, "panel-opened")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#modal.modalon", state="detached")
+        page.click(f'{PANEL} button:has-text("Mark moments")')
+        says(page, "moments are written to c2v_moments and shown as clips")
+        shoot(page, "panel-moments")
+        dataset.reload()
+        best = dataset.match(fo.ViewField("filepath").ends_with("/1.mp4")).first()["c2v_moments"].detections[0]
+        assert best.label == sentence
+        middle = sum(best.support) / 2 / RATE
+        assert start < middle < end

@@ -3,6 +3,7 @@
 import json
 import shutil
 from copy import deepcopy
+from dataclasses import replace
 
 import fiftyone as fo
 import fiftyone.operators as foo
@@ -17,7 +18,9 @@ from clip2video_plugin.app.operators.forms import PANEL, URI
 from clip2video_plugin.app.panel import memory
 from clip2video_plugin.app.panel.memory import PANELS, shown_in
 from clip2video_plugin.app.panel.parts import about, plain
+from clip2video_plugin.app.search import find
 from clip2video_plugin.datasets import CaptionedVideoFolder
+from clip2video_plugin.query import Query
 from clip2video_plugin.shapes import caption
 
 
@@ -44,7 +47,10 @@ def _closed():
 
 
 def happens(panel, dataset, event, state, selected=(), view=(), **params):
-    """Runs an event; the page's state after it, what is drawn by name (None: nothing), and what else the page does."""
+    """Runs an event; the page's state after it, what is drawn by name (None: nothing), and what else the page does.
+
+    What the page itself lays out is drawn as "page".
+    """
     asked = {
         "dataset_name": dataset.name,
         "view": list(view),
@@ -60,7 +66,7 @@ def happens(panel, dataset, event, state, selected=(), view=(), **params):
             for path, value in what["state"].items():
                 pydash.set_(after, path, value)
         elif name == "show_panel_output":
-            drawn = what["output"]["type"]["properties"]
+            drawn = {**what["output"]["type"]["properties"], "page": what["output"]["view"]}
         else:
             others.append(name)
     return after, drawn, others
@@ -82,7 +88,8 @@ def test_an_event_of_before_the_answer_draws_the_answer_too(panel, dataset, worl
     # The new view clears the selection, which the page tells with the state it had before the answer.
     _, drawn, _ = happens(panel, dataset, "on_change_selected", before)
     assert message(drawn) == answer
-    assert {"back", "keep", "save", "histogram"} <= set(drawn)
+    assert {"back", "keep"} <= set(drawn)
+    assert len(drawn["page"]["hits"]) == 24
     assert "sample_shown" not in drawn
 
 
@@ -138,7 +145,7 @@ def test_two_pages_with_one_panel_keep_what_each_found(panel, dataset, world):
     after, drawn, _ = happens(panel, dataset, "on_query", pages[0], value=caption(world[1][3]))
     assert "back" in drawn
     assert "back" not in happens(panel, dataset, "on_computed", pages[1])[1]
-    _, drawn, _ = happens(panel, dataset, "on_tag", {**pages[1], "keep": {"tag": "mine"}})
+    _, drawn, _ = happens(panel, dataset, "on_tag", pages[1], value="mine")
     assert "name a tag, and search first" in str(drawn["error_shown"])
     assert "mine" not in dataset.count_sample_tags()
     # A saved workspace brings the state of the page that saved it to a session with another view.
@@ -221,11 +228,11 @@ def test_a_name_whose_address_is_taken_is_refused_in_words(panel, dataset, world
     opened, _, _ = happens(panel, dataset, "on_load", {})
     after, _, _ = happens(panel, dataset, "on_query", opened, value=caption(world[1][4]))
     for name in ("my-view", "MY VIEW", "!!!", "x" * 2000):
-        _, drawn, _ = happens(panel, dataset, "on_save", {**after, "save": {"view_name": name}})
+        _, drawn, _ = happens(panel, dataset, "on_save", after, value=name)
         assert "the view cannot be called so; choose another name: " in str(drawn["error_shown"]), name
-    _, drawn, _ = happens(panel, dataset, "on_save", {**after, "save": {"view_name": "<b>*größe*</b>"}})
+    _, drawn, _ = happens(panel, dataset, "on_save", after, value="<b>*größe*</b>")
     assert texts(message(drawn))[0] == "saved as the view <b>*größe*</b>"
-    _, drawn, _ = happens(panel, dataset, "on_save", {**after, "save": {"view_name": "<b>*größe*</b>"}})
+    _, drawn, _ = happens(panel, dataset, "on_save", after, value="<b>*größe*</b>")
     error = texts(drawn["error_shown"]["view"]["label"])[0]  # FiftyOne's alerts show Markdown
     assert error == "there is a saved view '<b>*größe*</b>' already; choose another name"
     for name in ("My view", "<b>*größe*</b>"):
@@ -237,7 +244,7 @@ def test_a_tag_of_any_name_is_given_and_chosen(panel, dataset, world, tag):
     opened, _, _ = happens(panel, dataset, "on_load", {})
     after, _, _ = happens(panel, dataset, "on_query", opened, value=caption(world[1][4]))
     after, _, _ = happens(panel, dataset, "on_option", after, path="options.k", value=10)
-    after, drawn, _ = happens(panel, dataset, "on_tag", {**after, "keep": {"tag": tag}})
+    after, drawn, _ = happens(panel, dataset, "on_tag", after, value=tag)
     assert texts(message(drawn))[0] == f"10 videos are tagged {tag}"
     choices = {c["label"]: c["value"] for c in drawn["options"]["type"]["properties"]["only_tag"]["view"]["choices"]}
     assert list(choices) == ["all", tag]
@@ -261,3 +268,95 @@ def test_a_query_of_any_text_is_answered(panel, dataset, query):
 def test_the_embedded_model_says_what_it_is_good_for(panel, dataset, model):
     _, drawn, _ = happens(panel, dataset, "on_load", {})
     assert texts(drawn["warning_shown"]["default"])[0].strip() == model.warning
+
+
+LINE = 'a red square moves left | a blue circle grows --not "a stage" --then "a white bar blinks" --where duration<60'
+
+
+def test_a_typed_line_becomes_chips_that_say_the_same(panel, dataset):
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    after, drawn, _ = happens(panel, dataset, "on_query", opened, value=LINE)
+    line = drawn["page"]["line"]
+    assert line["text"] == "a red square moves left | a blue circle grows"
+    chips = {chip["kind"]: chip["text"] for chip in line["chips"]}
+    assert chips == {"without": "a stage", "then": "a white bar blinks", "where": "duration<60"}
+    assert after["query"] == after["history"][0]
+    assert Query.parse(after["query"]) == Query.parse(LINE)
+    # Taken apart as the page has it, it is the same question.
+    again, drawn, _ = happens(panel, dataset, "on_query", opened, value=line["text"], chips=line["chips"])
+    assert again["query"] == after["query"]
+    assert drawn["page"]["line"] == line
+    # Without a chip it is the question without that part.
+    fewer = [chip for chip in line["chips"] if chip["kind"] != "then"]
+    again, _, _ = happens(panel, dataset, "on_query", opened, value=line["text"], chips=fewer)
+    assert Query.parse(again["query"]) == replace(Query.parse(LINE), then=())
+
+
+def test_two_filters_hold_both(panel, dataset):
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    chips = [{"kind": "where", "text": text} for text in ("duration<60", "duration>1")]
+    after, drawn, _ = happens(panel, dataset, "on_query", opened, value="a red square", chips=chips)
+    assert drawn["page"]["line"]["chips"][0]["text"] == "(duration<60) and (duration>1)"
+    assert message(drawn).startswith("**24** of 24")
+    _, drawn, _ = happens(panel, dataset, "on_query", after, value="a red square --where duration>60")
+    assert drawn["page"]["nothing"]["title"] == "Nothing matches"
+    assert drawn["page"]["nothing"]["lines"] == ["The filters leave few videos, or none."]
+
+
+def test_a_line_that_says_nothing_right_leaves_what_was_found(panel, dataset, world):
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    after, before, _ = happens(panel, dataset, "on_query", opened, value=caption(world[1][4]))
+    for value in ("a dog --not", 'a dog --where "size<3"', "a dog -k 0", "--not x"):
+        _, drawn, others = happens(panel, dataset, "on_query", after, value=value)
+        assert "error_shown" in drawn, value
+        assert not others
+        assert drawn["page"]["hits"] == before["page"]["hits"]
+        assert drawn["page"]["line"] == before["page"]["line"]
+
+
+def test_an_option_that_is_typed_is_chosen(panel, dataset, world):
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    sentence = caption(world[1][4])
+    after, drawn, _ = happens(panel, dataset, "on_query", opened, value=f"{sentence} -k 7 --weight 0.25")
+    assert message(drawn).startswith("**7** of 24")
+    assert after["options"]["k"] == 7
+    assert 7 in drawn["options"]["type"]["properties"]["k"]["type"]["values"]
+    assert drawn["page"]["weight"] == 0.25
+    assert after["query"] == sentence
+    expected = find(dataset, sentence, brain_key="c2v", k=7, weight=0.25)
+    assert [hit["id"] for hit in drawn["page"]["hits"]] == expected.ids
+
+
+def test_hits_are_listed_as_they_were_found(panel, dataset, world):
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    sentence = caption(world[1][4])
+    _, drawn, _ = happens(panel, dataset, "on_query", opened, value=sentence)
+    found = find(dataset, sentence, brain_key="c2v", k=25)
+    hits = drawn["page"]["hits"]
+    assert [hit["id"] for hit in hits] == found.ids
+    assert [hit["score"] for hit in hits] == pytest.approx(found.scores, abs=1e-4)
+    assert [hit["name"] for hit in hits] == [path.rsplit("/", 1)[1] for path in found.view.values("filepath")]
+    assert [hit["rank"] for hit in hits] == list(range(1, 25))
+    assert not any(hit["missing"] for hit in hits)
+    assert hits[0]["caption"] == found.view.first().captions[0]
+
+
+def test_videos_like_the_selected_one(panel, dataset, world):
+    first = dataset.first()
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    _, drawn, _ = happens(panel, dataset, "on_change_selected", opened, selected=[first.id])
+    chosen = {"id": first.id, "video": first.id, "name": first.filename}
+    assert drawn["page"]["selected"] == [chosen]
+    _, drawn, _ = happens(panel, dataset, "on_query", opened, value="", chips=[{"kind": "like", "text": first.id}])
+    assert drawn["page"]["line"]["chips"] == [{"kind": "like", "text": first.id, "label": first.filename}]
+    assert [hit["id"] for hit in drawn["page"]["hits"]] == find(dataset, Query(like=(first.id,), k=25)).ids
+
+
+def test_files_that_lie_elsewhere_are_not_read_for_the_page(panel, dataset, world, tmp_path):
+    bank = tmp_path / "bank.txt"
+    bank.write_text("a red square\n")
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    for value in (f"a red square --bank {bank}", f"--like {bank}", f"--like {bank}@1-2"):
+        _, drawn, others = happens(panel, dataset, "on_query", opened, value=value)
+        assert "is outside of what the App may use" in str(drawn["error_shown"]), value
+        assert not others

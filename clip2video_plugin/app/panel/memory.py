@@ -13,6 +13,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from clip2video_plugin.query import Query
+
 PANELS = 256  # most panels remembered; the one that was longest not used is forgotten
 
 
@@ -21,17 +23,22 @@ class Shown:
     """What one panel shows of one dataset."""
 
     dataset: str | None
-    query: str = ""
-    asked: tuple[Any, ...] | None = None  # options of the last search
+    query: Query | None = None
+    chips: list[dict[str, str]] = field(default_factory=list)  # of the query
+    asked: dict[str, Any] | None = None  # options of the last search
     ids: list[str] = field(default_factory=list)  # found by it, the best first
+    hits: list[dict[str, Any]] = field(default_factory=list)  # the best of them, as the page lists them
+    threshold: float | None = None  # from which a hit fits what was negated
+    calibrated: bool = False
+    refused: float | None = None  # confidence of the best hit that was left out
     base: Any = None  # stages of the view that was searched
     view: Any = None  # stages of the view it was answered with
     score_field: str | None = None
     message: str | None = None
     error: str | None = None
-    histogram: bool = False
+    selected: list[dict[str, str]] = field(default_factory=list)  # id and name, the last one selected last
     sample: str | None = None  # about the selected sample
-    timeline: bool = False
+    curve: dict[str, Any] | None = None  # of the selected sample
     needs_frames: bool = False
     frame: bool = False
 
@@ -40,11 +47,11 @@ class Shown:
 
     def forget_search(self) -> None:
         """The base view is shown again."""
-        self.asked = self.base = self.view = self.message = self.error = None
-        self.ids, self.histogram = [], False
+        self.query = self.asked = self.base = self.view = self.message = self.error = self.threshold = None
+        self.ids, self.hits, self.chips = [], [], []
 
     def forget_selection(self) -> None:
-        self.sample, self.timeline, self.needs_frames, self.frame = None, False, False, False
+        self.sample, self.curve, self.needs_frames, self.frame = None, None, False, False
 
 
 _panels: OrderedDict[str, Shown] = OrderedDict()

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import threading
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from clip2video_plugin.app.moments import compute_frames, mark_moments, timeline
+from clip2video_plugin.app.marking import mark_all
+from clip2video_plugin.app.moments import compute_frames, mark_moments, timelines
 from clip2video_plugin.app.operators.forms import PANEL, URI
-from clip2video_plugin.app.panel.layout import ANY, DEFAULT_K, TAG, draw
+from clip2video_plugin.app.panel.hits import LISTED, listed, named
+from clip2video_plugin.app.panel.layout import TOOLS, draw
+from clip2video_plugin.app.panel.line import OPTIONS, USUAL, chips_of, line_of, options_of, query_of
 from clip2video_plugin.app.panel.memory import Shown, forget, remember, shown_in
-from clip2video_plugin.app.panel.parts import LONG, about, curve, describe, histogram, picture, plain
-from clip2video_plugin.app.search import brain_keys, find, load_run, narrowed
-from clip2video_plugin.app.videos import path_of, video_of, videos_of
-from clip2video_plugin.errors import Clip2VideoError, first_line
+from clip2video_plugin.app.panel.parts import LONG, describe, picture, plain
+from clip2video_plugin.app.panel.selected import look_at, look_where, selected_video
+from clip2video_plugin.app.roots import confined_query
+from clip2video_plugin.app.search import Found, brain_keys, find, load_run, narrowed
+from clip2video_plugin.app.videos import all_samples, owners_of, path_of, video_of, videos_of
+from clip2video_plugin.errors import Clip2VideoError, QueryError, first_line
+from clip2video_plugin.query import Gallery, Query
+from clip2video_plugin.query.calibrate import calibrate
+from clip2video_plugin.query.confidence import calibration_of
 
 STORE = "clip2video"
 HISTORY = 20  # queries that are remembered for each dataset
 
 
 class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
-    """The page's state holds query, options, weight, warning, about, threshold, keep.tag, save.view_name, and the data
-    of plots.
+    """The page's state holds query, options, weight, warning, about, threshold, and the frame of a time.
 
     All else that is shown is in ``memory``, under an id that the state gets when the panel is loaded: FiftyOne's
     own ids of panels are the same in several sessions.
@@ -77,10 +85,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         self._refresh(ctx)
 
     def on_change_selected(self, ctx: foo.ExecutionContext) -> None:
-        shown = _shown(ctx)
-        shown.forget_selection()
-        shown.sample = self._about(ctx) if ctx.selected else None
-        self._timeline(ctx)
+        look_at(ctx, _shown(ctx))
 
     def on_embed_frames(self, ctx: foo.ExecutionContext) -> None:
         if not ctx.selected:
@@ -91,7 +96,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         except Clip2VideoError as error:
             _shown(ctx).error = str(error)
             return
-        self._timeline(ctx)
+        look_where(ctx, _shown(ctx))
 
     def on_time(self, ctx: foo.ExecutionContext) -> None:
         """A click on the curve shows the frame of that time."""
@@ -106,26 +111,71 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             shown.error = str(error)
 
     def on_mark(self, ctx: foo.ExecutionContext) -> None:
-        shown, state = _shown(ctx), ctx.panel.state
-        threshold = state.get("threshold")
+        """Marks where the selected video scores at least what the event says."""
+        shown, threshold = _shown(ctx), ctx.params.get("threshold")
         if not ctx.selected or not shown.query or not isinstance(threshold, int | float):
             shown.error = "select a video, search, and give the score from which a moment counts"
             return
+        sentence = shown.query.prompts[0]
         try:
-            run = load_run(ctx.dataset, state.get("options.brain_key"))
-            clips = mark_moments(ctx.dataset, run, selected_video(ctx), shown.query, float(threshold))
+            run = load_run(ctx.dataset, ctx.panel.state.get("options.brain_key"))
+            clips = mark_moments(ctx.dataset, run, selected_video(ctx), sentence, float(threshold))
         except Clip2VideoError as error:
             shown.error = str(error)
             return
-        field, how = plain(f"{run.key}_moments"), " as clips" if clips._is_clips else ""
-        shown.say(f"{len(clips) if how else 'The'} moments are written to {field} and shown{how}")
+        self._show_moments(ctx, clips, run.key)
+
+    def on_mark_all(self, ctx: foo.ExecutionContext) -> None:
+        """Marks the moments of all hits."""
+        shown = _shown(ctx)
+        if not shown.query or not shown.asked or not shown.ids:
+            return
+        try:
+            run = load_run(ctx.dataset, shown.asked["brain_key"])
+            clips = mark_all(self._searched(ctx, shown.asked), run, self._whole(ctx, shown.query, shown.asked))
+        except Clip2VideoError as error:
+            shown.error = str(error)
+            return
+        self._show_moments(ctx, clips, run.key)
+
+    def _show_moments(self, ctx: foo.ExecutionContext, clips: fo.DatasetView, key: str) -> None:
+        field, how = plain(f"{key}_moments"), " as clips" if clips._is_clips else ""
+        _shown(ctx).say(f"{len(clips) if how else 'The'} moments are written to {field} and shown{how}")
         ctx.ops.reload_dataset()
         ctx.ops.clear_selected_samples()
         ctx.ops.set_view(clips)
 
+    def on_calibrate(self, ctx: foo.ExecutionContext) -> None:
+        shown = _shown(ctx)
+        try:
+            run = load_run(ctx.dataset, ctx.panel.state.get("options.brain_key"))
+            fit = calibrate(run.rows.own_table(), model=run.get_model().model)[0]
+        except Clip2VideoError as error:
+            shown.error = str(error)
+            return
+        shown.say(f"calibrated on {fit.queries} queries of the {plain(fit.source)}")
+        shown.calibrated = True
+        if shown.query:
+            self._search(ctx, shown.query)
+
+    def on_tool(self, ctx: foo.ExecutionContext) -> None:
+        if (name := ctx.params.get("name")) in TOOLS:
+            ctx.prompt(f"{URI}/{name}")
+
     def on_query(self, ctx: foo.ExecutionContext) -> None:
-        query = (ctx.params.get("value") or "").strip()
-        ctx.panel.state.set("query", query)
+        """Asks what the line and its chips say; an option that was typed there is set like one that was chosen."""
+        text, chips = (ctx.params.get("value") or "").strip(), ctx.params.get("chips") or []
+        try:
+            if not text and not any(chip["kind"] in ("like", "captions") for chip in chips):
+                raise QueryError("type what happens in the video")
+            query = query_of(text, chips)
+        except Clip2VideoError as error:
+            _shown(ctx).say(None, error=str(error))
+            return
+        for name, path in OPTIONS.items():
+            if getattr(query, name) != USUAL[name]:
+                ctx.panel.state.set(path, getattr(query, name))
+        ctx.panel.state.set("query", line_of(query))
         self._search(ctx, query)
 
     def on_option(self, ctx: foo.ExecutionContext) -> None:
@@ -133,14 +183,16 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         if ctx.params["path"] == "options.brain_key":
             self._take_key(ctx)
         if self._asks_anew(ctx):
-            self._search(ctx, _shown(ctx).query)
+            query = _shown(ctx).query
+            assert query is not None
+            self._search(ctx, query)
 
     def on_back(self, ctx: foo.ExecutionContext) -> None:
         ctx.ops.set_view(self._base(ctx))
         _shown(ctx).forget_search()
 
     def on_tag(self, ctx: foo.ExecutionContext) -> None:
-        shown, tag = _shown(ctx), (ctx.panel.state.get("keep.tag") or "").strip()
+        shown, tag = _shown(ctx), (ctx.params.get("value") or "").strip()
         if not tag or not shown.ids:
             shown.error = "name a tag, and search first"
             return
@@ -149,7 +201,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         ctx.ops.reload_samples()
 
     def on_save(self, ctx: foo.ExecutionContext) -> None:
-        shown, name = _shown(ctx), (ctx.panel.state.get("save.view_name") or "").strip()
+        shown, name = _shown(ctx), (ctx.params.get("value") or "").strip()
         if not name or not shown.ids:
             shown.error = "name the view, and search first"
         elif ctx.dataset.has_saved_view(name):
@@ -185,12 +237,16 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         """
         state = ctx.panel.state
         try:
-            model = load_run(ctx.dataset, state.get("options.brain_key")).get_model().model
+            run = load_run(ctx.dataset, state.get("options.brain_key"))
+            model = run.get_model().model
         except Clip2VideoError:
-            for name in ("weight", "warning", "about"):
+            for name in ("weight", "own_weight", "warning", "about"):
                 state.set(name, None)
             return
-        state.set("weight", model.config.center_weight if model.config.alignment != "none" else None)
+        weight = model.config.center_weight if model.config.alignment != "none" else None
+        state.set("weight", weight)
+        state.set("own_weight", weight)
+        _shown(ctx).calibrated = calibration_of(Gallery(run.table)) is not None
         state.set("warning", model.warning)
         state.set("about", f"model {model.name}, {model.card.sentence}" if model.card.sentence else None)
 
@@ -202,23 +258,29 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
     def _asks_anew(self, ctx: foo.ExecutionContext) -> bool:
         """Whether the page's options are not those of the last search."""
         shown = _shown(ctx)
-        return shown.asked not in (None, _options(ctx))
+        return shown.asked not in (None, options_of(ctx.panel.state))
 
-    def _search(self, ctx: foo.ExecutionContext, query: str) -> None:
+    def _search(self, ctx: foo.ExecutionContext, query: Query) -> None:
         shown = _shown(ctx)
-        shown.query, shown.asked = query, _options(ctx)
-        key, k, tag, length, weight = shown.asked
+        asked = options_of(ctx.panel.state)
         # Results of the last search are not what the next one searches, unless the view was changed since.
         stages = ctx.view._serialize(include_uuids=False)
         if shown.view is None or stages != shown.view:
             shown.base = stages
+        base = self._base(ctx)
+        shown.query, shown.asked = query, asked
         try:
-            found = find(narrowed(self._base(ctx), tag=tag, length=length), query, brain_key=key, k=k, weight=weight)
+            run = load_run(ctx.dataset, asked["brain_key"])
+            query = self._whole(ctx, query, asked)
+            found = find(self._searched(ctx, asked), query, brain_key=run.key)
+            thresholds = {one.text: one.threshold for one in found.result.dropped}
+            shown.chips = chips_of(query, named(all_samples(ctx.dataset), [str(one) for one in query.like]), thresholds)
+            shown.threshold = max(thresholds.values(), default=None)
         except Clip2VideoError as error:
             shown.say(None, error=str(error))
             return
         # An empty grid would be a dead end, and its view comes back from the App in another form.
-        view = found.view if found.ids else self._base(ctx)
+        view = found.view if found.ids else base
         shown.ids, shown.view = found.ids, view._serialize(include_uuids=False)
         missing = None
         if found.missing:
@@ -226,15 +288,33 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
                 f"{len(found.missing)} of these videos are not where the dataset says, the first is {found.missing[0]}"
             )
         shown.say(describe(found), error=missing)
-        shown.histogram = bool(found.ids)
-        ctx.panel.state.set("histogram", histogram(found.scores))
-        self._remember(ctx, query)
+        shown.calibrated = calibration_of(Gallery(run.table)) is not None
+        shown.refused = found.result.refused
+        shown.hits = self._listed(ctx, run, found, query)
+        self._remember(ctx, line_of(query))
         ctx.ops.set_view(view)
         if found.new_field:
             ctx.ops.reload_dataset()
         if shown.score_field != found.score_field:
             shown.score_field = found.score_field
             ctx.ops.set_active_fields([found.score_field])
+
+    def _whole(self, ctx: foo.ExecutionContext, query: Query, asked: dict[str, Any]) -> Query:
+        """The query with the options; raises Clip2VideoError of a file that must not be read."""
+        return confined_query(replace(query, **{name: asked[name] for name in OPTIONS}), ctx.dataset)
+
+    def _searched(self, ctx: foo.ExecutionContext, asked: dict[str, Any]) -> Any:
+        return narrowed(self._base(ctx), tag=asked["tag"], length=asked["length"])
+
+    def _listed(self, ctx: foo.ExecutionContext, run: Any, found: Found, query: Query) -> list[dict[str, Any]]:
+        """The best hits with their curves, where their frames or windows are there."""
+        if not found.ids:
+            return []
+        ids = found.ids[:LISTED]
+        owners, by_id = owners_of(found.view, ids), {hit.id: hit for hit in found.result}
+        hits = {one: by_id[owners.get(one, one)] for one in ids if owners.get(one, one) in by_id}
+        of_videos = timelines(run, query, [hit.id for hit in hits.values()])
+        return listed(found, hits, {one: of_videos[hit.id] for one, hit in hits.items() if hit.id in of_videos})
 
     def _remember(self, ctx: foo.ExecutionContext, query: str) -> None:
         if len(query) > LONG:
@@ -245,30 +325,6 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         ctx.store(STORE).set(key, history)
         ctx.panel.state.set("history", history)
 
-    def _about(self, ctx: foo.ExecutionContext) -> str | None:
-        """The selected sample's captions, and which captions of the dataset fit it best."""
-        try:
-            run = load_run(ctx.dataset, ctx.panel.state.get("options.brain_key"))
-            return about(ctx.dataset, run, selected_video(ctx))
-        except Clip2VideoError as error:
-            return plain(str(error))
-
-    def _timeline(self, ctx: foo.ExecutionContext) -> None:
-        """Where in the selected video the query fits, or that its frames are needed for that."""
-        shown, state = _shown(ctx), ctx.panel.state
-        if not shown.query or not ctx.selected:
-            return
-        try:
-            run = load_run(ctx.dataset, state.get("options.brain_key"))
-            found = timeline(run, video_of(ctx.dataset, selected_video(ctx)), shown.query)
-        except Clip2VideoError as error:
-            shown.error = str(error)
-            return
-        shown.needs_frames, shown.timeline = found is None, found is not None
-        if found is not None:
-            state.set("timeline", curve(found))
-            state.set("threshold", found.threshold())
-
     def render(self, ctx: foo.ExecutionContext) -> types.Property:
         with self._drawing:
             return draw(self, ctx, _shown(ctx))
@@ -276,24 +332,6 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
 
 def _shown(ctx: foo.ExecutionContext) -> Shown:
     return shown_in(ctx.panel.state.get("page"), ctx.dataset.name if ctx.dataset is not None else None)
-
-
-def _options(ctx: foo.ExecutionContext) -> tuple[str | None, int, str | None, str | None, float | None]:
-    """Brain key, number, tag, length and weight of the page."""
-    get = ctx.panel.state.get
-    k, tag = int(get("options.k") or DEFAULT_K), (get("options.only_tag") or ANY)
-    tag = tag.removeprefix(TAG) if tag.startswith(TAG) else None
-    return get("options.brain_key"), k, tag, get("options.length") or ANY, get("weight")
-
-
-def selected_video(ctx: foo.ExecutionContext) -> str:
-    """Id of the sample selected last, of a clip that of its video; raises Clip2VideoError when it is no video."""
-    chosen: str = ctx.selected[-1]
-    if ctx.view._is_clips:
-        chosen = str(ctx.view[chosen].sample_id)
-    if not len(videos_of(ctx.dataset).select(chosen)):
-        raise Clip2VideoError("the selected sample is no video")
-    return chosen
 
 
 PANELS = (VideoSearchPanel,)

@@ -1,4 +1,4 @@
-"""What the Video search panel shows: texts, plots and pictures made of results."""
+"""What the Video search panel says: texts and pictures made of results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import fiftyone as fo
 import numpy as np
 from PIL import Image
 
-from clip2video_plugin.app.moments import Timeline
+from clip2video_plugin.app.panel.line import ANY
+from clip2video_plugin.app.panel.memory import Shown
 from clip2video_plugin.app.search import Found
 from clip2video_plugin.app.videos import captions_in, field_of_captions, path_of, video_of, videos_of
 from clip2video_plugin.paths import printable
@@ -20,28 +21,36 @@ from clip2video_plugin.video import read_frames
 
 CAPTIONS = 3  # best-matching captions shown
 LONG = 300  # characters of a caption, a name or a query that are shown
+WAYS = (  # to ask
+    "a dog runs",
+    "a dog runs | a dog jumps",
+    'a dog runs --then "a man sits down"',
+    'a dog runs --not "a stage" --where "duration<60"',
+)
 
 
 def describe(found: Found) -> str:
     """One line on what was found."""
+    if not found.ids and found.result.refused is not None:
+        return f"Nothing matches among {found.searched} videos."
     if not found.ids:
         return f"No indexed video of this view fits the filters; {found.searched} are indexed."
     return f"**{len(found.ids)}** of {found.searched} videos, best score **{found.scores[0]:.3f}**"
 
 
-def histogram(scores: list[float]) -> list[dict[str, Any]]:
-    """A plotly bar chart of the scores."""
-    if not scores:
-        return []
-    counts, edges = np.histogram(scores, bins=min(20, max(5, len(scores) // 2)))
-    middle = ((edges[:-1] + edges[1:]) / 2).round(4)
-    return [{"type": "bar", "x": middle.tolist(), "y": counts.tolist(), "marker": {"color": "#ff6d04"}}]
-
-
-def curve(found: Timeline) -> list[dict[str, Any]]:
-    """A plotly line of a video's scores over time."""
-    x, y = found.times.round(3).tolist(), found.scores.astype(float).round(4).tolist()
-    return [{"type": "scatter", "mode": "lines+markers", "x": x, "y": y, "line": {"color": "#ff6d04"}}]
+def nothing(shown: Shown) -> dict[str, Any]:
+    """What stands where the hits would: how to ask, or that there are none, and why."""
+    if shown.asked is None:
+        return {"title": "What happens in the video?", "lines": list(WAYS), "anyway": False}
+    lines, least = [], shown.asked["min_confidence"]
+    if least:
+        best = "" if shown.refused is None else f", the best with {shown.refused:.0%}"
+        lines.append(f"No video is right with a probability of {least:.0%} or more{best}.")
+    if any(chip["kind"] == "where" for chip in shown.chips) or shown.asked["tag"] or shown.asked["length"] != ANY:
+        lines.append("The filters leave few videos, or none.")
+    if any(chip["kind"] == "without" for chip in shown.chips):
+        lines.append("Everything found fits what is not wanted; move its threshold up in the options.")
+    return {"title": "Nothing matches", "lines": lines or ["No video of this view is indexed."], "anyway": bool(least)}
 
 
 def picture(path: str | Path, time: float) -> str:
@@ -78,7 +87,11 @@ def about(dataset: fo.Dataset, run: Any, sample_id: str) -> str:
 
 def plain(text: str, most: int = LONG) -> str:
     """Text as Markdown that shows just it, in one line, cut where it is long."""
-    line = printable(" ".join(text.split()))
-    cut = line if len(line) <= most else line[: most - 1] + "…"
-    inside = re.sub(r"([\\`*_\[\]<>&~|#])", r"\\\1", cut)
+    inside = re.sub(r"([\\`*_\[\]<>&~|#])", r"\\\1", line(text, most))
     return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", inside)  # at the start of a line, what makes lists and headings
+
+
+def line(text: str, most: int = LONG) -> str:
+    """Text in one line without control characters, cut where it is long, for a page that shows it as text."""
+    whole = printable(" ".join(str(text).split()))
+    return whole if len(whole) <= most else whole[: most - 1] + "…"

@@ -1,0 +1,90 @@
+"""The best hits as the page lists them: plain values, which it shows as text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import fiftyone.core.collections as foc
+import fiftyone.core.media as fom
+import numpy as np
+from bson import ObjectId
+
+from clip2video_plugin.app.moments import Timeline
+from clip2video_plugin.app.panel.parts import line
+from clip2video_plugin.app.search import Found
+from clip2video_plugin.app.videos import FRAMES_FIELD, captions_in, field_of_captions
+from clip2video_plugin.index import Hit
+
+LISTED = 25  # hits that the panel lists; the grid shows all
+POINTS = 150  # of a curve, for which the page has not many more pixels
+
+
+def listed(found: Found, hits: Mapping[str, Hit], curves: Mapping[str, Timeline]) -> list[dict[str, Any]]:
+    """The best hits: ``hits`` and ``curves`` by id of what the grid shows."""
+    ids = found.ids[:LISTED]
+    shown = found.view.select(ids, ordered=True)
+    fields = ["id", "filepath"]
+    captions = field_of_captions(shown)
+    fields += [name for name in (captions, FRAMES_FIELD) if shown.has_field(name)]
+    rows = zip(*shown.values(fields), strict=True)
+    return [
+        _row(rank, dict(zip(fields, row, strict=True)), captions, found, hits, curves)
+        for rank, row in enumerate(rows, 1)
+    ]
+
+
+def _row(
+    rank: int,
+    row: Mapping[str, Any],
+    captions: str,
+    found: Found,
+    hits: Mapping[str, Hit],
+    curves: Mapping[str, Timeline],
+) -> dict[str, Any]:
+    id, path = row["id"], row.get(FRAMES_FIELD) or row["filepath"]
+    hit = hits.get(id)
+    curve = curves.get(id)
+    said = captions_in(row.get(captions)) if captions in row else []
+    return {
+        "id": id,
+        "rank": rank,
+        "name": line(PurePath(path).name),
+        "path": line(path),
+        "media": row["filepath"],
+        "picture": bool(row.get(FRAMES_FIELD)) or found.view.media_type == fom.IMAGE,
+        "caption": line(said[0]) if said else None,
+        "score": round(found.scores[rank - 1], 4),
+        "confidence": hit.confidence if hit else None,
+        "matched": hit.matched if hit else "vector",
+        "start": hit.start if hit else None,
+        "end": hit.end if hit else None,
+        "duration": hit.duration if hit else None,
+        "moments": [[span.start, span.end] for span in hit.moments] if hit else [],
+        "missing": not os.path.exists(path),
+        "curve": curve_of(curve) if curve is not None else None,
+    }
+
+
+def curve_of(found: Timeline) -> dict[str, Any]:
+    """Scores over time, of a long video the best of each stretch."""
+    times, scores = found.times, found.scores
+    starts = np.arange(0, len(times), -(-len(times) // POINTS))
+    scores = np.maximum.reduceat(scores, starts)
+    if found.curve is None:
+        times = times[starts]
+    else:  # each from edge to edge
+        times, scores = np.repeat([*found.curve.edges[starts], found.duration], 2)[1:-1], np.repeat(scores, 2)
+    return {
+        "times": times.round(2).tolist(),
+        "scores": scores.astype(float).round(3).tolist(),
+        "duration": round(found.duration, 3),
+    }
+
+
+def named(samples: foc.SampleCollection, ids: Sequence[str]) -> dict[str, str]:
+    """Names of files by id, for those of ``ids`` that are of samples."""
+    shown = samples.select([i for i in ids if ObjectId.is_valid(i)])
+    return {i: line(PurePath(path).name) for i, path in zip(*shown.values(["id", "filepath"]), strict=True)}
