@@ -19,8 +19,9 @@ from clip2video_plugin.query.vectors import Vectors
 
 # Videos whose scores say what is usual; the rows of windows that are read for that; videos in any case
 SAMPLE, SAMPLE_ROWS, FEWEST = 500, 4_000, 16
-# A negative holds at so many spreads above its usual score, where so many videos say how wide it is; but between these
-# shares of the way from there to what a match scores. Measured with benchmarks/negatives.py.
+# A negative holds at so many spreads above its usual score, but between these shares of the way from there to what a
+# match scores; in the middle of them where fewer videos than ENOUGH say how wide a spread is. Measured with
+# benchmarks/negatives.py.
 SPREADS, ENOUGH, LEAST, MOST = 3.25, 50, 0.5, 0.85
 
 
@@ -104,8 +105,11 @@ def _threshold(scores: NDArray[np.float32], match: float) -> float:
     threshold, left = np.inf, scores.astype(np.float64)
     while True:
         usual = float(np.median(left))
-        spread = float(np.sqrt(np.mean((left[left <= usual] - usual) ** 2))) if len(left) >= ENOUGH else np.inf
-        now = usual + float(np.clip(SPREADS * spread, LEAST * (match - usual), MOST * (match - usual)))
+        way = (LEAST + MOST) / 2 * (match - usual)
+        if len(left) >= ENOUGH:
+            spread = float(np.sqrt(np.mean((left[left <= usual] - usual) ** 2)))
+            way = min(max(SPREADS * spread, LEAST * (match - usual)), MOST * (match - usual))
+        now = usual + way
         threshold, before = min(threshold, now), threshold
         left = left[left < threshold]
         if threshold == before or not len(left):
