@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.datasets.audit import Audit
     from clip2video_plugin.evaluation.moments import MomentEvaluation
     from clip2video_plugin.evaluation.report import Evaluation
+    from clip2video_plugin.index import Hit
     from clip2video_plugin.index.contents import IndexInfo
     from clip2video_plugin.query import SearchResult
     from clip2video_plugin.query.confidence import Calibration
@@ -28,31 +29,51 @@ FOUND_BY = {"captions": "by captions", "both": "by vector and captions"}
 
 
 def print_hits(result: SearchResult) -> None:
-    """Rank, score, path and duration of each hit, and its moments below it; where it is known how probable it is."""
+    """Rank, score, path and duration of each hit, its best window where it has any, how probable it is where that is
+    known, and below it that captions found it, and its moments; then what was left out, and why.
+    """
     known = any(hit.confidence is not None for hit in result.hits)
-    table = _table("video", "duration", "confidence" if known else None)
+    windows = any(map(_is_part, result.hits))
+    table = _table("video", "duration", "confidence" if known else None, "from - to" if windows else None)
+
+    def below(what: str, score: str = "", span: str | None = None) -> None:
+        cells = [what] if span is None else ["", span] if windows else [f"  {span}"]
+        table.add_row("", score, *[""] * known, *cells, *[""] * (windows and span is None), "", style="dim")
+
     for hit in result.hits:
-        duration = f"{hit.duration:.1f} s" if hit.duration is not None else ""
         path = plain(hit.path)
         if hit.missing:
             path.append(" (missing)", "red")
         sure = ["" if hit.confidence is None else f"{100 * hit.confidence:.0f} %"] * known
-        table.add_row(str(hit.rank), f"{hit.score:.3f}", *sure, path, duration)
+        part = [_span(hit.start, hit.end) if _is_part(hit) else ""] * windows
+        length = "" if hit.duration is None else f"{hit.duration:.1f} s"
+        table.add_row(str(hit.rank), f"{hit.score:.3f}", *sure, path, *part, length)
         if hit.matched != "vector":
-            table.add_row("", "", *[""] * known, f"  {FOUND_BY[hit.matched]}", "", style="dim")
-        for span in hit.moments[:LISTED_MOMENTS]:
-            table.add_row(
-                "", f"{span.score:.3f}", *[""] * known, f"  {span.start:.1f} s to {span.end:.1f} s", "", style="dim"
-            )
+            below(f"  {FOUND_BY[hit.matched]}")
+        for moment in hit.moments[:LISTED_MOMENTS]:
+            below("", f"{moment.score:.3f}", _span(moment.start, moment.end))
         if (more := len(hit.moments) - LISTED_MOMENTS) > 0:
-            table.add_row("", "", *[""] * known, f"  and {more} more", "", style="dim")
+            below("", span=f"and {more} more")
     _print(result.query, result.searched, table)
+    for one in result.dropped:
+        say(f'left out {one.dropped} that fit "{one.text}" with {one.threshold:.3f} or more; --threshold moves that')
     if not result.hits and result.refused is not None:
         say(f"nothing matches: the best hit is right with a probability of {100 * result.refused:.0f} %")
+    elif not result.hits:
+        say("no video fits")
     if result.warning:
         say(result.warning)
     elif result.about:
         show(plain(f"model {result.model}, {result.about}", "dim"), soft_wrap=True)
+
+
+def _is_part(hit: Hit) -> bool:
+    """Whether a hit is a window of its video, and not the whole of it."""
+    return bool(hit.start) or (hit.end is not None and hit.duration is not None and hit.end < hit.duration - 1e-3)
+
+
+def _span(start: float | None, end: float | None) -> str:
+    return f"{start or 0:.1f} - {end:.1f} s" if end is not None else f"from {start or 0:.1f} s"
 
 
 def print_calibration(fit: Calibration) -> None:
@@ -115,12 +136,13 @@ def print_ranking(ranking: Ranking) -> None:
     _print(ranking.query, ranking.searched, table)
 
 
-def _table(what: str, last: str, sure: str | None = None) -> Table:
+def _table(what: str, last: str, sure: str | None = None, when: str | None = None) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for name in filter(None, ("rank", "score", sure)):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column(what, overflow="fold")
-    table.add_column(last, justify="right", no_wrap=True)
+    for name in filter(None, (when, last)):
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
