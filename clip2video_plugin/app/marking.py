@@ -71,6 +71,11 @@ def mark_all(
     return mark(samples, run, label, moments, thumbnails=thumbnails, progress=progress)
 
 
+def picture_field(brain_key: str) -> str:
+    """Where a view of clips has the pictures of its moments; outside of one it is empty."""
+    return f"{brain_key}_thumbnail"
+
+
 def mark(
     samples: foc.SampleCollection,
     run: Clip2VideoSimilarityIndex,
@@ -85,7 +90,7 @@ def mark(
     Videos that do not say their frames per second, in which moments are counted, are left out with a warning.
     """
     dataset = samples._root_dataset
-    field, shown = f"{run.key}_moments", f"{run.key}_thumbnail"
+    field, shown = f"{run.key}_moments", picture_field(run.key)
     if not dataset.has_sample_field(field):
         dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.TemporalDetections)
     folder = thumbnails_of(run.config) if thumbnails else None

@@ -3,17 +3,15 @@
 from benchmarks.stories import set_c
 
 from .browser import MARKS, app_page, execute, field, open_operator, plugin_server, refuses, shoot
-from .told import dataset_of
+from .told import dataset_of, write_all
 
 pytestmark = MARKS
 
 
 def test_the_moments_of_a_search_are_clips_with_pictures_of_their_own(model, tmp_path, tmp_path_factory):
     stories = set_c(3, seed=8)
-    (tmp_path / "videos").mkdir()
-    for n, story in enumerate(stories):
-        story.write(tmp_path / "videos" / f"{n}.mp4")
-    dataset = dataset_of(stories, tmp_path / "videos", model, tmp_path / "index", name="app-moments")
+    write_all(stories, tmp_path / "videos")
+    dataset = dataset_of(tmp_path / "videos", model, tmp_path / "index", name="app-moments")
     dataset.persistent = True
     with plugin_server(dataset, tmp_path_factory) as address, app_page(address, dataset) as (page, _):
         pictures = []

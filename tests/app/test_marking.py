@@ -19,7 +19,7 @@ from clip2video_plugin.app.operators.forms import URI
 from clip2video_plugin.app.search import find
 from clip2video_plugin.errors import Clip2VideoError
 
-from .told import dataset_of
+from .told import dataset_of, write_all
 
 RATE = 6
 
@@ -27,18 +27,16 @@ RATE = 6
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """Three stories of five scenes each, as files."""
-    folder, stories = tmp_path_factory.mktemp("told"), set_c(3, seed=8)
-    for n, story in enumerate(stories):
-        story.write(folder / f"{n}.mp4")
+    folder, stories = tmp_path_factory.mktemp("told") / "videos", set_c(3, seed=8)
+    write_all(stories, folder)
     return folder, stories
 
 
 @pytest.fixture
 def dataset(told, model, tmp_path):
     """A dataset of them, with windows beside the run's vectors."""
-    folder, stories = told
-    shutil.copytree(folder, tmp_path / "videos")
-    dataset = dataset_of(stories, tmp_path / "videos", model, tmp_path / "index")
+    shutil.copytree(told[0], tmp_path / "videos")
+    dataset = dataset_of(tmp_path / "videos", model, tmp_path / "index")
     yield dataset
     dataset.delete()
 
@@ -174,9 +172,13 @@ def test_a_run_without_windows_says_how_to_get_them(told, model, tmp_path):
 
 def test_the_operator_marks_the_hits_of_a_view(dataset, run, told):
     plugin.install()
-    mark = foo.get_operator(f"{URI}/mark_moments")
+    mark, delete = (foo.get_operator(f"{URI}/{name}") for name in ("mark_moments", "delete_index"))
     sentence = told[1][0].captions[2]
     expected = mark_all(dataset.limit(2), run, sentence)
     assert mark(dataset.limit(2), sentence, brain_key="c2v") == {"moments": len(expected), "videos": 2}
     assert mark(dataset, sentence, k=1, thumbnails=False)["videos"] == 1
+    delete(dataset, "c2v")
+    dataset.reload()
+    assert "c2v_thumbnail" not in dataset.get_field_schema()
+    assert (dataset.app_config.grid_media_field, dataset.app_config.media_fields) == ("filepath", ["filepath"])
     plugin.uninstall()

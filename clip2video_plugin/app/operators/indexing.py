@@ -11,6 +11,7 @@ from fiftyone.operators import types
 
 from clip2video_plugin.app.brain import compute_clip2video
 from clip2video_plugin.app.curate import fields_of_copies
+from clip2video_plugin.app.marking import picture_field
 from clip2video_plugin.app.operators.forms import ask_choice, ask_key, ask_model, form, refused, wrong
 from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.search import brain_keys, load_run, score_field
@@ -187,7 +188,7 @@ class DeleteIndex(foo.Operator):  # type: ignore[misc]
         run = load_run(ctx.dataset, ctx.params.get("brain_key"))
         key = run.key
         ctx.dataset.delete_brain_run(key)
-        for field in (score_field(key), *fields_of_copies(key)):
+        for field in (score_field(key), picture_field(key), *fields_of_copies(key)):
             if ctx.dataset.has_sample_field(field):
                 ctx.dataset.delete_sample_field(field)
         if not ctx.delegated:
