@@ -43,13 +43,16 @@ def parts_of(query: Query, vectors: Vectors, model: Model) -> Parts:
 
     Where an example stands in place of a sentence, or beside one, the mean of the parts' vectors does.
     """
-    parts = [vectors.wanted, *vectors.then[:, None]]
+    parts = [
+        part for part in (vectors.wanted, *vectors.then[:, None]) if len(part)
+    ]  # nothing is seen of captions alone
     if query.prompts and not query.like:
         sentences = tuple(
             ", then ".join(text.strip().rstrip(".") for text in (one, *query.then)) for one in query.prompts
         )
         return Parts(parts, vectors_of(Query(sentences, query.how, weight=query.weight), model).wanted)
-    return Parts(parts, (vectors.wanted + vectors.then.sum(axis=0)) / np.float32(len(parts)))
+    first = vectors.wanted if len(vectors.wanted) else np.zeros_like(vectors.then[:1])
+    return Parts(parts, (first + vectors.then.sum(axis=0)) / np.float32(len(parts)))
 
 
 def in_order(spans: NDArray[np.float64], scores: NDArray[np.float32]) -> list[int] | None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from clip2video_plugin import Query, search
 from clip2video_plugin.query import Gallery
 from clip2video_plugin.query.order import Parts, in_order, ordered
+from clip2video_plugin.shapes import caption
 from tests.query.tables import DIM, make_table, some_units
 
 
@@ -165,3 +166,18 @@ def test_a_query_of_clips_is_its_sentence(world_index, model):
     got = search(query, index=world_index, model=model)
     assert [hit.id for hit in got] == [hit.id for hit in said]
     assert [hit.score for hit in got] == pytest.approx([hit.score for hit in said], abs=1e-5)
+
+
+def test_after_captions_or_an_example_nothing_says_it_in_one_sentence(world, world_index, model):
+    then = caption(world[1][4])
+    seen = search(then, index=world_index, model=model, k=24)
+    only = search(Query(captions="no such words", then=(then,), k=24), index=world_index, model=model)
+    assert [hit.id for hit in only] == [hit.id for hit in seen]
+    like = search(Query(like=world[0] / "00002.mp4", then=(then,), k=24), index=world_index, model=model)
+    alike = {
+        hit.id: hit.score for hit in search(Query(like=world[0] / "00002.mp4", k=24), index=world_index, model=model)
+    }
+    scores = {hit.id: hit.score for hit in seen}
+    assert {hit.id: hit.score for hit in like} == pytest.approx(
+        {i: (score + scores[i]) / 2 for i, score in alike.items()}, abs=1e-5
+    )
