@@ -26,16 +26,15 @@ import numpy as np
 from clip2video_plugin import load_model
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.provenance import provenance
-from clip2video_plugin.query import Gallery
 from clip2video_plugin.query.asking import encoded, everyday
 from clip2video_plugin.query.calibrate import calibrate
-from clip2video_plugin.query.confidence import with_confidence
-from clip2video_plugin.shapes import Scene, caption, captions, held_out_scenes, render, scenes
+from clip2video_plugin.shapes import Scene, caption, held_out_scenes, render, scenes
 
 SIZES = (50, 200, 1000)
 FLOORS = {50: (1, 3, 0), 200: (4, 10, 0), 1000: (22, 33, 0)}  # other things, near misses, another domain, in percent
 KINDS = ("other things", "near misses", "another domain")
 PARAPHRASES = {"captions": 3, "one": 1, "videos": 0}
+ASKED = 2  # sentences that ask for each video
 LEASTS = (0.0, 0.5, 0.9)
 DRAWS = {50: 8, 200: 4, 1000: 1}  # galleries drawn of the thousand: a smaller one says less
 
@@ -45,6 +44,11 @@ def vectors(drawn: list[Scene], model) -> np.ndarray:
     times = np.linspace(0, 1, model.config.max_frames).tolist()
     pixels = ([render(s, times, model.config.image_size) for s in drawn[n : n + 32]] for n in range(0, len(drawn), 32))
     return np.concatenate([model.encode_frames(some).vector.numpy() for some in pixels])
+
+
+def drawn_captions(scene: Scene, count: int, random: Random) -> list[str]:
+    """Sentences for a scene, drawn as those are that ask."""
+    return list(dict.fromkeys(caption(scene, random) for _ in range(10 * count)))[:count]
 
 
 def paraphrase(scene: Scene, known: set[str], random: Random) -> str:
@@ -75,14 +79,17 @@ class World:
         random = Random(f"confidence:{seed}")
         drawn = held_out_scenes(2 * count, seed)
         here, near = drawn[:count], drawn[count:]
-        self.captions = [captions(scene, 3, seed) for scene in here]
+        self.captions = [drawn_captions(scene, 3, random) for scene in here]
         self.vectors = vectors(here, model)
         others = {scene.meaning: scene for scene, _ in zip(scenes(100 + seed), range(2 * count), strict=False)}
-        asked = [paraphrase(scene, set(some), random) for scene, some in zip(here, self.captions, strict=True)]
-        self.asked = encoded(asked, model)
+        twice = [
+            [paraphrase(scene, set(some), random) for scene, some in zip(here, self.captions, strict=True)]
+            for _ in range(ASKED)
+        ]
+        self.asked = [encoded(asked, model) for asked in twice]
         self.strange = [
-            encoded([caption(scene, random) for scene in list(others.values())[:count]], model),
-            encoded([caption(scene, random) for scene in near], model),
+            encoded([caption(scene, random) for scene in list(others.values())[:count] * ASKED], model),
+            encoded([caption(scene, random) for scene in near * ASKED], model),
             encoded(everyday()[1::2], model),
         ]
 
@@ -93,17 +100,22 @@ def measure(world: World, chosen: np.ndarray, source: str, model) -> dict:
         texts = [world.captions[n][: PARAPHRASES[source]] for n in chosen]
         index = index_of(folder, world.vectors[chosen], texts, model)
         fit = calibrate(index, model=model, foreign=everyday()[::2])[0]
-        gallery = Gallery(index)
 
-        def best(queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            hits = [with_confidence(gallery.nearest(q[None], 5), fit, gallery)[0] for q in queries]
-            return tuple(np.array([getattr(hit, name) for hit in hits]) for name in ("score", "confidence", "id"))
+    def best(queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Score and confidence of the best hit of each query, and which video it is; as a search has them."""
+        scores = queries @ world.vectors[chosen].T
+        first = scores.argmax(axis=1)
+        top = scores.max(axis=1)
+        p = [fit.confidences([best], [f"v{n}"], len(chosen), best)[0] for n, best in zip(first, top, strict=True)]
+        return top, np.array(p), first
 
-        score, p, ids = best(world.asked[chosen])
-        right = ids == np.array([f"v{n}" for n in range(len(chosen))])
-        strange = [best(queries) for queries in world.strange]
-    share = -(-len(chosen) // len(KINDS))  # of each kind, so that as many have no answer as have one
-    mixed = [np.concatenate([p, *(each[1][:share] for each in strange)])]
+    score, p, first = best(np.concatenate([asked[chosen] for asked in world.asked]))
+    right = first == np.tile(np.arange(len(chosen)), ASKED)
+    strange = [best(queries) for queries in world.strange]
+    # As many have no answer as have one; there are 161 everyday sentences for a third of them
+    third = min(len(strange[-1][1]), len(p) // 3)
+    half = (len(p) - third) // 2
+    mixed = [np.concatenate([p, *(each[1][:n] for each, n in zip(strange, (half, half, third), strict=True))])]
     mixed.append(np.concatenate([right, np.zeros(len(mixed[0]) - len(right), bool)]))
     return {
         "answered": [100 * float(np.mean(each[1] >= np.quantile(p, 0.05))) for each in strange],

@@ -79,7 +79,11 @@ def search(
     ] = None,
     bank: Annotated[
         Optional[str],
-        typer.Option(metavar="FILE", help="Queries, a line each, to normalise scores by.", rich_help_panel=WHAT),
+        typer.Option(
+            metavar="FILE",
+            help="Queries, a line each, to normalise by, where that helps (QB-Norm).",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     k: Annotated[
         Optional[int], typer.Option("-k", min=1, metavar=NUMBER, help="Most videos to show.", show_default="10")

@@ -57,6 +57,8 @@ def print_hits(result: SearchResult) -> None:
     _print(result.query, result.searched, table)
     for one in result.dropped:
         say(f'left out {one.dropped} that fit "{one.text}" with {one.threshold:.3f} or more; --threshold moves that')
+    for note in result.notes:
+        say(note)
     if not result.hits and result.refused is not None:
         say(f"nothing matches: the best hit is right with a probability of {100 * result.refused:.0f} %")
     elif not result.hits:

@@ -25,6 +25,7 @@ from clip2video_plugin.model.installed import chosen_default, find_checkpoint
 from clip2video_plugin.paths import printable
 from clip2video_plugin.pending import Pending
 from clip2video_plugin.provenance import checkpoint_of, provenance
+from clip2video_plugin.query.calibrate import recalibrate
 from clip2video_plugin.rows import failure_of, row_of, video_id
 from clip2video_plugin.subtitles import Sidecars
 from clip2video_plugin.video.files import find_videos
@@ -288,6 +289,7 @@ def embed_items(
         if progress:
             progress(report)
         index.finish()
+    recalibrate(index, model)
     report.seconds = time.monotonic() - began
     return report
 

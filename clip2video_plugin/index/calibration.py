@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from clip2video_plugin.index.connection import (
     connect,
@@ -20,12 +21,12 @@ from clip2video_plugin.index.connection import (
     read,
     writer_lock,
 )
-from clip2video_plugin.index.schema import CALIBRATION
+from clip2video_plugin.index.schema import BANKS, CALIBRATION, new_marks, state_of
 from clip2video_plugin.index.store import VideoIndex
 
 SCHEMA = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),  # name of the table whose scores it is about
+        pa.field("id", pa.string(), nullable=False),  # name of the table whose scores it is about, and of what else
         pa.field("identity", pa.string(), nullable=False),  # of that table
         pa.field("sha256", pa.string(), nullable=False),  # of the weights
         pa.field("rows", pa.int64(), nullable=False),  # that the table had
@@ -50,27 +51,47 @@ def has_calibration(uri: str) -> bool:
     return os.path.isdir(folder / f"{CALIBRATION}.lance") if folder else exists(connect(uri), CALIBRATION)
 
 
-def read_fit(index: VideoIndex) -> Fit | None:
-    """What is stored for this table."""
-    if not has_calibration(index.uri):
+_read = dict[tuple[str, str], tuple[Any, tuple[str, int], dict[str, Any] | None]]()
+
+
+def read_fit(index: VideoIndex, about: str = "") -> Fit | None:
+    """What is stored for this table, itself or ``about`` more; read again when anything was stored since."""
+    row = _row(index, about) if has_calibration(index.uri) else None
+    if row is None:
         return None
+    fresh = (row["identity"], row["sha256"]) == (index.identity, index.provenance.sha256)
+    return Fit(row["fit"], int(row["rows"]), fresh)
+
+
+def _row(index: VideoIndex, about: str) -> dict[str, Any] | None:
+    key = index.uri, _id(index, about)
+    if key in _read:
+        table, state, row = _read[key]
+        try:
+            if state == state_of(table):
+                return row
+        except (OSError, RuntimeError, ValueError):  # the table is gone, or another process is making it anew
+            del _read[key]
     connection = connect(index.uri)
     if not exists(connection, CALIBRATION):
         return None
     with plain_errors(index.uri):
         table = connection.open_table(CALIBRATION)
-    rows = read(index.uri, lambda: table.search().where(f"id = {quoted(index.name)}").limit(1).to_list())
-    if not rows:
-        return None
-    row = rows[0]
-    fresh = (row["identity"], row["sha256"]) == (index.identity, index.provenance.sha256)
-    return Fit(json.loads(row["fit"]), int(row["rows"]), fresh)
+        state = state_of(table)
+    rows = read(index.uri, lambda: table.search().where(f"id = {quoted(key[1])}").limit(1).to_list())
+    row = {**rows[0], "fit": json.loads(rows[0]["fit"])} if rows else None
+    _read[key] = table, state, row
+    return row
 
 
-def write_fit(index: VideoIndex, values: dict[str, Any], rows: int) -> None:
-    """Stores ``values`` for this table, in place of what was stored for it."""
+def _id(index: VideoIndex, about: str) -> str:
+    return f"{index.name}/{about}" if about else index.name
+
+
+def write_fit(index: VideoIndex, values: dict[str, Any], rows: int, about: str = "") -> None:
+    """Stores ``values`` for this table, in place of what was stored for it and about the same."""
     row = {
-        "id": index.name,
+        "id": _id(index, about),
         "identity": index.identity,
         "sha256": index.provenance.sha256,
         "rows": rows,
@@ -79,17 +100,12 @@ def write_fit(index: VideoIndex, values: dict[str, Any], rows: int) -> None:
     }
     connection = connect(index.uri)
     with plain_errors(index.uri), writer_lock(index.uri):
-        table = connection.create_table(CALIBRATION, schema=SCHEMA, exist_ok=True)
+        if exists(connection, CALIBRATION):
+            table = connection.open_table(CALIBRATION)
+        else:
+            table = connection.create_table(CALIBRATION, schema=SCHEMA.with_metadata(new_marks()))
         merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-        merge.execute(pa.Table.from_pylist([row], schema=SCHEMA))
-
-
-def drop_fit(index: VideoIndex) -> None:
-    """Forgets what is stored for this table."""
-    connection = connect(index.uri)
-    if exists(connection, CALIBRATION):
-        with plain_errors(index.uri), writer_lock(index.uri):
-            connection.open_table(CALIBRATION).delete(f"id = {quoted(index.name)}")
+        merge.execute(pa.Table.from_pylist([row], schema=table.schema))
 
 
 def sample_rows(index: VideoIndex, count: int, seed: int, *, captioned: bool = False) -> dict[str, dict[str, Any]]:
@@ -99,3 +115,37 @@ def sample_rows(index: VideoIndex, count: int, seed: int, *, captioned: bool = F
     if len(ids) > count:
         ids = [ids[i] for i in np.random.default_rng(seed).choice(len(ids), count, replace=False)]
     return index.rows(ids)
+
+
+def read_bank(uri: str, bank: str) -> NDArray[np.float32] | None:
+    """The vectors [m, D] of a bank of queries that were stored under this name."""
+    folder = local_folder(uri)
+    if folder is not None and not (folder / f"{BANKS}.lance").is_dir():
+        return None
+    connection = connect(uri)
+    if not exists(connection, BANKS):
+        return None
+    with plain_errors(uri):
+        table = connection.open_table(BANKS)
+    found = read(uri, lambda: table.search().where(f"bank = {quoted(bank)}").limit(None).to_arrow())
+    vectors = found.sort_by("place")["vector"].to_pylist()
+    return np.array(vectors, np.float32) if vectors else None
+
+
+def write_bank(uri: str, bank: str, vectors: NDArray[np.float32]) -> None:
+    """Stores the vectors [m, D] of a bank of queries, all at once."""
+    rows = pa.table(
+        {
+            "bank": pa.array([bank] * len(vectors), pa.string()),
+            "place": pa.array(range(len(vectors)), pa.int64()),
+            "vector": pa.array(list(vectors), pa.list_(pa.float32())),
+        }
+    )
+    connection = connect(uri)
+    with plain_errors(uri), writer_lock(uri):
+        if not exists(connection, BANKS):
+            connection.create_table(BANKS, data=rows)
+            return
+        table = connection.open_table(BANKS)
+        merge = table.merge_insert(["bank", "place"]).when_matched_update_all().when_not_matched_insert_all()
+        merge.execute(rows)

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.index import Hit, VideoIndex
 from clip2video_plugin.index.calibration import sample_rows
+from clip2video_plugin.index.schema import CAPTION_TIMES
 from clip2video_plugin.model.checkpoint import Model
-from clip2video_plugin.query.confidence import features_of
+from clip2video_plugin.query.confidence import features_of, own_scores
 from clip2video_plugin.query.gallery import Gallery
+from clip2video_plugin.query.vectors import encoded as some_encoded
 
 QUERIES, SAMPLE = 1_000, 2_000  # most that ask, and videos beside theirs that they are asked of
+VECTORS = 50_000  # of windows, as so many videos
 WHOLE = 300  # most queries that are asked of all of a table that is larger
 ENOUGH = 20  # captioned videos
 HITS = 10  # of a query that are looked at
@@ -35,10 +38,10 @@ def everyday() -> list[str]:
     return files("clip2video_plugin.query").joinpath("data/everyday.txt").read_text(encoding="utf-8").splitlines()
 
 
-def encoded(texts: list[str], model: Model) -> NDArray[np.float32]:
-    """Query vectors [n, D] of sentences, by the weight of the model."""
+def encoded(texts: list[str], model: Model, weight: float | None = None) -> NDArray[np.float32]:
+    """Query vectors [n, D] of many sentences; ``weight`` as in a query."""
     parts = [texts[n : n + ENCODED] for n in range(0, len(texts), ENCODED)]
-    return np.concatenate([model.encode_captions(part).vector.numpy() for part in parts])
+    return np.concatenate([some_encoded(part, weight, model) for part in parts])
 
 
 @dataclass(frozen=True)
@@ -49,17 +52,25 @@ class Captions:
     vectors: NDArray[np.float32]
     others: list[NDArray[np.float32]]
 
+    def apart(self) -> Captions:
+        """Every caption as one that asks."""
+        each = [np.concatenate([one[None], more]) for one, more in zip(self.vectors, self.others, strict=True)]
+        ids = [i for i, some in zip(self.ids, each, strict=True) for _ in some]
+        return Captions(ids, np.concatenate(each), [self.vectors[:0]] * len(ids))
 
-def captions_of(videos: VideoIndex, model: Model, seed: int) -> Captions | None:
+
+def captions_of(videos: VideoIndex, model: Model, seed: int, weight: float | None = None) -> Captions | None:
     """Captions of up to 1,000 videos, drawn by seed; None where fewer than 20 have some."""
     random, texts = np.random.default_rng(seed), dict[str, list[str]]()
     for i, row in sample_rows(videos, QUERIES, seed, captioned=True).items():
-        known = [text for text in dict.fromkeys(row["captions"]) if text and text.strip()]
+        times = row.get(CAPTION_TIMES.name) or [None] * len(row["captions"])  # what is said is not what is shown
+        shown = [text for text, when in zip(row["captions"], times, strict=False) if text and text.strip() and not when]
+        known = list(dict.fromkeys(shown))
         texts[i] = [known[n] for n in random.permutation(len(known))[: 1 + OWN]]
     texts = {i: some for i, some in texts.items() if some}
     if len(texts) < ENOUGH:
         return None
-    vectors = encoded([text for some in texts.values() for text in some], model)
+    vectors = encoded([text for some in texts.values() for text in some], model, weight)
     parts = np.split(vectors, np.cumsum([len(some) for some in texts.values()])[:-1])
     return Captions(list(texts), np.stack([part[0] for part in parts]), [part[1:] for part in parts])
 
@@ -108,11 +119,12 @@ class Asked:
         self.own = dict[str, float]()
         if captions is None or not self._by_captions(captions):
             self._by_videos()
-        self.usual_own = float(np.mean(list(self.own.values()))) if self.own else 0.0
 
     def _sample(self, first: list[str], seed: int) -> None:
         """The vectors of a video lie together, from ``starts`` on."""
-        ids = list(dict.fromkeys([*first, *sample_rows(self.gallery.videos, SAMPLE, seed)]))
+        most = SAMPLE if not self.table.is_windows else max(ENOUGH, VECTORS * self.total // max(self.table.count(), 1))
+        others = sample_rows(self.gallery.videos, SAMPLE, seed)
+        ids = list(dict.fromkeys([*first[:most], *others]))[: max(most, len(first[:most]))]
         whole = self.gallery.videos.vectors(ids)
         self.ids = [i for i in ids if i in whole]  # another process may have removed some
         parts = {i: [whole[i][None]] for i in self.ids}
@@ -178,6 +190,28 @@ class Asked:
         others[np.arange(len(others)), self.target] = np.nan
         return float(np.quantile(self._mine(), 0.05) + np.nanquantile(others, 0.95)) / 2
 
+    def owners(self, places: Places) -> Places:
+        """Whose the vectors of the sample are, as places of videos in it."""
+        owners: Places = np.searchsorted(self.starts, places, side="right") - 1
+        return owners
+
+    def candidates(self, count: int) -> tuple[Array, Places]:
+        """The scores [q, c] of the best videos of each query, best first, and where their best vectors are [q, c]."""
+        order = np.argsort(-self.scores, axis=1, kind="stable")[:, :count]
+        ends, places = np.append(self.starts[1:], len(self.vectors)), np.empty_like(order)
+        for query, row, place in zip(self.queries, order, places, strict=True):
+            for n, video in enumerate(row):
+                start, end = self.starts[video], ends[video]
+                place[n] = start + (0 if end == start + 1 else int((self.vectors[start:end] @ query).argmax()))
+        return np.take_along_axis(self.scores, order, axis=1), places
+
+    def best(self, queries: NDArray[np.float32]) -> list[str]:
+        """The id of the best video of the whole table for each query."""
+        if self.total <= len(self.ids):
+            parts = [self._products(queries[n : n + ENCODED]).argmax(axis=1) for n in range(0, len(queries), ENCODED)]
+            return [self.ids[n] for n in np.concatenate(parts)]
+        return [self._nearest(query)[0].id for query in queries]
+
     def examples(self) -> Examples:
         """What the queries meet in the sample, in a half and a quarter of it, and some of them in the whole table."""
         n, parts = len(self.ids), list[Examples]()
@@ -188,7 +222,7 @@ class Asked:
             chosen = np.sort(self.random.permutation(n)[: n // share])
             place = np.full(n, -1)
             place[chosen] = np.arange(len(chosen))
-            own = self._own(np.array(self.ids)[chosen])
+            own = own_scores(self.own, [self.ids[c] for c in chosen])
             right = place[self.target]
             there = np.flatnonzero(right >= 0)
             scores = self.scores[:, chosen]
@@ -202,9 +236,6 @@ class Asked:
             parts += self._asked_of_all()
         return Examples.joined(parts)
 
-    def _own(self, ids: NDArray[np.str_]) -> Array:
-        return np.array([self.own.get(i, self.usual_own) - self.usual_own for i in ids.tolist()])
-
     def _asked_of_all(self) -> list[Examples]:
         """By the search of the whole table."""
         out = list[Examples]()
@@ -212,13 +243,13 @@ class Asked:
             hits = self._nearest(query)
             mine = [hit.id == self.ids[self.target[n]] for hit in hits]
             scores = np.array([[self.scale * hit.score + self.shift for hit in hits]])
-            own, number = self._own(np.array([hit.id for hit in hits])), np.array([n])
+            own, number = own_scores(self.own, [hit.id for hit in hits]), np.array([n])
             right = np.array([mine.index(True) if any(mine) else -1])
             out.append(_met(scores, own, right, number, THERE, self.total))
             out.append(_met(np.where(mine, -np.inf, scores), own, np.array([-1]), number, GONE, self.total))
         for n, query in enumerate(self.foreign[:WHOLE]):
             hits = self._nearest(query)
-            scores, own = np.array([[hit.score for hit in hits]]), self._own(np.array([hit.id for hit in hits]))
+            scores, own = np.array([[hit.score for hit in hits]]), own_scores(self.own, [hit.id for hit in hits])
             out.append(_met(scores, own, np.array([-1]), np.array([n]), STRANGE, self.total))
         return out
 
@@ -235,7 +266,7 @@ def _met(scores: Array, own: Array, right: Places, query: Places, kind: int, siz
     size = scores.shape[1] if size is None else size
     where = order == right[:, None]
     return Examples(
-        features_of(best, own[order], size),
+        features_of(best, best - best[:, :1], own[order], size),
         np.where(where.any(axis=1), where.argmax(axis=1), -1),
         np.full(len(scores), size),
         query,

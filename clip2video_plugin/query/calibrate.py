@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.errors import Clip2VideoError, IndexBusyError
 from clip2video_plugin.index import VideoIndex, open_index
 from clip2video_plugin.index.calibration import has_calibration, read_fit, write_fit
 from clip2video_plugin.model.checkpoint import Model
@@ -69,7 +69,10 @@ def calibrate(
 
 
 def recalibrate(index: VideoIndex, model: Model) -> bool:
-    """``calibrate`` for an index that was calibrated and has grown by half since, got windows, or was made anew."""
+    """``calibrate`` for an index that was calibrated and has grown by half since, got windows, or was made anew.
+
+    What was known stays where another process writes to the index all the time.
+    """
     if not has_calibration(index.uri):
         return False
     windows = index.windows()
@@ -78,7 +81,10 @@ def recalibrate(index: VideoIndex, model: Model) -> bool:
     stale = [fit is None or not fit.fresh or t.count() >= GROWN * fit.rows for fit, t in zip(fits, tables, strict=True)]
     if not any(fits) or not any(stale) or index.count() < LEAST:
         return False
-    calibrate(index, model=model)
+    try:
+        calibrate(index, model=model)
+    except IndexBusyError:
+        return False
     return True
 
 
@@ -106,16 +112,19 @@ def fitted(asked: Asked, table: VideoIndex, rows: int, seed: int) -> Calibration
         bins=_bins(p, full, _importance(full)),
         gates=tuple(_gate(least, p, full, _importance(full)) for least in GATES),
         own=asked.own,
-        usual_own=asked.usual_own,
     )
 
 
 def _importance(examples: Examples) -> NDArray[np.float64]:
-    """Of each example, so that the kinds have their shares."""
+    """Of each example, so that in a gallery of every size the kinds have their shares."""
     shares = np.array([ANSWERED, 1 - ANSWERED - FOREIGN, FOREIGN])
-    counts = np.bincount(examples.kind, minlength=3)
-    importance: NDArray[np.float64] = (len(examples.kind) * shares / np.maximum(counts, 1))[examples.kind]
-    return importance
+    out = np.zeros(len(examples.kind))
+    sizes = np.unique(examples.size)
+    for size in sizes:
+        for kind, share in enumerate(shares):
+            here = (examples.size == size) & (examples.kind == kind)
+            out[here] = share / max(int(here.sum()), 1)
+    return out * len(out) / len(sizes)
 
 
 def _logistics(examples: Examples, importance: NDArray[np.float64]) -> tuple[Logistic, Logistic]:

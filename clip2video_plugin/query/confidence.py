@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -17,10 +17,9 @@ from clip2video_plugin.query.logistic import Logistic
 from clip2video_plugin.query.query import Query
 
 GROWN = 1.5  # a table of so many times the rows that were there is fitted anew
-# What the logistic regressions see, and the signs that their weights must have: a better score is not less
-# probable, nor is a hit more probable in a larger gallery, or where its own captions fit it much better.
-FEATURES = ("score", "margin", "own", "size")
-SIGNS = (1, 1, -1, -1)
+# What the logistic regressions see: the score; how far it is below the best one; how far it falls short of the
+# video's own captions; the logarithm of the gallery's size. And the signs that their weights must have.
+SIGNS = (1, 1, 1, -1)
 
 
 @dataclass(frozen=True)
@@ -79,25 +78,20 @@ class Calibration:
     bins: tuple[Bin, ...] = ()
     gates: tuple[Gate, ...] = ()
     own: Mapping[str, float] = field(default_factory=dict, repr=False)
-    usual_own: float = 0.0
 
-    def confidences(
-        self, scores: Sequence[float], ids: Sequence[str], size: int, best: Sequence[float]
-    ) -> NDArray[np.float64]:
-        """The probabilities [k] that hits are right; none after the best is more probable than it.
+    def confidences(self, scores: Sequence[float], ids: Sequence[str], size: int, best: float) -> NDArray[np.float64]:
+        """The probabilities [k] that hits are right; none is more probable than one of a better score.
 
         Args:
-            scores: of hits in a gallery of ``size`` videos. ids: of their rows.
-            best: the two best scores of the gallery, or the only one.
+            scores: of hits in a gallery of ``size`` videos, of which the best is ``best``. ids: of their rows.
         """
         at = np.array(scores, float)
-        own = np.array([self.own.get(i, self.usual_own) - self.usual_own for i in ids])
-        first = at >= best[0] - 1e-6 if best else np.zeros(0, bool)  # of sums in another order
-        margin = np.where(first, best[0] - best[-1], at - best[0]) if best else at
-        features = np.stack([at, margin, own, np.full_like(at, np.log(size))], axis=-1)
+        features = features_of(at, at - best, own_scores(self.own, ids), size)
+        first = at >= best - 1e-6  # of sums in another order
         p = np.where(first, self.first(features), self.rest(features))
-        most: NDArray[np.float64] = np.minimum(p, p[first].max(initial=0.0) if first.any() else 1.0)
-        return most
+        order = np.argsort(-at, kind="stable")
+        p[order] = np.minimum.accumulate(p[order])
+        return p
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for storage."""
@@ -116,16 +110,22 @@ class Calibration:
 
     def report(self) -> dict[str, Any]:
         """What there is to read of it, for JSON."""
-        hidden = ("own", "usual_own", "first", "rest")
+        hidden = ("own", "first", "rest")
         return {name: value for name, value in self.to_json().items() if name not in hidden}
 
 
-def features_of(scores: NDArray[np.float64], own: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """FEATURES [q, k, 4] of the k best scores [q, k] of queries, best first; ``own`` as in ``confidences``, [q, k]."""
-    margin = scores - scores[:, :1]
-    if scores.shape[1] > 1:
-        margin[:, 0] = scores[:, 0] - scores[:, 1]
-    return np.stack([scores, margin, own, np.full_like(scores, np.log(size))], axis=-1)
+def features_of(
+    scores: NDArray[np.float64], below: NDArray[np.float64], own: NDArray[np.float64], size: int
+) -> NDArray[np.float64]:
+    """[..., 4] of hits, for scores, what they are below the best, and ``own_scores`` [...]."""
+    return np.stack([scores, below, np.minimum(scores - own, 0), np.full_like(scores, np.log(size))], axis=-1)
+
+
+def own_scores(own: Mapping[str, float], ids: Iterable[str]) -> NDArray[np.float64]:
+    """What videos score with their own captions; the mean of a video of which it is not known, and less than anything
+    where it is of none."""
+    usual = float(np.mean(list(own.values()))) if own else -np.inf
+    return np.array([own.get(i, usual) for i in ids])
 
 
 def calibration_of(gallery: Gallery, *, windows: bool | None = None) -> Calibration | None:
@@ -171,10 +171,10 @@ def judged(
             raise QueryError(_unknown(query, gallery))
         return hits, None
     seen = [hit for hit in hits if hit.matched != "captions"]
-    if len(seen) < 2 or len(seen) < len(hits) or any(hit.matched != "vector" for hit in seen) or query.diversity:
-        best = [hit.score for hit in gallery.nearest(wanted, 2)]  # which may not be among the hits
-    else:
-        best = sorted((hit.score for hit in seen), reverse=True)[:2]
+    moved = query.bank is not None or query.diversity or any(hit.matched != "vector" for hit in hits)
+    # The best may not be among the hits, or not first
+    top = gallery.nearest(wanted, 1) if moved else seen
+    best = max((hit.score for hit in top), default=0.0)
     p = found.confidences([hit.score for hit in seen], [hit.id for hit in seen], gallery.size(), best)
     known = dict(zip([hit.id for hit in seen], p.tolist(), strict=True))
     hits = [replace(hit, confidence=known.get(hit.id)) for hit in hits]

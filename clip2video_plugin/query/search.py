@@ -37,7 +37,7 @@ class SearchResult(Sequence[Hit]):
     "trained" or "untrained", and a sentence; None where it says nothing. ``captions`` are the sentences whose words
     were looked for in captions as well; none where the index has no captions. ``refused`` is the confidence of the best
     hit that ``min_confidence`` left out. ``dropped`` says of each thing that videos were not to show from which score
-    on they were dropped, and how many.
+    on they were dropped, and how many. ``notes`` say, a sentence each, what was done to the ranking.
     """
 
     query: str
@@ -51,6 +51,7 @@ class SearchResult(Sequence[Hit]):
     refused: float | None = None
     dropped: tuple[Negative, ...] = ()
     comparable: str = ""
+    notes: tuple[str, ...] = ()
 
     @overload
     def __getitem__(self, place: int) -> Hit: ...
@@ -73,7 +74,7 @@ class SearchResult(Sequence[Hit]):
     def to_dict(self) -> dict[str, Any]:
         """All of it, for JSON."""
         known = ("query", "model", "training", "about", "searched", "warning", "comparable", "captions", "refused")
-        values = {name: getattr(self, name) for name in known}
+        values = {name: getattr(self, name) for name in known} | {"notes": list(self.notes)}
         return {**values, "dropped": [asdict(one) for one in self.dropped], "hits": self.to_dicts()}
 
     def to_pandas(self) -> pd.DataFrame:
@@ -176,7 +177,7 @@ def answers(queries: Sequence[Query], gallery: Gallery, model: Model) -> list[Se
 
 def _is_by_looks_alone(query: Query) -> bool:
     """Whether the nearest to its vectors are its hits, or what its other steps begin with."""
-    return bool(query.prompts) and not (query.like or query.without or query.then)
+    return bool(query.prompts) and not (query.like or query.without or query.then or query.bank)
 
 
 def _answer(
@@ -191,7 +192,13 @@ def _answer(
         negatives = without(query, vectors, gallery)
         gallery = negatives.gallery
     wide = wider(query)
-    if query.then:
+    notes = tuple[str, ...]()
+    if query.bank is not None:
+        from clip2video_plugin.query.bank import normalised
+
+        hits, note = normalised(query, gallery, model, vectors.wanted, wide.k)
+        notes = (note,)
+    elif query.then:
         hits = ordered(parts_of(query, vectors, model), gallery, wide.k)
     else:
         hits = gallery.nearest(vectors.wanted, wide.k) if found is None else found
@@ -213,6 +220,7 @@ def _answer(
         refused,
         negatives.dropped if query.without else (),
         _comparable(query, model),
+        notes,
     )
 
 
