@@ -112,9 +112,10 @@ def search(
 ) -> None:
     """Find the videos that a query describes.
 
-    A query may be one line: alternatives stand between |, and the options --also, --not, --threshold, --then,
-    --where, --like, --captions, --weight, --bank, -k, --moments, --min-confidence and --diverse may stand in it, each
-    with the words up to the next one, or words in double quotes, in which nothing is an option. All else is text.
+    A query may be one line: alternatives stand between |, and the options of
+    what is looked for, -k, --moments, --min-confidence and --diverse may stand
+    in it, each with the words up to the next one, or with words in double
+    quotes, in which nothing is an option. All else is text.
 
     [dim]c2v search "a dog runs on the beach"[/]
 

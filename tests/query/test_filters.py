@@ -232,3 +232,32 @@ def test_a_column_that_an_older_index_lacks_is_named(tmp_path):
         where_of(open_index(tmp_path), parse_filter("tag:a or added>7d and duration<5"))
     assert where_of(open_index(tmp_path), parse_filter("duration<5"))
     assert issubclass(VideoIndexError, Clip2VideoError)
+
+
+def test_a_filter_finds_what_is_far_from_the_query_through_the_vector_index(tmp_path, monkeypatch):
+    from clip2video_plugin.index import nearest
+
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((60, 128)).astype(np.float32)
+    vectors = centres[random.integers(0, 60, 11_000)] + random.standard_normal((11_000, 128)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = vectors @ centres[0]
+    index = VideoIndex.create(tmp_path, 128, Provenance("m", "0" * 64, "uniform", 12, "0"))
+    blank = {"sample_id": None, "start": 0.0, "end": None, "captions": [], "size": 1, "mtime": 1.0}
+    index.write(
+        [
+            {**blank, "id": f"{n}", "path": f"/{n}", "duration": float(near[n]) + 100, "vector": v}
+            for n, v in enumerate(vectors)
+        ]
+    )
+    index.finish()
+    queries = centres[0] + random.standard_normal((20, 128)).astype(np.float32) / 4
+    where = where_of(index, parse_filter("duration<100"))
+    rows = np.flatnonzero(near < 0)
+    right = [[str(n) for n in rows[np.argsort(-(vectors[rows] @ query))[:10]]] for query in queries]
+    assert [[hit.id for hit in index.search(query, 10, where=where)] for query in queries] == right  # few: read
+    monkeypatch.setattr(nearest, "VIEW_BYTES", 1)
+    found = [{hit.id for hit in index.search(query, 10, where=where)} for query in queries]
+    assert np.mean([len(hits & set(best)) / 10 for hits, best in zip(found, right, strict=True)]) >= 0.95
+    together = index.search_all(queries, 10, where=where)
+    assert [{hit.id for hit in hits} for hits in together] == found
