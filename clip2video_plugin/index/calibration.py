@@ -24,6 +24,8 @@ from clip2video_plugin.index.connection import (
 from clip2video_plugin.index.schema import BANKS, CALIBRATION, new_marks, state_of
 from clip2video_plugin.index.store import VideoIndex
 
+FORM = 2  # of what is stored: of another version, it is of no use
+
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # name of the table whose scores it is about, and of what else
@@ -59,8 +61,9 @@ def read_fit(index: VideoIndex, about: str = "") -> Fit | None:
     row = _row(index, about) if has_calibration(index.uri) else None
     if row is None:
         return None
-    fresh = (row["identity"], row["sha256"]) == (index.identity, index.provenance.sha256)
-    return Fit(row["fit"], int(row["rows"]), fresh)
+    values = dict(row["fit"])
+    made = values.pop("form", None), row["identity"], row["sha256"]
+    return Fit(values, int(row["rows"]), made == (FORM, index.identity, index.provenance.sha256))
 
 
 def _row(index: VideoIndex, about: str) -> dict[str, Any] | None:
@@ -96,7 +99,7 @@ def write_fit(index: VideoIndex, values: dict[str, Any], rows: int, about: str =
         "sha256": index.provenance.sha256,
         "rows": rows,
         "added": time.time(),
-        "fit": json.dumps(values),
+        "fit": json.dumps({**values, "form": FORM}),
     }
     connection = connect(index.uri)
     with plain_errors(index.uri), writer_lock(index.uri):

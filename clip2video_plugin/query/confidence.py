@@ -192,5 +192,5 @@ def _unknown(query: Query, gallery: Gallery) -> str:
             "then and alternatives, or min_confidence"
         )
     uri = gallery.videos.uri
-    was = "was calibrated for another table" if has_calibration(uri) else "is not calibrated"
+    was = "was calibrated for another table or by another version" if has_calibration(uri) else "is not calibrated"
     return f"min_confidence is {query.min_confidence:g}, but index {uri} {was}; run: c2v index calibrate --index {uri}"

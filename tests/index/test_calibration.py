@@ -5,9 +5,11 @@ import sys
 
 import numpy as np
 
-from clip2video_plugin.index import Provenance, VideoIndex, open_index
+from clip2video_plugin.index import Provenance, VideoIndex, calibration, open_index
 from clip2video_plugin.index.calibration import has_calibration, read_fit, sample_rows, write_fit
 from clip2video_plugin.index.contents import check
+from clip2video_plugin.query import Gallery
+from clip2video_plugin.query.confidence import calibration_of
 
 MADE, OTHER = (Provenance(name, name * 8, "uniform", 12, "0") for name in ("made", "other"))
 
@@ -42,6 +44,16 @@ def test_a_fit_of_a_table_that_was_made_anew_is_stale(tmp_path):
     assert read_fit(open_index(tmp_path)).fresh
     open_index(tmp_path).drop()
     assert not read_fit(VideoIndex.create(tmp_path, 4, OTHER)).fresh
+
+
+def test_a_fit_of_another_version_is_stale(tmp_path, monkeypatch):
+    made = VideoIndex.create(tmp_path, 4, MADE)
+    with monkeypatch.context() as patch:
+        patch.setattr(calibration, "FORM", calibration.FORM - 1)
+        write_fit(made, {"credible": 0.5}, 3)
+        assert read_fit(made).fresh
+    assert not read_fit(made).fresh
+    assert calibration_of(Gallery(made)) is None
 
 
 def test_two_processes_store_at_once_and_one_row_is_left(tmp_path):

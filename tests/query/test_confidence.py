@@ -120,7 +120,7 @@ def test_a_table_made_anew_has_no_calibration_until_it_gets_one(made, model, sce
     index.drop()
     index = made(1, count=40)
     assert calibration_of(Gallery(index)) is None
-    with pytest.raises(QueryError, match="was calibrated for another table"):
+    with pytest.raises(QueryError, match="was calibrated for another table or by another version; run: c2v"):
         search(Query(caption(scenes[4]), min_confidence=0.5), index=index, model=model)
     assert recalibrate(index, model)
     assert calibration_of(Gallery(index)).rows == 40
