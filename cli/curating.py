@@ -29,7 +29,7 @@ def duplicates(
         typer.Option(metavar="GLOB", help="Or: a pattern of the paths of one split; once for each split."),
     ] = None,
     least: Annotated[
-        Optional[float], typer.Option(help="Cosine from which two videos are copies.", show_default="0.823")
+        Optional[float], typer.Option(help="Cosine from which two videos are copies.", show_default="0.75")
     ] = None,
     read: Annotated[
         bool, typer.Option("--read", help="First read the videos that an earlier version indexed, which takes a while.")

@@ -49,7 +49,8 @@ class Wish:
 class Windowed:
     """A video's windows, spans [n, 2] and vectors [n, D]; its own vector [D], where it was wanted.
 
-    ``thumbnails`` are those of the frames of the whole, uint8 [n, 64]; ``warning`` says what could not be read.
+    ``thumbnails`` are those of the frames of the whole, uint8 [n, 64], ``small`` those of each window as bytes, None of
+    one that another run embedded; ``warning`` says what could not be read.
     """
 
     item: Item
@@ -60,6 +61,7 @@ class Windowed:
     vectors: NDArray[np.float32]
     vector: NDArray[np.float32] | None
     thumbnails: NDArray[np.uint8]
+    small: list[bytes | None]
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,9 @@ class _Video:
         self._ready = len(self._vectors[0])  # windows that have their vectors
         self._base = int(self._needs[self._ready])  # place of the first of the features
         self._features: torch.Tensor | None = None
-        self._of_whole = dict[int, tuple[torch.Tensor, NDArray[np.uint8]]]()
+        self._of_whole = dict[int, torch.Tensor]()
+        self._small = np.zeros((len(layout.picks), NUMBERS), np.uint8)  # thumbnails
+        self._seen = np.zeros(len(layout.picks), np.bool_)
         self.parts = grid.parts(self._base, whole=self._whole)
         self._taken = 0
 
@@ -190,9 +194,10 @@ class _Video:
             return
         rows = [self._model.image_features(pixels[n : n + most]) for n in range(0, len(part), most)]
         features = torch.cat(rows)
+        self._small[part], self._seen[part] = thumbnails(pixels), True
         if self._whole:
             for row in np.flatnonzero(np.isin(part, self.grid.layout.whole)).tolist():
-                self._of_whole[int(part[row])] = features[row].clone(), thumbnails(pixels[row : row + 1])[0]
+                self._of_whole[int(part[row])] = features[row].clone()
         if part[-1] < self._base:
             return  # frames of the whole alone
         self._features = features if self._features is None else torch.cat([self._features, features])
@@ -211,20 +216,25 @@ class _Video:
     def finish(self) -> Windowed:
         """The video with all its windows."""
         self.close()
-        layout, vector, small = self.grid.layout, None, np.zeros((0, NUMBERS), np.uint8)
+        layout, vector = self.grid.layout, None
+        of_whole, small = np.zeros((0, NUMBERS), np.uint8), list[bytes | None]()
         if self._whole:
             whole = layout.whole.tolist()
             picks = np.full((1, self._model.config.max_frames), -1)
             picks[0, : len(whole)] = np.arange(len(whole))
-            features = torch.stack([self._of_whole[place][0] for place in whole])
+            features = torch.stack([self._of_whole[place] for place in whole])
             vector = self._model.embed_picks(features, picks).vector.numpy()[0]
-            small = np.stack([self._of_whole[place][1] for place in whole])
+            of_whole = self._small[whole]
         if self._gridded:
             vectors = np.empty((len(self._spans), self._vectors[0].shape[1]), np.float32)
             vectors[self._order] = np.concatenate(self._vectors)
+            places = np.empty_like(self._places)
+            places[self._order] = self._places
+            some = (window[window >= 0] for window in places)
+            small = [self._small[window].tobytes() if self._seen[window].all() else None for window in some]
         else:
             assert vector is not None
-            vectors = vector[None]
+            vectors, small = vector[None], [of_whole.tobytes()]
         order = np.lexsort((self._spans[:, 1], self._spans[:, 0]))
         return Windowed(
             self.wish.item,
@@ -234,7 +244,8 @@ class _Video:
             self._spans[order],
             vectors[order],
             vector if self.wish.whole else None,
-            small,
+            of_whole,
+            [small[window] for window in order],
         )
 
     def close(self) -> None:

@@ -152,6 +152,6 @@ class Pending:
             row = row_of(done.item, done.stamp, done.duration, done.vector, content, shown, before)
             self._writer.add(row)
         assert row is not None
-        self._writer.add_windows(VideoWindows(row, self._plan.text, done.spans, done.vectors))
+        self._writer.add_windows(VideoWindows(row, self._plan.text, done.spans, done.vectors, done.small))
         self._report.windowed += 1
         self._report.embedded += done.item.id not in self._counted

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import chunks, in_list, read
 from clip2video_plugin.index.reading import IN_LIST, delete, known
-from clip2video_plugin.index.schema import CAPTION_TIMES, SIZES, VIDEO
+from clip2video_plugin.index.schema import CAPTION_TIMES, SIZES, THUMBNAILS, VIDEO
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path
 
@@ -28,12 +28,14 @@ class VideoWindows:
         row: columns of the video's own row, of which the windows get what they share with it.
         sizes: which windows were asked for, "5/2.5,10/5" or "auto".
         spans, vectors: [n, 2] in seconds, by start and end, and [n, D] of unit norm.
+        thumbnails: of each window (``schema.THUMBNAILS``), where they are known.
     """
 
     row: Mapping[str, Any]
     sizes: str
     spans: NDArray[np.float64]
     vectors: NDArray[np.float32]
+    thumbnails: Sequence[bytes | None] = ()
 
     def of(self, row: Mapping[str, Any]) -> VideoWindows:
         """The same as windows of another row, as of a video that was moved."""
@@ -77,7 +79,8 @@ def read_back(uri: str, table: Any, video: str) -> VideoWindows | None:
     rows = rows.sort_by([("start", "ascending"), ("end", "ascending")])
     first = rows.slice(0, 1).drop_columns(["vector"]).to_pylist()[0]
     spans = np.stack([rows["start"].to_numpy(), rows["end"].to_numpy()], axis=1)
-    return VideoWindows(first, first.get(SIZES.name) or "", spans, vectors_of(rows))
+    small = rows[THUMBNAILS.name].to_pylist() if THUMBNAILS.name in rows.column_names else ()
+    return VideoWindows(first, first.get(SIZES.name) or "", spans, vectors_of(rows), small)
 
 
 def write(uri: str, table: Any, videos: Sequence[VideoWindows]) -> None:
@@ -110,6 +113,8 @@ def _rows(schema: pa.Schema, video: VideoWindows) -> pa.Table:
     columns["id"] = [f"{video.row['id']}/{a:.3f}-{b:.3f}" for a, b in video.spans.tolist()]
     flat = pa.array(np.ascontiguousarray(video.vectors, np.float32).reshape(-1))
     columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, schema.field("vector").type.list_size)
+    if video.thumbnails:
+        columns[THUMBNAILS.name] = video.thumbnails
     for column in schema:
         if column.name not in columns:
             value = None if column.name in NOT_SHARED else video.row.get(column.name)
@@ -118,7 +123,7 @@ def _rows(schema: pa.Schema, video: VideoWindows) -> pa.Table:
 
 
 # Of a video's row with those of its windows: a film has a thousand subtitles, and captions change without its vectors.
-NOT_SHARED = ("thumbnails", "fingerprint", "captions", CAPTION_TIMES.name)
+NOT_SHARED = (THUMBNAILS.name, "fingerprint", "captions", CAPTION_TIMES.name)
 
 
 def drop_stale(uri: str, table: Any, stamps: Mapping[str, tuple[int, float]]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.query.tracks import BLOCK, LEAST, SEED, Tracks, centred, flipped
 from clip2video_plugin.video.thumbnails import NUMBERS, SIDE
 
-TABLES = 8  # keys of a frame
+TABLES = 12  # keys of a frame
 BITS = 1.5  # bits of a key for each that it takes to number the frames, so that strangers seldom meet
 MET = 2  # keys that a pair has in common
 REST = 6.0  # grey levels by which two frames differ that may be of copies, a little apart in time

@@ -17,16 +17,16 @@ from clip2video_plugin.index.schema import FINGERPRINT, TAGS, THUMBNAILS, VIDEO
 from clip2video_plugin.paths import as_path
 from clip2video_plugin.video.thumbnails import NUMBERS, SIDE
 
-# Fitted on generated videos of other seeds than those that benchmarks/duplicates.py reports; all but the first in grey
-# levels (root mean square over the pixels of a thumbnail, its mean taken out).
-SAME = 0.823  # cosine from which two videos are taken for copies (reference/search-beyond.md, "Near-duplicates")
-BLANK = 1.0  # a frame with less in it is blank: such frames make unrelated videos equal
+# Fitted on generated videos of other seeds than those that benchmarks/duplicates.py reports; BLANK, MOVING and NOISE
+# in grey levels, the root mean square over the pixels of a thumbnail, its mean taken out.
+SAME = 0.75  # cosine from which two videos are taken for copies; above it, NOISE tells more than the cosine
+BLANK = 0.7  # a frame with less in it is blank: such frames make unrelated videos equal
 MOVING = 1.0  # what changes more than this over the frames must be the same in both,
 MOTION = 0.4  # with this cosine, or they are two events in one place
 NOISE, CHANGE = 3.0, 0.7  # how much copies differ: as encoders do, and by a share of what changes from frame to frame
 LEAST = 3  # frames of both that are not blank, for a video to be known by them
 SEED = 0.8  # cosine of two frames from which one may lie on the other
-OFFSETS = 24  # places that are tried at most
+TRIED, OFFSETS = 24, 24  # frames whose places are looked for, and places that are tried, at most
 BLOCK = 100_000  # frames that are read at once
 
 
@@ -133,7 +133,7 @@ class Tracks:
         times = _times(lengths, np.zeros(len(rows)), durations, uniform)
         owners = np.repeat(np.arange(len(rows)), lengths)
         if (windows := index.windows()) is not None:
-            grey, times, owners = _with_windows(windows, names, uniform, grey, times, owners)
+            grey, times, owners = _with_windows(windows, names, grey, times, owners)
         return cls(
             grey=grey,
             times=times,
@@ -177,7 +177,6 @@ def _times(
 def _with_windows(
     windows: VideoIndex,
     names: list[str],
-    uniform: bool,
     grey: NDArray[np.uint8],
     times: NDArray[np.float64],
     owners: NDArray[np.int64],
@@ -189,7 +188,7 @@ def _with_windows(
     rows, place = rows.filter(kept), place.filter(kept)
     more, lengths = _grey(rows[THUMBNAILS.name])
     grey = np.concatenate([grey, more])
-    times = np.concatenate([times, _times(lengths, rows["start"].to_numpy(), rows["end"].to_numpy(), uniform)])
+    times = np.concatenate([times, _times(lengths, rows["start"].to_numpy(), rows["end"].to_numpy(), uniform=True)])
     owners = np.concatenate([owners, np.repeat(place.to_numpy(), lengths)])
     order = np.lexsort((times, owners))
     tenth = np.round(10 * times[order])
@@ -229,11 +228,12 @@ def near(duration: float) -> float:
 def _offsets(clip: Track, whole: Track) -> list[float]:
     """Where the clip may begin: at either end, and where two frames are alike."""
     room, step = max(whole.duration - clip.duration, 0.0), clip.duration / len(clip.times) / 4
-    products = clip.frames @ whole.frames.T
-    products /= np.maximum(clip.norms[:, None] * whole.norms, 1e-6)
-    at = np.clip(whole.times - clip.times[:, None], -2 * step, room + 2 * step)
+    some = np.linspace(0, len(clip.times) - 1, min(len(clip.times), TRIED)).astype(int)
+    products = clip.frames[some] @ whole.frames.T
+    products /= np.maximum(clip.norms[some, None] * whole.norms, 1e-6)
+    at = whole.times - clip.times[some, None]
+    alike = (products > SEED) & (at > -2 * step) & (at < room + 2 * step)
     at = np.round(np.clip(at, 0, room) / step) * step
-    alike = products > SEED
     if alike.sum() > 8 * OFFSETS:
         alike &= products >= np.partition(products[alike], -8 * OFFSETS)[-8 * OFFSETS]
     places, votes = np.unique(at[alike], return_counts=True)

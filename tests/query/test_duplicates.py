@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip2video_plugin import duplicates, embed_videos, open_index
+from clip2video_plugin import duplicates, embed_videos, open_index, read_frames
 from clip2video_plugin.backfill import add_thumbnails
 from clip2video_plugin.errors import QueryError
 
@@ -118,6 +118,25 @@ def test_a_clip_of_a_longer_video_is_found_where_it_lies(tmp_path, model):
     part, mirror = pairs["long.mp4", "clip.mp4"], pairs["long.mp4", "mirrored.mp4"]
     assert (part.kind, part.start, part.end) == ("part", pytest.approx(8, abs=0.4), pytest.approx(16, abs=0.4))
     assert (mirror.kind, mirror.start, mirror.end) == ("mirror", pytest.approx(16, abs=0.4), pytest.approx(24, abs=0.4))
+
+
+def test_a_short_clip_is_found_in_the_windows_of_a_long_video(tmp_path, model):
+    made = films(12, seed=44, seconds=4)
+    write(tmp_path / "long.mp4", np.concatenate(made))
+    write(tmp_path / "clip.mp4", made[7], crf=35)
+    embed_videos([tmp_path], index=tmp_path / "index", model=model)
+    assert duplicates(tmp_path / "index").groups == ()  # one of its twelve frames is not enough
+    embed_videos([tmp_path], index=tmp_path / "index", model=model, windows="4/2")
+    rows = open_index(tmp_path / "index").windows().columns(["path", "start", "end", "thumbnails"]).to_pylist()
+    frames = read_frames(tmp_path / "long.mp4", policy="fps", fps=3, size=model.config.image_size)
+    due = np.arange(len(frames)) / 3
+    rows = [row for row in rows if row["path"].endswith("long.mp4")]
+    assert len(rows) == 23
+    for row in rows:
+        inside = (due >= row["start"] - 1e-6) & (due < row["end"] - 1e-6)
+        assert row["thumbnails"] == frames.thumbnails[inside].tobytes()
+    (pair,) = kinds(tmp_path, duplicates(tmp_path / "index")).values()
+    assert (pair.kind, pair.start, pair.end) == ("part", pytest.approx(28, abs=0.3), pytest.approx(32, abs=0.3))
 
 
 def test_many_copies_of_one_video_are_one_group(tmp_path, model):
