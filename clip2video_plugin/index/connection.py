@@ -99,7 +99,10 @@ def writer_lock(uri: str, seconds: float | None = None) -> Iterator[None]:
 
 
 def exists(connection: lancedb.DBConnection, table: str) -> bool:
-    """Whether there is such a table; LanceDB's list of names comes in pages."""
+    """Whether there is such a table; LanceDB's list of names comes in pages. LanceDB is asked last."""
+    folder = local_folder(str(connection.uri))
+    if folder is not None and not os.path.isdir(folder / f"{table}.lance"):
+        return False
     try:
         connection.open_table(table)
     except (ValueError, FileNotFoundError):

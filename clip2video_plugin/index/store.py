@@ -173,7 +173,6 @@ class VideoIndex:
                 self._windows = VideoIndex(self.uri, self._connection, self._connection.open_table(name))
             self._windows._lock = self._lock  # one for both, as they are written together
         return self._windows
-        return self._windows
 
     def create_windows(self) -> VideoIndex:
         """``windows``, made where there is none yet."""
