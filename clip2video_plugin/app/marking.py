@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -169,14 +170,18 @@ def _draw(
     moments: Mapping[str, Sequence[Span]],
     found: Mapping[str, fo.TemporalDetections],
 ) -> None:
-    """Writes the middle frame of each moment as a JPEG, and its path to the detection; of files that cannot be read
-    there is none. Those of a video's earlier moments go.
+    """Writes the middle frame of each moment as a JPEG, and its path to the detection.
+
+    Of files that cannot be read there is none. Those of a video's earlier moments go.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        before = {name for name in os.listdir(folder) if name.partition("-")[0] in found and name.endswith(".jpg")}
+    except OSError as error:
+        raise Clip2VideoError(f"cannot keep pictures in {folder}: {error.strerror}; leave out thumbnails") from None
     wanted = [
         (one, span, label) for one in found for span, label in zip(moments[one], found[one].detections, strict=True)
     ]
-    before = {name for name in os.listdir(folder) if name.partition("-")[0] in found}
 
     def draw(what: tuple[str, Span, fo.TemporalDetection]) -> str:
         one, span, label = what
@@ -188,7 +193,7 @@ def _draw(
             )
         except VideoReadError:
             return ""
-        partial = target.with_suffix(f".{os.getpid()}")
+        partial = target.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         Image.fromarray(frames.pixels[0]).save(partial, "JPEG", quality=85)
         partial.replace(target)
         label["thumbnail"] = str(target)

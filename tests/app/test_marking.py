@@ -124,6 +124,13 @@ def test_marking_again_replaces_moments_and_pictures(dataset, run, told, tmp_pat
     assert not folder.exists()
 
 
+def test_pictures_that_cannot_be_kept_are_said_so_in_a_line(dataset, run, tmp_path):
+    (tmp_path / "index" / "thumbnails").write_text("no folder")
+    with pytest.raises(Clip2VideoError, match=r"cannot keep pictures in .*; leave out thumbnails"):
+        mark_all(dataset, run, "a red square")
+    assert len(mark_all(dataset, run, "a red square", thumbnails=False)) >= 3
+
+
 def test_only_the_hits_of_a_view_are_marked(dataset, run, told):
     view = dataset.limit(1)
     mark_all(view, run, Query(told[1][0].captions[0], k=5), thumbnails=False)
