@@ -149,7 +149,8 @@ def _table(what: str, last: str, sure: str | None = None, when: str | None = Non
 
 
 def _print(query: str, searched: int, table: Table) -> None:
-    show(plain(f'"{query}"', "bold").append(f"  among {searched} videos", "not bold"), soft_wrap=True)
+    shown = query if '"' in query else f'"{query}"'
+    show(plain(shown, "bold").append(f"  among {searched} videos", "not bold"), soft_wrap=True)
     show(table)
 
 

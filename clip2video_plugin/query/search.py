@@ -219,12 +219,12 @@ def _answer(
         sentences,
         refused,
         negatives.dropped if query.without else (),
-        _comparable(query, model),
+        _comparable(query, model, captions=bool(sentences)),
         notes,
     )
 
 
-def _comparable(query: Query, model: Model) -> str:
+def _comparable(query: Query, model: Model, *, captions: bool) -> str:
     """What the scores of a query are, and with what they may be compared."""
     what = "cosines with videos" if query.like and not query.prompts else "cosines of a sentence and a video"
     if query.like and query.prompts:
@@ -234,9 +234,11 @@ def _comparable(query: Query, model: Model) -> str:
     if query.then:
         what = f"means over the parts, in windows of their own, of {what}; of the sentence in videos of one window"
     weight = "" if query.weight is None else f" at weight {query.weight:g}"
+    order = " and the bank" * (query.bank is not None) + " and the captions" * captions
     return (
         f"scores are {what} by model {model.name}{weight}: comparable with those of the same kind of query by the same "
         "model, in any index of it, and not with another model's"
+        + (f"; the order is that of scores{order}" if order else "")
     )
 
 
