@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fiftyone.operators.executor import ExecutionError
 
-from clip2video_plugin import compute_clip2video
+from clip2video_plugin import compute_clip2video, embed_videos
 from clip2video_plugin.app import plugin
 from clip2video_plugin.app.curate import audit_captions, find_duplicates, nearest_captions
 from clip2video_plugin.app.operators.forms import URI
@@ -139,6 +139,22 @@ def test_captions_that_fit_a_video(library, model):
         nearest_captions(dataset, sample.id, captions_field="words")
     with pytest.raises(ExecutionError, match="Select one video"):
         operator("nearest_captions")(dataset, "")
+
+
+def test_rows_copied_from_an_index_of_files_bring_their_thumbnails(library, model, tmp_path):
+    dataset, root = library
+    embed_videos([root], index=tmp_path / "index", model=model)
+    compute_clip2video(dataset, model=model, brain_key="copied", index=tmp_path / "index", progress=False)
+    assert find_duplicates(dataset, brain_key="copied").found.without == 0
+    dataset.delete_brain_run("copied")
+
+
+def test_clips_stand_for_their_videos(library):
+    dataset, _ = library
+    clips = fo.TemporalDetections(detections=[fo.TemporalDetection(label="it", support=[1, n]) for n in (4, 8)])
+    dataset.set_values("events", [clips.copy() for _ in range(len(dataset))])
+    found = find_duplicates(dataset.to_clips("events"), brain_key="c2v")
+    assert sorted(names(found.view)) == ["0.mp4", "1.mp4", "copy-0.mp4", "copy-1.mp4"]
 
 
 def test_deleting_an_index_deletes_what_copies_wrote(library, model):
