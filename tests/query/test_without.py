@@ -5,8 +5,12 @@ import pytest
 
 from clip2video_plugin import Query, search
 from clip2video_plugin.index import Hit
+from clip2video_plugin.index.calibration import write_fit
 from clip2video_plugin.query import Gallery
-from clip2video_plugin.query.without import Negative, Without, usual_thresholds
+from clip2video_plugin.query.confidence import Calibration
+from clip2video_plugin.query.logistic import Logistic
+from clip2video_plugin.query.vectors import Vectors
+from clip2video_plugin.query.without import Negative, Without, usual_thresholds, without
 from clip2video_plugin.shapes import caption
 from tests.query.tables import make_table, some_units, unit
 
@@ -38,47 +42,47 @@ def best(drawn, i, vectors):
 @pytest.mark.parametrize("k", [1, 10, 40])
 def test_k_hits_remain_that_fit_no_negative(drawn, table, k):
     random = np.random.default_rng(k)
-    wanted, negatives, thresholds = some_units(random, 2), some_units(random, 2), np.array([0.4, 0.2])
-    left_out = {i for i in drawn[0] if (best(drawn, i, negatives) >= thresholds).any()}
+    wanted, vectors, thresholds = some_units(random, 2), some_units(random, 2), np.array([0.4, 0.2])
+    left_out = {i for i in drawn[0] if (best(drawn, i, vectors) >= thresholds).any()}
     everything = Gallery(table).nearest(wanted, 200)
     assert 60 < len(left_out) < 160
-    without = Without(("a", "b"), negatives, thresholds, Gallery(table))
-    hits = without.gallery.nearest(wanted, k)
+    negatives = Without(("a", "b"), vectors, thresholds, Gallery(table))
+    hits = negatives.gallery.nearest(wanted, k)
     assert [hit.id for hit in hits] == [hit.id for hit in everything if hit.id not in left_out][:k]
     assert [hit.rank for hit in hits] == list(range(1, k + 1))
 
 
 def test_what_was_dropped_is_counted_for_each_negative(drawn, table):
-    negatives, thresholds = some_units(np.random.default_rng(5), 2), np.array([0.3, 0.5])
-    without = Without(("a", "b"), negatives, thresholds, Gallery(table))
-    assert without.dropped == (Negative("a", 0.3, 0, 0), Negative("b", 0.5, 0, 0))
-    without.gallery.nearest(negatives, 200)
-    fits = np.array([best(drawn, i, negatives) >= thresholds for i in drawn[0]]).sum(axis=0)
-    assert without.dropped == (Negative("a", 0.3, fits[0], 200), Negative("b", 0.5, fits[1], 200))
+    vectors, thresholds = some_units(np.random.default_rng(5), 2), np.array([0.3, 0.5])
+    negatives = Without(("a", "b"), vectors, thresholds, Gallery(table))
+    assert negatives.dropped == (Negative("a", 0.3, 0, 0), Negative("b", 0.5, 0, 0))
+    negatives.gallery.nearest(vectors, 200)
+    fits = np.array([best(drawn, i, vectors) >= thresholds for i in drawn[0]]).sum(axis=0)
+    assert negatives.dropped == (Negative("a", 0.3, fits[0], 200), Negative("b", 0.5, fits[1], 200))
 
 
 def test_what_may_not_be_shown_anyway_is_not_looked_at(table):
     gallery = Gallery(table, keep=lambda hits: [hit for hit in hits if hit.id < "v050"])
-    without = Without(("a",), some_units(np.random.default_rng(5), 1), np.array([0.3]), gallery)
-    without.gallery.nearest(some_units(np.random.default_rng(6), 1), 200)
-    assert without.dropped[0].seen == 50
+    negatives = Without(("a",), some_units(np.random.default_rng(5), 1), np.array([0.3]), gallery)
+    negatives.gallery.nearest(some_units(np.random.default_rng(6), 1), 200)
+    assert negatives.dropped[0].seen == 50
 
 
 def test_each_video_is_looked_up_once(table, monkeypatch):
     asked = []
     products = Gallery.products
     monkeypatch.setattr(Gallery, "products", lambda self, ids, v: asked.append(list(ids)) or products(self, ids, v))
-    without = Without(("a",), some_units(np.random.default_rng(5), 1), np.array([0.1]), Gallery(table))
-    without.gallery.nearest(some_units(np.random.default_rng(6), 3), 30)
+    negatives = Without(("a",), some_units(np.random.default_rng(5), 1), np.array([0.1]), Gallery(table))
+    negatives.gallery.nearest(some_units(np.random.default_rng(6), 3), 30)
     assert len(asked) < 15
     looked_up = [i for ids in asked for i in ids]
     assert len(looked_up) == len(set(looked_up)) > 30
 
 
 def test_a_row_that_went_away_meanwhile_is_no_hit(table):
-    without = Without(("a",), some_units(np.random.default_rng(5), 1), np.array([2.0]), Gallery(table))
+    negatives = Without(("a",), some_units(np.random.default_rng(5), 1), np.array([2.0]), Gallery(table))
     gone, there = (Hit(1, i, "/x", 0.5, None, None, None) for i in ("gone", "v001"))
-    assert without([gone, there]) == [there]
+    assert negatives([gone, there]) == [there]
 
 
 # Thresholds
@@ -140,6 +144,19 @@ def test_an_empty_index_drops_nothing(tmp_path):
     ]
 
 
+def test_a_calibration_says_the_threshold_and_the_query_before_it(drawn, tmp_path):
+    table, vectors = make_table(tmp_path, *drawn), some_units(np.random.default_rng(1), 2)
+    asked = Vectors(vectors[:1], vectors[1:], vectors[:0])
+    gallery = Gallery(table)
+    own = without(Query("a", without="b"), asked, gallery).dropped[0].threshold
+    flat = Logistic((0.0,) * 4, 0.0)
+    fitted = Calibration("windows", True, "captions", 10, 10, 200, 0.5, 0.4, own / 2, flat, flat)
+    write_fit(gallery.windows, fitted.to_json(), 200)
+    assert without(Query("a", without="b"), asked, gallery).dropped[0].threshold == own / 2
+    assert without(Query("a", without="b", threshold=0.1), asked, gallery).dropped[0].threshold == 0.1
+    assert without(Query("a", without="b", weight=0.2), asked, gallery).dropped[0].threshold == own
+
+
 # The whole of it
 
 
@@ -175,7 +192,7 @@ def test_order_and_negatives_go_together(drawn, table):
     random = np.random.default_rng(3)
     asked = Parts([some_units(random, 1), some_units(random, 1)], some_units(random, 1))
     negative, everything = some_units(random, 1), ordered(asked, Gallery(table), 200)
-    without = Without(("a",), negative, np.array([0.2]), Gallery(table))
+    negatives = Without(("a",), negative, np.array([0.2]), Gallery(table))
     right = [hit.id for hit in everything if best(drawn, hit.id, negative)[0] < 0.2][:15]
-    assert [hit.id for hit in ordered(asked, without.gallery, 15)] == right
-    assert without.dropped[0].dropped > 0
+    assert [hit.id for hit in ordered(asked, negatives.gallery, 15)] == right
+    assert negatives.dropped[0].dropped > 0
