@@ -212,6 +212,7 @@ def check(index: Annotated[Optional[str], INDEX] = None, as_json: Annotated[bool
 @index.command()
 def calibrate(
     index: Annotated[Optional[str], INDEX] = None,
+    table: Annotated[str, typer.Option(help="That of a FiftyOne run (see: c2v index list --tables).")] = "videos",
     model: Annotated[
         Optional[str], typer.Option("--model", "-m", help=MODEL.help, show_default="the index's own")
     ] = None,
@@ -230,7 +231,7 @@ def calibrate(
     with loading():
         from clip2video_plugin.query.calibrate import calibrate as fit
 
-    fits = fit(index, model=model, device=device)
+    fits = fit(index, table=table, model=model, device=device)
     if as_json:
         terminal.document([one.report() for one in fits])
         return

@@ -24,6 +24,7 @@ from clip2video_plugin.index.connection import (
 from clip2video_plugin.index.schema import BANKS, CALIBRATION, new_marks, state_of
 from clip2video_plugin.index.store import VideoIndex
 
+AGAIN = 60.0  # seconds
 FORM = 2  # of what is stored: of another version, it is of no use
 
 SCHEMA = pa.schema(
@@ -47,10 +48,19 @@ class Fit:
     fresh: bool
 
 
+_missed = dict[str, float]()  # of indexes elsewhere, when a table was last looked for in vain
+
+
 def has_calibration(uri: str) -> bool:
-    """Whether an index may hold one; of a local index without opening anything."""
-    folder = local_folder(uri)
-    return os.path.isdir(folder / f"{CALIBRATION}.lance") if folder else exists(connect(uri), CALIBRATION)
+    """Whether an index may hold one; of a local index without opening anything, of another asked once a minute."""
+    if folder := local_folder(uri):
+        return os.path.isdir(folder / f"{CALIBRATION}.lance")
+    if time.monotonic() - _missed.get(uri, -AGAIN) < AGAIN:
+        return False
+    there = exists(connect(uri), CALIBRATION)
+    if not there:
+        _missed[uri] = time.monotonic()
+    return there
 
 
 _read = dict[tuple[str, str], tuple[Any, tuple[str, int], dict[str, Any] | None]]()
@@ -102,6 +112,7 @@ def write_fit(index: VideoIndex, values: dict[str, Any], rows: int, about: str =
         "fit": json.dumps({**values, "form": FORM}),
     }
     connection = connect(index.uri)
+    _missed.pop(index.uri, None)
     with plain_errors(index.uri), writer_lock(index.uri):
         if exists(connection, CALIBRATION):
             table = connection.open_table(CALIBRATION)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.errors import Clip2VideoError, IndexBusyError
 from clip2video_plugin.index import VideoIndex, open_index
 from clip2video_plugin.index.calibration import has_calibration, read_fit, write_fit
+from clip2video_plugin.index.schema import VIDEOS
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.query.asking import Asked, Examples, captions_of, encoded, everyday
 from clip2video_plugin.query.confidence import GROWN, SIGNS, Bin, Calibration, Gate
@@ -34,6 +35,7 @@ FOLDS = 5
 def calibrate(
     index: str | Path | VideoIndex | None = None,
     *,
+    table: str = VIDEOS,
     model: str | Path | Model | None = None,
     device: str | None = None,
     foreign: Sequence[str] | None = None,
@@ -45,7 +47,8 @@ def calibrate(
     ``embed_videos`` does it again when a calibrated index has grown by half.
 
     Args:
-        index, model, device: as for ``search``.
+        index, model, device: as for ``search``; of an open index, its own table is calibrated.
+        table: that of a FiftyOne run (``c2v index list --tables``), else that of the videos.
         foreign: sentences about what no video shows; by default everyday ones that ship with the package.
         seed: of what is drawn.
 
@@ -53,17 +56,17 @@ def calibrate(
         Clip2VideoError: there are fewer than 20 videos.
         VideoIndexError: there is no index, it was made with another model, or it cannot be written.
     """
-    videos = index if isinstance(index, VideoIndex) else open_index(index)  # of whichever table
+    videos = index if isinstance(index, VideoIndex) else open_index(index, table=table)
     if (count := videos.count()) < LEAST:
         raise Clip2VideoError(f"index {videos.uri} has {count} videos; a calibration needs at least {LEAST}")
     loaded, gallery = load_for(videos, model, device), Gallery(videos)
     strange = encoded(list(foreign or everyday()), loaded)
     captions = captions_of(videos, loaded, seed)
     out = list[Calibration]()
-    for table in [videos] if gallery.windows is None else [videos, gallery.windows]:
-        rows = table.count()
-        fit = fitted(Asked(gallery, table, captions, strange, seed), table, rows, seed)
-        write_fit(table, fit.to_json(), rows)
+    for scored in [videos] if gallery.windows is None else [videos, gallery.windows]:
+        rows = scored.count()
+        fit = fitted(Asked(gallery, scored, captions, strange, seed), scored, rows, seed)
+        write_fit(scored, fit.to_json(), rows)
         out.append(fit)
     return out
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import Hit, VideoIndex
 from clip2video_plugin.index.calibration import has_calibration, read_fit
+from clip2video_plugin.index.schema import VIDEOS
 from clip2video_plugin.query.gallery import Gallery
 from clip2video_plugin.query.logistic import Logistic
 from clip2video_plugin.query.query import Query
@@ -193,4 +194,6 @@ def _unknown(query: Query, gallery: Gallery) -> str:
         )
     uri = gallery.videos.uri
     was = "was calibrated for another table or by another version" if has_calibration(uri) else "is not calibrated"
-    return f"min_confidence is {query.min_confidence:g}, but index {uri} {was}; run: c2v index calibrate --index {uri}"
+    table = "" if gallery.videos.name == VIDEOS else f" --table {gallery.videos.name}"
+    run = f"run: c2v index calibrate --index {uri}{table}"
+    return f"min_confidence is {query.min_confidence:g}, but index {uri} {was}; {run}"

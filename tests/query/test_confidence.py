@@ -126,6 +126,19 @@ def test_a_table_made_anew_has_no_calibration_until_it_gets_one(made, model, sce
     assert calibration_of(Gallery(index)).rows == 40
 
 
+def test_the_table_of_a_run_has_its_own(made, model, vectors, c2v_here):
+    index = made(0, count=30)
+    run = VideoIndex.create(index.uri, vectors.shape[1], provenance(model), table="brain_1")
+    run.write([row(n, vectors[n]) for n in range(40)])
+    calibrate(run, model=model)
+    assert (calibration_of(Gallery(run)).rows, calibration_of(Gallery(index))) == (40, None)
+    with pytest.raises(QueryError, match=r"run: c2v index calibrate --index [^ ]*$"):
+        search(Query("a dog", min_confidence=0.5), index=index, model=model)
+    run.write([row(n, vectors[n]) for n in range(40, 50)])
+    code, out, _ = c2v_here("index", "calibrate", "--index", index.uri, "--table", "brain_1", "--json")
+    assert (code, json.loads(out)[0]["rows"]) == (0, 50)
+
+
 def test_an_index_that_grew_by_half_is_calibrated_anew(made, model, vectors):
     index = made(0, count=60)
     assert not recalibrate(index, model)  # was never asked for
