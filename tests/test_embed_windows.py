@@ -261,3 +261,11 @@ def test_a_disk_that_is_full_is_told_in_a_line(films, model, tmp_path, c2v):
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert re.search(r"File too large|os error 27", result.stderr)
+
+
+def test_windows_of_what_is_not_in_the_index_are_told(index, films):
+    assert open_index(index).info().windows == open_index(index).windows().count() > 40
+    lancedb.connect(index).open_table("videos").delete(f"id = '{video_id(films[0] / '0.mp4')}'")
+    (problem,) = open_index(index).check()
+    assert "1 videos have windows of a file that is not in the index" in problem
+    assert str(films[0] / "0.mp4") in problem

@@ -19,7 +19,7 @@ from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, read, table_names, uri_of
 from clip2video_plugin.index.nearest import gone
-from clip2video_plugin.index.schema import BANKS, CALIBRATION, FAILED, FRAMES, VIDEOS, Provenance
+from clip2video_plugin.index.schema import BANKS, CALIBRATION, FAILED, FRAMES, VIDEO, VIDEOS, WINDOWS, Provenance
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path, expanded, stored
 
@@ -62,8 +62,8 @@ class TableInfo:
 class IndexInfo:
     """What an index holds and who made it; the model's part is None where ``c2v embed`` has made no table in it.
 
-    ``videos`` and ``failures`` count rows; ``frames`` is how many of a video its vector of ``dim`` numbers is made of;
-    ``bytes`` are those of the whole folder, None elsewhere than on this machine.
+    ``videos``, ``windows`` and ``failures`` count rows; ``frames`` is how many of a video its vector of ``dim`` numbers
+    is made of; ``bytes`` are those of the whole folder, None elsewhere than on this machine.
     """
 
     index: str
@@ -76,6 +76,7 @@ class IndexInfo:
     frames: int | None
     dim: int | None
     tables: list[TableInfo]
+    windows: int = 0
 
 
 def describe(index: str | Path | VideoIndex | None = None) -> IndexInfo:
@@ -109,6 +110,7 @@ def describe(index: str | Path | VideoIndex | None = None) -> IndexInfo:
         frames=made.count if made else None,
         dim=int(schema.field("vector").type.list_size) if schema else None,
         tables=tables,
+        windows=rows.get(WINDOWS, 0),
     )
 
 
@@ -256,7 +258,8 @@ def problems_of(table: Any) -> Iterator[str]:
         note("vectors with numbers that are not finite", batch, ~finite)
         norms = np.linalg.norm(np.where(finite[:, None], vectors, 0), axis=1)
         note("vectors that are not of unit norm", batch, finite & (np.abs(norms - 1) > 1e-3))
-        note("files that are gone", batch, [gone(as_path(path)) for path in batch["path"].to_pylist()])
+        if VIDEO.name not in table.schema.names:  # whose own row says it
+            note("files that are gone", batch, [gone(as_path(path)) for path in batch["path"].to_pylist()])
     for what, count in counts.items():
         yield f"{count} {what}, the first {examples[what]}"
     rows = sum(map(len, ids))
@@ -264,3 +267,20 @@ def problems_of(table: Any) -> Iterator[str]:
         yield f"{twice} rows more than ids: embed into another index, or remove the videos and embed them again"
     if upkeep.needs_indexing(table):
         yield f"the indexes do not cover its {rows} rows; the next c2v embed brings them up to date"
+
+
+def strays_of(videos: Any, windows: Any) -> Iterator[str]:
+    """Windows that are not of what the table of videos has."""
+    rows = videos.search().select(["id", "size", "mtime"]).limit(None).to_list()
+    stamps = {row["id"]: (row["size"], row["mtime"]) for row in rows}
+    first = windows.search().where("start = 0").select([VIDEO.name, "path", "size", "mtime"]).limit(None).to_list()
+    of_another = {
+        row[VIDEO.name]: as_path(row["path"])
+        for row in first
+        if stamps.get(row[VIDEO.name]) != (row["size"], row["mtime"])
+    }
+    if of_another:
+        yield (
+            f"{len(of_another)} videos have windows of a file that is not in the index, the first "
+            f"{next(iter(of_another.values()))}; embed them again with --windows"
+        )

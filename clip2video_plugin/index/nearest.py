@@ -27,6 +27,7 @@ NPROBES = 175  # measured as BITS is (upkeep.py)
 ALL_LISTS, FILTERED = 1_000_000, 30
 TOGETHER = 100  # queries in one pass over a table
 MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a view among them
+WINDOWS_EACH = 4  # that are taken for a video: those about one moment are several
 SHOWN = ["id", "sample_id", "path", "start", "end", "duration"]
 
 
@@ -125,6 +126,7 @@ class Nearest:
         where: str | None = None,
         furthest: bool = False,
         keep: Keep | None = None,
+        each: bool = False,
     ) -> list[Hit]:
         """See ``VideoIndex.search``."""
         k = checked_k(k)
@@ -137,11 +139,19 @@ class Nearest:
         if ids is not None and len(ids) == 0:
             return []
         query = np.asarray(-vector if furthest else vector, np.float32)
+        if each:
+            return self._each(query, k, ids, where, keep)
         hits = self._hits(query, k, ids, where, furthest)
         return hits if keep is None else self._kept(hits, keep, query, k, ids, where, furthest)
 
     def search_all(
-        self, vectors: NDArray[np.float32], k: int, *, where: str | None = None, keep: Keep | None = None
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        *,
+        where: str | None = None,
+        keep: Keep | None = None,
+        each: bool = False,
     ) -> list[list[Hit]]:
         """``search`` of several vectors [n, D], in order: one question to the table for 100 of them."""
         k, out = checked_k(k), list[list[Hit]]()
@@ -149,14 +159,45 @@ class Nearest:
             part = np.asarray(vectors[start : start + TOGETHER], np.float32)
             exact = where is not None and self._is_few(where, part[0].nbytes)
             found: list[list[dict[str, Any]]] = [[] for _ in part]
-            for row in self._nearest(part, k, where=where, exact=exact):
+            for row in self._nearest(part, WINDOWS_EACH * k if each else k, where=where, exact=exact):
                 found[row.pop("query_index", 0)].append(row)
             out += [self._as_hits(rows) for rows in found]
-        if keep is None:
-            return out
-        return [
-            self._kept(hits, keep, vector, k, None, where, False) for hits, vector in zip(out, vectors, strict=True)
-        ]
+        both = zip(out, vectors, strict=True)
+        if each:
+            return [self._each(vector, k, None, where, keep, hits) for hits, vector in both]
+        return out if keep is None else [self._kept(hits, keep, one, k, None, where, False) for hits, one in both]
+
+    def _each(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        ids: Collection[str] | None,
+        where: str | None,
+        keep: Keep | None,
+        first: list[Hit] | None = None,
+    ) -> list[Hit]:
+        """The best window of each of the k best videos, as a hit of the video.
+
+        A long video may own the first thousands of windows: what was found is left out when it is asked again.
+        ``first`` are the best windows of all, where they are known.
+        """
+        best, wanted, others = dict[str, Hit](), WINDOWS_EACH * k, ids
+        in_memory = ids is not None and where is None and self._fits_view(frozenset(ids), query.nbytes)
+        hits = self._hits(query, wanted, ids, where, False) if first is None else first
+        while True:
+            for hit in hits:
+                assert hit.video is not None
+                best.setdefault(hit.video, replace(hit, id=hit.video))
+            kept = list(best.values()) if keep is None else keep(list(best.values()))
+            if len(kept) >= k or len(hits) < wanted:
+                return [replace(hit, rank=rank) for rank, hit in enumerate(kept[:k], start=1)]
+            wanted = 4 * wanted if in_memory else min(2 * wanted, MOST_FETCHED)
+            without = [] if where is None else [f"({where})"]
+            if ids is None:
+                without.append(f"NOT ({in_list(self._owner, best)})")
+            elif not in_memory:
+                others = frozenset(ids) - best.keys()
+            hits = self._hits(query, wanted, others, " AND ".join(without) or None, False)
 
     def _kept(
         self,
@@ -193,13 +234,22 @@ class Nearest:
             rows = self._filtered(query, k, ids, where, exact)
         elif ids is None:
             rows = self._nearest(query, k, exact=exact)
-        elif len(ids) * query.nbytes <= VIEW_BYTES:
+        elif self._fits_view(ids, query.nbytes):
             rows = self._view(frozenset(ids)).nearest(query, k)
         elif exact or not has_index(self._table, "vector"):
             rows = self._nearest(query, k, ids, exact=True)
         else:
             rows = self._nearest_in_view(query, k, ids)
         return self._as_hits(rows, furthest)
+
+    def _fits_view(self, ids: Collection[str], size: int) -> bool:
+        """Whether the rows of these ids, with vectors of ``size`` bytes, are few enough to be kept in memory."""
+        if self._owner == "id" or len(ids) * size > VIEW_BYTES:
+            return len(ids) * size <= VIEW_BYTES
+        view = self._last_view  # of windows, who knows how many
+        if view is not None and view.ids == frozenset(ids) and view.state == state_of(self._table):
+            return True
+        return int(self._table.count_rows(in_list(self._owner, ids))) * size <= VIEW_BYTES
 
     def _as_hits(self, rows: list[dict[str, Any]], furthest: bool = False) -> list[Hit]:
         # LanceDB's dot distance is 1 - q.v; ties go by id, so that equal searches give equal answers

@@ -408,7 +408,9 @@ class VideoIndex:
 
     def check(self) -> list[str]:
         """What is wrong with the rows, in words; nothing when all is right (``contents.check``)."""
-        return read(self.uri, lambda: list(contents.problems_of(self._table)))
+        parts = self.windows()
+        strays = [] if parts is None else read(self.uri, lambda: list(contents.strays_of(self._table, parts._table)))
+        return read(self.uri, lambda: list(contents.problems_of(self._table))) + strays
 
     # Search
 
@@ -422,6 +424,7 @@ class VideoIndex:
         furthest: bool = False,
         existing: bool = False,
         keep: Keep | None = None,
+        each: bool = False,
     ) -> list[Hit]:
         """The k videos with the largest dot product with a query vector [D], best first.
 
@@ -431,6 +434,7 @@ class VideoIndex:
             furthest: give the smallest products instead, worst first.
             existing: pass over videos whose files are gone, and give the k best of the others.
             keep: gives of hits, in order, those that may be shown; k of them are given, as far as there are such.
+            each: of a table of windows the best one of each video, as a hit of that.
 
         Raises:
             QueryError: k is no whole number from 1 to 10,000.
@@ -439,11 +443,18 @@ class VideoIndex:
         if existing and keep is None:
             keep = files_there()
         return read(
-            self.uri, lambda: self._nearest.search(vector, k, ids=ids, where=where, furthest=furthest, keep=keep)
+            self.uri,
+            lambda: self._nearest.search(vector, k, ids=ids, where=where, furthest=furthest, keep=keep, each=each),
         )
 
     def search_all(
-        self, vectors: NDArray[np.float32], k: int, *, where: str | None = None, keep: Keep | None = None
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        *,
+        where: str | None = None,
+        keep: Keep | None = None,
+        each: bool = False,
     ) -> list[list[Hit]]:
         """``search`` of several query vectors [n, D] in one pass, in order."""
-        return read(self.uri, lambda: self._nearest.search_all(vectors, k, where=where, keep=keep))
+        return read(self.uri, lambda: self._nearest.search_all(vectors, k, where=where, keep=keep, each=each))

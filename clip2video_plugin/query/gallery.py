@@ -83,25 +83,16 @@ class Gallery:
         together = np.concatenate(queries)
         found: list[list[Hit]] = [[] for _ in together]
         for table in [self.videos] if self.windows is None else [self.videos, self.windows]:
-            keep = self._once if table.is_windows else self.keep
-            for hits, more in zip(found, table.search_all(together, k, where=self.where, keep=keep), strict=True):
-                hits += more
+            more = table.search_all(together, k, where=self.where, keep=self.keep, each=table.is_windows)
+            for hits, some in zip(found, more, strict=True):
+                hits += some
         parts = iter(found)
         return [_best((hit for _ in vectors for hit in next(parts)), k) for vectors in queries]
 
     def _search(self, table: VideoIndex, vector: NDArray[np.float32], k: int) -> list[Hit]:
         if not table.is_windows:
             return table.search(vector, k, ids=self.ids, where=self.where, keep=self.keep)
-        return table.search(vector, k, ids=self._video_ids, keep=self._once)
-
-    def _once(self, hits: list[Hit]) -> list[Hit]:
-        """Of hits that are windows the best of each video, as those of the videos' rows."""
-        best = dict[str, Hit]()
-        for hit in hits:
-            assert hit.video is not None
-            best.setdefault(hit.video, replace(hit, id=hit.video))
-        found = list(best.values())
-        return found if self.keep is None else self.keep(found)
+        return table.search(vector, k, ids=self._video_ids, keep=self.keep, each=True)
 
     @cached_property
     def _video_ids(self) -> Collection[str] | None:
