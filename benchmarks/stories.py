@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.query import Windows
-from clip2video_plugin.shapes import Scene, caption, render, write_video
+from clip2video_plugin.shapes import Scene, caption, render, scenes, write_video
 from clip2video_plugin.shapes.scene import Thing, actions_of, pairs_of, scene_of
 from clip2video_plugin.video.windows import WindowSize, window_picks, window_spans
 
 RATE = 6.0  # frames a second: a grid on which windows of 2, 3, 4, 6 and 8 seconds have 12 picks each
+RARE = 10  # things that only the planted scenes of a film show
 
 
 @dataclass(frozen=True)
@@ -101,19 +102,21 @@ def twice(count: int, seed: int) -> list[Story]:
 
 
 def film(seconds: float, planted: int, seed: int) -> tuple[Story, list[int]]:
-    """A story of hours, of scenes of 4 to 16 s, and the places of the planted ones: 10 s that nothing else shows.
+    """A story of hours, of scenes of 4 to 16 s of every kind, and the places of the planted ones.
 
-    What the others show may happen again.
+    These take 10 s each, and show things that no other scene does.
     """
     random = Random(f"stories film:{seed}")
-    every = [(thing, action) for thing in _pairs() for action in actions_of(thing)]
-    random.shuffle(every)
-    events = [(one, 10.0) for one in every[:planted]]
+    pairs = random.sample(_pairs(), len(_pairs()))
+    rare = set(pairs[:RARE])
+    every = [(thing, action) for thing in pairs[:RARE] for action in actions_of(thing)]
+    events = [(_alone(*one, random), 10.0) for one in random.sample(every, planted)]
+    others = (scene for scene in scenes(seed) if rare.isdisjoint(scene.things))
     while sum(length for _, length in events) < seconds:
-        events.append((random.choice(every[planted:]), random.randint(8, 32) / 2))
+        events.append((next(others), random.randint(8, 32) / 2))
     order = random.sample(range(len(events)), len(events))
-    told = tuple(_alone(*events[n][0], random) for n in order)
-    return Story(told, tuple(events[n][1] for n in order)), [place for place, n in enumerate(order) if n < planted]
+    told, lengths = zip(*(events[n] for n in order), strict=True)
+    return Story(told, lengths), [place for place, n in enumerate(order) if n < planted]
 
 
 def different_things(count: int, random: Random) -> list[Scene]:
