@@ -100,13 +100,14 @@ def usual_thresholds(
 def _threshold(scores: NDArray[np.float32], match: float) -> float:
     """From scores [n] of videos, without those that would be dropped: they may be many, and are not the usual.
 
-    The spread is that below the median, as scores above are of videos that show some of it.
+    The spread is that below the median, as scores above are of videos that show some of it. Of few videos the lower
+    quartile is the usual: most of them may show the negative.
     """
-    threshold, left = np.inf, scores.astype(np.float64)
+    threshold, left, many = np.inf, scores.astype(np.float64), len(scores) >= ENOUGH
     while True:
-        usual = float(np.median(left))
+        usual = float(np.quantile(left, 0.5 if many else 0.25))
         way = (LEAST + MOST) / 2 * (match - usual)
-        if len(left) >= ENOUGH:
+        if many:
             spread = float(np.sqrt(np.mean((left[left <= usual] - usual) ** 2)))
             way = min(max(SPREADS * spread, LEAST * (match - usual)), MOST * (match - usual))
         now = usual + way

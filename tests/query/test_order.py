@@ -1,16 +1,19 @@
 """One thing, then another: against every choice of windows."""
 
+import json
 from itertools import pairwise, permutations, product
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clip2video_plugin import Query, search
+from clip2video_plugin import Query, embed_videos, search
 from clip2video_plugin.query import Gallery
 from clip2video_plugin.query.order import Parts, in_order, ordered
-from clip2video_plugin.shapes import caption
+from clip2video_plugin.shapes import caption, render, write_video
+from clip2video_plugin.shapes.scene import scene_of
 from tests.query.tables import DIM, make_table, some_units
 
 
@@ -181,3 +184,29 @@ def test_after_captions_or_an_example_nothing_says_it_in_one_sentence(world, wor
     assert {hit.id: hit.score for hit in like} == pytest.approx(
         {i: (score + scores[i]) / 2 for i, score in alike.items()}, abs=1e-5
     )
+
+
+def test_files_are_found_in_the_order_of_their_scenes(c2v_here, model, tmp_path):
+    random, size, seconds = Random(3), 96, 3
+    things = (("red", "square"), "left"), (("green", "circle"), "grow"), (("white", "star"), "up")
+    alone = [scene_of((thing,), (((0, action),),), random) for thing, action in things]
+    for name, order in (("forth", (0, 1, 2)), ("back", (2, 1, 0)), ("other", (1, 1, 1))):
+        times = [n / (6 * seconds) for n in range(6 * seconds)]
+        frames = np.concatenate([render(alone[n], times, size) for n in order])
+        write_video(tmp_path / f"{name}.mp4", frames, 6)
+    index = tmp_path / "index"
+    embed_videos([tmp_path], index=index, model=model, windows="3/1.5")
+    first, _, last = map(caption, alone)
+
+    def asked(*line):
+        code, out, _ = c2v_here("search", *line, "--index", index, "--json")
+        assert code == 0
+        return json.loads(out)
+
+    for line, right in ((f'{first} --then "{last}"', "forth"), (f'{last} --then "{first}"', "back")):
+        (hit, *_) = asked(line)["hits"]
+        assert hit["path"].endswith(f"{right}.mp4")
+        assert [(moment["start"], moment["end"]) for moment in hit["moments"]] == [(0, 3), (6, 9)]
+    result = asked(caption(alone[1]), "--not", last)
+    assert [hit["path"].endswith("other.mp4") for hit in result["hits"]] == [True]
+    assert [(one["text"], one["dropped"], one["seen"]) for one in result["dropped"]] == [(last, 2, 3)]
