@@ -11,7 +11,7 @@ from clip2video_plugin.errors import Clip2VideoError, QueryError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.index.calibration import read_fit, write_fit
 from clip2video_plugin.provenance import provenance
-from clip2video_plugin.query import Gallery
+from clip2video_plugin.query import Gallery, asking
 from clip2video_plugin.query.asking import encoded, everyday
 from clip2video_plugin.query.calibrate import recalibrate
 from clip2video_plugin.query.confidence import calibration_of
@@ -236,3 +236,19 @@ def test_everyday_sentences_are_many_and_plain():
     lines = everyday()
     assert len(lines) == len(set(lines)) > 300
     assert all(line == line.strip().lower() and 3 <= len(line.split()) <= 14 for line in lines)
+
+
+@pytest.mark.parametrize("texts", [0, 1])
+def test_of_a_large_table_a_sample_is_looked_at_and_some_queries_ask_all_of_it(
+    made, model, vectors, monkeypatch, texts
+):
+    for name, value in (("QUERIES", 40), ("SAMPLE", 40), ("WHOLE", 15)):
+        monkeypatch.setattr(asking, name, value)
+    index = made(texts)
+    windows = index.create_windows()
+    windows.write([{**row(n, vectors[n]), "id": f"v{n}/0", "video": f"v{n}"} for n in range(COUNT)])
+    for fit in calibrate(index, model=model):
+        assert fit.queries == 40
+        assert sum(each.count for each in fit.bins) == 3 * 15  # asked of all: there, gone, and foreign
+        assert not fit.own
+        assert fit.confidences([0.99], ["v0"], COUNT, 0.99)[0] > 0.5 > fit.confidences([0.3], ["v0"], COUNT, 0.3)[0]
