@@ -80,7 +80,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             gallery = Gallery(index_of(folder, videos, texts, model))
             for bank, lines in banks.items():
-                query = Query("a sentence", bank=lines, k=1)
+                query = Query("a sentence", bank=tuple(lines), k=1)
                 found = [normalised(query, gallery, model, vector[None], 1) for vector in asked]
                 checked = 100 * float(np.mean([hits[0].id == i for (hits, _), i in zip(found, own, strict=True)]))
                 free = 100 * float(
