@@ -56,10 +56,15 @@ def main() -> None:
         return
     model = load_model(embedded_folder(), device="cpu")
     tables = [measured(args.count, seed, model) for seed in args.seeds]
-    print(f"percent, {args.count} videos a seed" + "".join(f"{f'seed {seed}':>12}" for seed in args.seeds) + "   floor")
+    print(
+        f"percent, {args.count} videos a seed"
+        + "".join(f"{f'seed {seed}':>12}" for seed in args.seeds)
+        + "        all   floor"
+    )
     for name in tables[0]:
         floor = f"{FLOORS[name]} or more" if name in FLOORS else f"{FALSE:g} or less" if name == "different" else ""
-        print(f"{name:28}" + "".join(f"{table[name]:12.3f}" for table in tables) + f"   {floor}")
+        values = [table[name] for table in tables]
+        print(f"{name:28}" + "".join(f"{v:12.3f}" for v in values) + f"{np.mean(values):11.3f}   {floor}")
 
 
 def measured(count: int, seed: int, model: Model) -> dict[str, float]:
