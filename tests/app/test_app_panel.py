@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from pathlib import Path
 
 import fiftyone as fo
 import pytest
@@ -14,8 +13,6 @@ from clip2video_plugin.app.search import find
 from clip2video_plugin.datasets import CaptionedVideoFolder
 from clip2video_plugin.query import Query
 from clip2video_plugin.shapes import caption
-from clip2video_plugin.video.files import file_stamp
-from clip2video_plugin.video.windows import parse_windows
 
 from .browser import (
     MARKS,
@@ -58,7 +55,7 @@ def dataset(world, model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def app(dataset, tmp_path_factory):
-    with plugin_server(dataset[0], tmp_path_factory) as address:
+    with plugin_server(dataset[0], tmp_path_factory, C2V_ROOTS=str(dataset[1])) as address:
         yield address
 
 
@@ -424,14 +421,7 @@ def stories(model, tmp_path_factory):
     dataset = fo.Dataset.from_videos_dir(str(folder), name="app-stories")
     dataset.persistent = True
     index = tmp_path_factory.mktemp("told") / "index"
-    run = compute_clip2video(dataset, model=model, brain_key="c2v", index=index, progress=False)
-    rows = []
-    for (one, path), story in zip(zip(*dataset.values(["id", "filepath"]), strict=True), told, strict=True):
-        windows, (size, mtime) = story.windows(model, parse_windows("2/0.5,4/1,8/2")), file_stamp(Path(path))
-        for (start, end), vector in zip(windows.spans.tolist(), windows.vectors, strict=True):
-            where = {"id": f"{one}/{start:.3f}-{end:.3f}", "video": one, "path": path, "start": start, "end": end}
-            rows.append({**where, "duration": story.duration, "size": size, "mtime": mtime, "vector": vector})
-    run.table.create_windows().write(rows)
+    compute_clip2video(dataset, model=model, brain_key="c2v", index=index, windows="2/0.5,4/1,8/2", progress=False)
     yield dataset, told
     dataset.delete_brain_run("c2v")
     dataset.delete()
@@ -466,3 +456,38 @@ def test_where_in_the_hits_a_query_fits_is_shown_opened_and_marked(app, stories)
         assert best.label == sentence
         middle = sum(best.support) / 2 / RATE
         assert start < middle < end
+
+
+def test_diversity_a_bank_and_the_captions_are_asked_for_and_a_menu_leads_on(page, dataset, world):
+    page, orders = page
+    sentence, other = caption(world[1][4]), caption(world[1][9])
+    ask(page, sentence)
+    wait_for_order(page, orders, order_of(dataset[0], Query((sentence,), k=25)))
+    unfold(page)
+    slider = page.locator(f'{PANEL} input[aria-label="diversity"]')
+    slider.focus()
+    slider.press("End")
+    wait_for_order(page, orders, order_of(dataset[0], Query((sentence,), k=25, diversity=1.0)))
+    slider.press("Home")
+    wait_for_order(page, orders, order_of(dataset[0], Query((sentence,), k=25)))
+    bank = dataset[1] / "bank.txt"
+    bank.write_text("\n".join(caption(scene) for scene in world[1]))
+    page.get_by_label("Query bank (QB-Norm)").fill(str(bank))
+    page.get_by_label("Query bank (QB-Norm)").press("Enter")
+    wait_for_order(page, orders, order_of(dataset[0], Query((sentence,), k=25, bank=str(bank))))
+    page.get_by_label("Query bank (QB-Norm)").fill(str(bank.parent.parent / "elsewhere.txt"))
+    bank.rename(bank.parent.parent / "elsewhere.txt")
+    page.get_by_label("Query bank (QB-Norm)").press("Enter")
+    says(page, "is outside of what the App may use")
+    page.get_by_label("Query bank (QB-Norm)").fill("")
+    page.get_by_label("Query bank (QB-Norm)").press("Enter")
+    page.wait_for_selector(f"{PANEL} .MuiAlert-root", state="detached")
+    page.click(f'{PANEL} [data-cy="clip2video-add-captions"]')
+    page.keyboard.type(other)
+    page.keyboard.press("Enter")
+    wait_for_order(page, orders, order_of(dataset[0], Query((sentence,), k=25, captions=other)))
+    assert other in chips(page, "captions").inner_text()
+    shoot(page, "panel-captions")
+    page.click(f'{PANEL} [data-cy="clip2video-tools"]')
+    page.click('[role="menuitem"]:has-text("Find copies of videos")')
+    page.wait_for_selector('[role="dialog"] :text("Cosine from which two videos are copies")', timeout=60_000)

@@ -84,7 +84,7 @@ function Picture({ hit, open }) {
   );
 }
 
-function Row({ hit, top, range, chosen, sided, open, select, move, children }) {
+function Row({ hit, top, range, chosen, sided, comparable, open, select, move, children }) {
   const keyed = (event) => {
     if (event.target !== event.currentTarget) return;
     if (event.key === "ArrowDown" || event.key === "ArrowUp") move(event.key === "ArrowDown" ? 1 : -1);
@@ -170,7 +170,7 @@ function Row({ hit, top, range, chosen, sided, open, select, move, children }) {
         h(
           Box,
           { sx: { display: "flex", justifyContent: "space-between", alignItems: "baseline" } },
-          h(Box, { component: "span", sx: { fontWeight: 500 } }, hit.score.toFixed(3)),
+          h(Box, { component: "span", sx: { fontWeight: 500 }, title: comparable }, hit.score.toFixed(3)),
           hit.confidence != null &&
             h(
               Box,
@@ -248,6 +248,7 @@ export default function Hits({ view, busy, tell, about, data }) {
         range,
         chosen: hit.id === chosen,
         sided,
+        comparable: view.comparable,
         open: (time) => open(hit.id, time),
         select: () => select(hit.id),
         move,

@@ -76,6 +76,7 @@ def draw(on: foo.Panel, ctx: foo.ExecutionContext, shown: Shown) -> types.Proper
         weight=state.get("weight"),
         threshold=shown.threshold,
         calibrated=shown.calibrated,
+        comparable=shown.comparable,
         nothing=nothing(shown),
         tools=[{"name": name, "label": label} for name, label in TOOLS.items()],
     )

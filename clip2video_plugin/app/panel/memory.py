@@ -30,6 +30,7 @@ class Shown:
     hits: list[dict[str, Any]] = field(default_factory=list)  # the best of them, as the page lists them
     threshold: float | None = None  # from which a hit fits what was negated
     calibrated: bool = False
+    comparable: str = ""  # what the scores may be compared with
     refused: float | None = None  # confidence of the best hit that was left out
     base: Any = None  # stages of the view that was searched
     view: Any = None  # stages of the view it was answered with

@@ -289,7 +289,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             )
         shown.say(describe(found), error=missing)
         shown.calibrated = calibration_of(Gallery(run.table)) is not None
-        shown.refused = found.result.refused
+        shown.refused, shown.comparable = found.result.refused, found.result.comparable
         shown.hits = self._listed(ctx, run, found, query)
         self._remember(ctx, line_of(query))
         ctx.ops.set_view(view)

@@ -35,7 +35,9 @@ def describe(found: Found) -> str:
         return f"Nothing matches among {found.searched} videos."
     if not found.ids:
         return f"No indexed video of this view fits the filters; {found.searched} are indexed."
-    return f"**{len(found.ids)}** of {found.searched} videos, best score **{found.scores[0]:.3f}**"
+    dropped = sum(one.dropped for one in found.result.dropped)
+    left_out = f", {dropped} left out by not" if dropped else ""
+    return f"**{len(found.ids)}** of {found.searched} videos, best score **{found.scores[0]:.3f}**{left_out}"
 
 
 def nothing(shown: Shown) -> dict[str, Any]:

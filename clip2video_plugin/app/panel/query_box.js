@@ -11,6 +11,7 @@ const KINDS = {
   like: { name: "like", color: "secondary", hint: "id of a sample" },
 };
 const SMALL = { textTransform: "none", minWidth: 0, px: 0.75, py: 0, color: "text.secondary", fontSize: 12 };
+const DELETE = { color: "inherit", opacity: 0.7, "&:hover": { color: "inherit", opacity: 1 } };
 const ADDED = ["without", "then", "where", "captions"]; // by typing
 
 export default function Line({ line, history, selected, busy, ask, focus, beside, negated }) {
@@ -70,7 +71,7 @@ export default function Line({ line, history, selected, busy, ask, focus, beside
         setChips(chips.filter((_, place) => place !== at));
       },
       onDelete: () => remove(at),
-      sx: { maxWidth: 260, "&.Mui-focusVisible": { outline: "2px solid" } },
+      sx: { maxWidth: 320, "&.Mui-focusVisible": { outline: "2px solid" }, "& .MuiChip-deleteIcon": DELETE },
     }),
   );
   const entry =
