@@ -1,5 +1,5 @@
 // What a search can be told beside its sentence, folded into one line that says what is set.
-const { createElement: h, useEffect, useState } = window.React;
+const { createElement: h, useEffect, useRef, useState } = window.React;
 const { Box, Button, Collapse, FormControlLabel, MenuItem, Slider, Switch, TextField } = window.__mui__;
 
 const PLAIN = { textTransform: "none" };
@@ -53,14 +53,21 @@ export function Threshold({ value, tell }) {
 // A text that is told when it is entered or left.
 function Typed({ label, hint, value, tell }) {
   const [typed, setTyped] = useState(value ?? "");
-  useEffect(() => setTyped(value ?? ""), [value]);
-  const done = () => typed.trim() !== (value ?? "") && tell(typed.trim());
+  const touched = useRef(false); // what is being typed is not taken away by an answer
+  useEffect(() => void (touched.current || setTyped(value ?? "")), [value]);
+  const done = () => {
+    touched.current = false;
+    if (typed.trim() !== (value ?? "")) tell(typed.trim());
+  };
   return h(TextField, {
     size: "small",
     label,
     placeholder: hint,
     value: typed,
-    onChange: (event) => setTyped(event.target.value),
+    onChange: (event) => {
+      touched.current = true;
+      setTyped(event.target.value);
+    },
     onBlur: done,
     onKeyDown: (event) => event.key === "Enter" && done(),
     InputLabelProps: { shrink: true },

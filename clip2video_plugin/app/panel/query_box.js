@@ -18,9 +18,20 @@ export default function Line({ line, history, selected, busy, ask, focus, beside
   const [text, setText] = useState(line.text);
   const [chips, setChips] = useState(line.chips);
   const [draft, setDraft] = useState(null);
-  const restore = () => [setText(line.text), setChips(line.chips), setDraft(null)];
-  useEffect(() => void restore(), [JSON.stringify(line)]);
+  const touched = useRef(false); // what is being typed is not taken away by an answer
+  const restore = () => {
+    touched.current = false;
+    setText(line.text);
+    setChips(line.chips);
+    setDraft(null);
+  };
+  useEffect(() => void (touched.current || restore()), [JSON.stringify(line)]);
+  const edit = (chip) => {
+    touched.current = true;
+    setDraft(chip);
+  };
   const search = (more = chips, value = text) => {
+    touched.current = false;
     setChips(more);
     setDraft(null);
     ask({ value, chips: more.map(({ kind, text }) => ({ kind, text })) });
@@ -47,7 +58,7 @@ export default function Line({ line, history, selected, busy, ask, focus, beside
     }
     if (event.key === "Backspace" && !text && chips.length) {
       event.preventDefault();
-      setDraft(chips[chips.length - 1]);
+      edit(chips[chips.length - 1]);
       setChips(chips.slice(0, -1));
     }
   };
@@ -67,7 +78,7 @@ export default function Line({ line, history, selected, busy, ask, focus, beside
         chip.note && h(Box, { component: "span", sx: { opacity: 0.75 } }, ` ${chip.note}`),
       ),
       onClick: () => {
-        setDraft(chip);
+        edit(chip);
         setChips(chips.filter((_, place) => place !== at));
       },
       onDelete: () => remove(at),
@@ -93,8 +104,16 @@ export default function Line({ line, history, selected, busy, ask, focus, beside
       return typed === line.text.toLowerCase() ? options : options.filter((o) => o.toLowerCase().includes(typed));
     },
     inputValue: text,
-    onInputChange: (_, value, reason) => reason !== "reset" && setText(value),
-    onChange: (_, value, reason) => reason === "selectOption" && ask({ value, chips: [] }),
+    onInputChange: (_, value, reason) => {
+      if (reason === "reset") return;
+      touched.current = true;
+      setText(value);
+    },
+    onChange: (_, value, reason) => {
+      if (reason !== "selectOption") return;
+      touched.current = false;
+      ask({ value, chips: [] });
+    },
     renderInput: (params) =>
       h(TextField, {
         ...params,
@@ -146,7 +165,7 @@ export default function Line({ line, history, selected, busy, ask, focus, beside
     h(
       Box,
       { sx: { display: "flex", flexWrap: "wrap", alignItems: "center", columnGap: 0.5, mt: 0.25 } },
-      ADDED.map((kind) => button(kind, `+ ${KINDS[kind].name}`, KINDS[kind].hint, () => setDraft({ kind, text: "" }))),
+      ADDED.map((kind) => button(kind, `+ ${KINDS[kind].name}`, KINDS[kind].hint, () => edit({ kind, text: "" }))),
       button(
         "like",
         "+ like selected",
