@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import (
     connect,
     exists,
@@ -118,8 +119,10 @@ def write_fit(index: VideoIndex, values: dict[str, Any], rows: int, about: str =
             table = connection.open_table(CALIBRATION)
         else:
             table = connection.create_table(CALIBRATION, schema=SCHEMA.with_metadata(new_marks()))
+        before = table.version
         merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         merge.execute(pa.Table.from_pylist([row], schema=table.schema))
+        upkeep.tidy(index.uri, table, before)
 
 
 def sample_rows(index: VideoIndex, count: int, seed: int, *, captioned: bool = False) -> dict[str, dict[str, Any]]:

@@ -119,7 +119,7 @@ def features_of(
     scores: NDArray[np.float64], below: NDArray[np.float64], own: NDArray[np.float64], size: int
 ) -> NDArray[np.float64]:
     """[..., 4] of hits, for scores, what they are below the best, and ``own_scores`` [...]."""
-    return np.stack([scores, below, np.minimum(scores - own, 0), np.full_like(scores, np.log(size))], axis=-1)
+    return np.stack([scores, below, np.minimum(scores - own, 0), np.full_like(scores, np.log(max(size, 1)))], axis=-1)
 
 
 def own_scores(own: Mapping[str, float], ids: Iterable[str]) -> NDArray[np.float64]:
