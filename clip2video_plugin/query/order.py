@@ -41,11 +41,10 @@ class Parts:
 def parts_of(query: Query, vectors: Vectors, model: Model) -> Parts:
     """The parts of a query, and its prompts with all that comes then as sentences.
 
-    Where an example stands in place of a sentence, or beside one, the mean of the parts' vectors does.
+    Where an example stands in place of a sentence, or beside one, the mean of the parts' vectors does. What is looked
+    for in captions alone is no part.
     """
-    parts = [
-        part for part in (vectors.wanted, *vectors.then[:, None]) if len(part)
-    ]  # nothing is seen of captions alone
+    parts = [part for part in (vectors.wanted, *vectors.then[:, None]) if len(part)]
     if query.prompts and not query.like:
         sentences = tuple(
             ", then ".join(text.strip().rstrip(".") for text in (one, *query.then)) for one in query.prompts

@@ -89,11 +89,11 @@ def usual_thresholds(
 
     What a match scores is the best that the negative or one of the ``wanted`` sentences [n, D] reaches anywhere.
     """
-    whole = Gallery(gallery.videos)
-    scores = sampled_scores(whole, negatives)
+    everything = Gallery(gallery.videos)
+    scores = sampled_scores(everything, negatives)
     if not len(scores):
         return np.full(len(negatives), np.inf)
-    matches = [whole.nearest(np.vstack([wanted, one]), 1)[0].score for one in negatives]
+    matches = [everything.nearest(np.vstack([wanted, one]), 1)[0].score for one in negatives]
     return np.array([_threshold(mine, match) for mine, match in zip(scores.T, matches, strict=True)])
 
 
