@@ -28,6 +28,7 @@ ALL_LISTS, FILTERED = 1_000_000, 30
 TOGETHER = 100  # queries in one pass over a table
 MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a view among them
 WINDOWS_EACH = 4  # that are taken for a video: those about one moment are several
+NEAR = 1_000  # windows that are taken before those of videos already found are left out
 SHOWN = ["id", "sample_id", "path", "start", "end", "duration"]
 
 
@@ -181,7 +182,7 @@ class Nearest:
         A long video may own the first thousands of windows: what was found is left out when it is asked again.
         ``first`` are the best windows of all, where they are known.
         """
-        best, wanted, others = dict[str, Hit](), WINDOWS_EACH * k, ids
+        best, wanted = dict[str, Hit](), WINDOWS_EACH * k
         in_memory = ids is not None and where is None and self._fits_view(frozenset(ids), query.nbytes)
         hits = self._hits(query, wanted, ids, where, False) if first is None else first
         while True:
@@ -191,13 +192,24 @@ class Nearest:
             kept = list(best.values()) if keep is None else keep(list(best.values()))
             if len(kept) >= k or len(hits) < wanted:
                 return [replace(hit, rank=rank) for rank, hit in enumerate(kept[:k], start=1)]
-            wanted = 4 * wanted if in_memory else min(2 * wanted, MOST_FETCHED)
-            without = [] if where is None else [f"({where})"]
-            if ids is None:
-                without.append(f"NOT ({in_list(self._owner, best)})")
-            elif not in_memory:
-                others = frozenset(ids) - best.keys()
-            hits = self._hits(query, wanted, others, " AND ".join(without) or None, False)
+            if in_memory or 4 * wanted <= NEAR:  # a few more are had sooner than those of others
+                wanted *= 4
+                hits = self._hits(query, wanted, ids, where, False)
+            else:
+                wanted = min(2 * wanted, MOST_FETCHED)
+                hits = self._of_others(query, wanted, ids, where, best)
+
+    def _of_others(
+        self, query: NDArray[np.float32], k: int, ids: Collection[str] | None, where: str | None, found: Collection[str]
+    ) -> list[Hit]:
+        """The nearest windows of other videos than those found."""
+        if ids is not None:
+            return self._hits(query, k, frozenset(ids).difference(found), where, False) if set(ids) - set(found) else []
+        others = f"NOT ({in_list(self._owner, found)})"
+        if where is not None or not has_index(self._table, "vector"):
+            return self._hits(query, k, None, others if where is None else f"({where}) AND {others}", False)
+        rows = self._query(query).select([*self._shown, "_distance"]).where(others, prefilter=True).limit(k)
+        return self._as_hits(list(_arrow(rows.nprobes(NPROBES).refine_factor(10)).to_pylist()))
 
     def _kept(
         self,
