@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,9 +32,10 @@ from benchmarks.stories import Story, film
 from clip2video_plugin import embed_videos, open_index
 from clip2video_plugin.encode import ahead, usual_batch
 from clip2video_plugin.encode_windows import MOST, WINDOWS
-from clip2video_plugin.index import Hit
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.model.installed import embedded_folder
+from clip2video_plugin.query import Windows
+from clip2video_plugin.query.moments import spans
 from clip2video_plugin.video.grid import Grid, Wanted
 from clip2video_plugin.video.windows import WindowPlan, window_picks
 
@@ -106,49 +108,42 @@ def searched(index: Path, sentence: str) -> int:
 
 
 def found(story: Story, places: list[int], index: Path, model: Model) -> None:
-    """Prints at which rank the first right window of each event is, and the first right one of those apart."""
+    """Prints at which rank the first right window and the first right moment of each event are."""
     table = open_index(index).windows()
     assert table is not None
+    (film,) = (Windows(*found) for found in table.windows_by_video([next(table.ids()).partition("/")[0]]).values())
     captions, planted = story.captions, [story.spans[place] for place in places]
     told = {text: [span for one, span in zip(captions, story.spans, strict=True) if one == text] for text in captions}
     ranks, times = dict[str, tuple[int, int]](), list[float]()
     for text, vector in zip(told, model.encode_captions(list(told)).vector.numpy(), strict=True):
-        others = [span for span in planted if span not in told[text]]
-
-        def alone(hits: list[Hit], others: list[tuple[float, float]] = others) -> list[Hit]:
-            return [hit for hit in hits if not any(hit.start < end and start < hit.end for start, end in others)]
-
         began = time.monotonic()
         table.search(vector, 10)
         times.append(time.monotonic() - began)
-        hits = table.search(vector, 200, keep=alone)
-        ranks[text] = rank(hits[:10], told[text]), rank(apart(hits)[:10], told[text])
+        alone = np.ones(len(film.spans), bool)
+        for start, end in planted:
+            if (start, end) not in told[text]:
+                alone &= (film.spans[:, 1] <= start) | (film.spans[:, 0] >= end)
+        windows = Windows(film.spans[alone], film.vectors[alone])
+        best = windows.spans[np.argsort(-(windows.vectors @ vector))[:10]].tolist()
+        moments = [(moment.start, moment.end) for moment in spans(windows, vector, threshold=-1)[:10]]
+        ranks[text] = rank(best, told[text]), rank(moments, told[text])
     tens = np.array([ranks[captions[place]] for place in places])
     for name, some, floor in (
         ("planted", tens, f"[at least {FLOOR_FOUND} among ten]"),
         ("all", np.array(list(ranks.values())), ""),
     ):
-        windows, moments = ("/".join(f"{100 * np.mean(column <= k):.1f}" for k in (1, 5, 10)) for column in some.T)
-        print(f"{name:8} n={len(some):4}  R@1/5/10 of windows {windows}, of windows apart {moments}  {floor}")
+        ofs = ["/".join(f"{100 * np.mean(column <= k):.1f}" for k in (1, 5, 10)) for column in some.T]
+        print(f"{name:8} n={len(some):4}  R@1/5/10 of windows {ofs[0]}, of moments {ofs[1]}  {floor}")
     print(f"a query: {1000 * np.median(times):.1f} ms")
 
 
-def shared(hit: Hit, start: float, end: float) -> float:
-    """Seconds that a window shares with a span, by the shorter of the two."""
-    return (min(hit.end, end) - max(hit.start, start)) / min(hit.end - hit.start, end - start)
-
-
-def apart(hits: list[Hit]) -> list[Hit]:
-    """The windows that share less than half with each better one."""
-    kept = list[Hit]()
-    for hit in hits:
-        if all(shared(hit, one.start, one.end) < 0.5 for one in kept):
-            kept.append(hit)
-    return kept
-
-
-def rank(hits: list[Hit], scenes: list[tuple[float, float]]) -> int:
-    return next((n for n, hit in enumerate(hits, 1) if any(shared(hit, *scene) >= 0.5 for scene in scenes)), 99)
+def rank(some: Sequence[Sequence[float]], scenes: Sequence[Sequence[float]]) -> int:
+    """Place of the first span that shares half of the shorter of the two with a scene; 99 where there is none."""
+    for place, (start, end) in enumerate(some, start=1):
+        for first, last in scenes:
+            if min(end, last) - max(start, first) >= min(end - start, last - first) / 2:
+                return place
+    return 99
 
 
 def throughput(path: Path, model: Model, plan: WindowPlan, rounds: int) -> None:
@@ -179,9 +174,8 @@ def alone(path: Path, model: Model, plan: WindowPlan) -> tuple[float, float]:
     pixels = np.random.default_rng(0).integers(0, 256, (batch, how.size, how.size, 3), np.uint8)
     for start in range(0, len(grid.layout.picks), batch):
         features = model.image_features(pixels[: len(grid.layout.picks) - start])
-    spans = plan.spans(grid.duration)
-    picks = window_picks(grid.layout.due, spans, count)
-    for start in range(0, len(spans), WINDOWS):
+    picks = window_picks(grid.layout.due, plan.spans(grid.duration), count)
+    for start in range(0, len(picks), WINDOWS):
         some = picks[start : start + WINDOWS]
         model.embed_picks(features, np.where(some < 0, -1, some % len(features)))
     return decoding, time.monotonic() - began

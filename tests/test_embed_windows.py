@@ -112,6 +112,21 @@ def test_a_hit_says_from_when_to_when(indexed, films, model):
     assert right >= 0.5 * len(long.spans)  # of windows twice as long as many events
 
 
+def test_progress_goes_on_within_a_video(films, model, tmp_path):
+    seen = []
+    embed_videos(
+        films[0] / "long.mp4",
+        index=tmp_path,
+        model=model,
+        windows=SIZES,
+        progress=lambda report: seen.append((report.done, report.within, report.current)),
+    )
+    parts = [within for done, within, name in seen if name == "long.mp4" and not done]
+    assert parts == sorted(parts)
+    assert len({part for part in parts if 0 < part < 1}) >= 2
+    assert seen[-1] == (1, 0.0, "")
+
+
 def test_embedding_again_skips_what_is_there(index, films, model):
     before = lancedb.connect(index).open_table("windows").version
     for windows in (SIZES, None, "none", " 5/2.5 , 10/5"):
