@@ -38,6 +38,22 @@ FOREIGN = (
     "letter to the tax adviser",
     "voicemail from the insurance company",
     "backup of the old server",
+    "Margaret and Thomas, 1987",
+    "Vienna, Monday afternoon",
+    "Mrs Henderson",
+    "Project Falcon, phase three",
+    "Stockholm 2016",
+    "Uncle Robert",
+    "the Kowalski family",
+    "Professor Nakamura",
+    "room 214, second floor",
+    "Buenos Aires, March 2009",
+    "Victoria Lindqvist 2022",
+    "conference call with Munich",
+    "episode by Samuel, 1999",
+    "Amsterdam office",
+    "Mohammed and Claire",
+    "the Reykjavik recordings",
 )
 # Standard deviations above chance from which a score is believed: benchmarks/captions.py --fit
 BELIEVED = 4.0
