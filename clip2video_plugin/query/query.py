@@ -82,8 +82,6 @@ class Query:
                 object.__setattr__(self, "where", None)
             else:
                 parse_filter(self.where)  # what is wrong with it shows before anything is read
-        if self.bank is not None and self.then:
-            raise QueryError("a bank normalises the scores of one sentence; leave out bank (--bank) or then (--then)")
         if not (self.prompts or self.like or self.captions):
             raise QueryError("the query '' is empty; describe what happens in the video")
 

@@ -1,7 +1,5 @@
 """One line says a query, and a query says its line; what is no operator is text."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,7 +103,6 @@ def test_operators_may_come_first():
         ("a --weight 2", r"weight is 2.0; it must be a number that lies in \[0, 1\]"),
         ("a --threshold 1e999", "--threshold is '1e999', which is no number"),
         ("a -k 5 -k 6", "-k stands twice"),
-        ("a --then b --bank c.txt", "leave out bank .* or then"),
         ("a --also b | c", "alternatives .* and paraphrases"),
         ('a --not "b" c', "what does 'c' after --not belong to"),
         ("a --moments b", "what does 'b' after --moments belong to"),
@@ -157,6 +154,7 @@ def test_a_line_without_operators_is_one_prompt(text):
         like=st.lists(TEXT, max_size=2),
         without=st.lists(TEXT, max_size=2),
         threshold=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        then=st.lists(TEXT, max_size=2),
         captions=st.none() | st.just("") | TEXT,
         where=st.sampled_from([None, "duration<60 and tag:\"a 'b'\"", "not path:'*|*.mp4'"]),
         weight=NUMBER,
@@ -165,11 +163,9 @@ def test_a_line_without_operators_is_one_prompt(text):
         min_confidence=NUMBER,
         bank=st.none() | TEXT,
         diversity=st.floats(0, 1),
-    ),
-    st.lists(TEXT, max_size=2),
+    )
 )
-def test_a_query_is_what_its_line_says(query, then):
-    query = query if query.bank is not None else replace(query, then=tuple(then))
+def test_a_query_is_what_its_line_says(query):
     assert Query.parse(query.line()) == query
 
 
