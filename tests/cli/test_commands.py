@@ -33,7 +33,9 @@ def test_embed_as_json(c2v, videos):
     done = c2v("embed", "videos", "--index", "here", "--json")
     document = json.loads(done.stdout)
     assert done.returncode == 0
-    assert set(document) == {"embedded", "skipped", "moved", "failed", "seconds", "warning"}
+    assert set(document) == {
+        *("embedded", "skipped", "moved", "failed", "captioned", "windows", "windowed", "seconds", "warning")
+    }
     assert (document["embedded"], document["skipped"]) == (3, 0)
     assert [set(f) for f in document["failed"]] == [{"path", "reason"}]
     assert document["failed"][0]["path"] == str(videos / "broken.mp4")
@@ -48,7 +50,7 @@ def test_strict_exits_with_3(c2v, videos):
     assert c2v("embed", "videos/a.mp4", "--strict").returncode == 0
 
 
-MORE = ("comparable", "captions", "refused", "dropped")
+MORE = ("comparable", "captions", "refused", "dropped", "notes")
 
 
 def test_search_as_json(c2v, world, world_index):
