@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Optional
 
 import typer
@@ -154,7 +155,7 @@ def search(
         loaded = load_for(opened, model, device)
         for lines in terminal.lines():
             try:
-                parts = [[asked(line) for line in lines]]
+                parts: Iterable[list[Query]] = [[asked(line) for line in lines]]
             except QueryError:  # of one of them; those before it are answered
                 parts = ([asked(line)] for line in lines)
             for part in parts:

@@ -22,7 +22,6 @@ from clip2video_plugin.query.vectors import Vectors, vectors_of_all
 from clip2video_plugin.query.without import Negative, without
 
 if TYPE_CHECKING:
-    import fiftyone as fo
     import pandas as pd
 
 SHOWN = ("rank", "id", "path", "score", "confidence", "start", "end", "duration", "matched", "missing_file")
@@ -84,7 +83,7 @@ class SearchResult(Sequence[Hit]):
         moments = ["moments"] if any(hit.moments for hit in self.hits) else []
         return pd.DataFrame(self.to_dicts(), columns=[*SHOWN, *moments])
 
-    def to_view(self, dataset: fo.SampleCollection) -> fo.DatasetView:
+    def to_view(self, dataset: Any) -> Any:
         """The samples of a FiftyOne dataset that are the hits, in order, with their scores as in the App's searches.
 
         Found by their ids, else by their files.
@@ -92,6 +91,9 @@ class SearchResult(Sequence[Hit]):
         from clip2video_plugin.app.search import view_of
 
         return view_of(self, dataset)
+
+
+Several = list[str | Query] | list[str] | list[Query] | tuple[str | Query, ...]
 
 
 class Options(TypedDict, total=False):
@@ -108,11 +110,9 @@ class Options(TypedDict, total=False):
 @overload
 def search(query: str | Query, **options: Unpack[Options]) -> SearchResult: ...
 @overload
+def search(query: Several, **options: Unpack[Options]) -> list[SearchResult]: ...
 def search(
-    query: list[str | Query] | list[str] | tuple[str | Query, ...], **options: Unpack[Options]
-) -> list[SearchResult]: ...
-def search(
-    query: str | Query | list[str | Query] | list[str] | tuple[str | Query, ...],
+    query: str | Query | Several,
     *,
     index: str | Path | VideoIndex | None = None,
     model: str | Path | Model | None = None,
