@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.paths import printable
@@ -73,8 +73,9 @@ def lines() -> Iterator[list[str]]:
         Clip2VideoError: one is no text in UTF-8; those before it were given.
     """
     rest, number, more = b"", 0, True
+    source = cast("io.BufferedReader", sys.stdin.buffer)
     while more:
-        read = sys.stdin.buffer.read1(LINES_BYTES)
+        read = source.read1(LINES_BYTES)
         more = bool(read)
         *whole, rest = (rest + read).split(b"\n") if more else (rest, b"")
         texts, wrong = list[str](), 0
