@@ -261,7 +261,7 @@ def test_auto_takes_fewer_windows_a_minute_of_longer_videos():
     plan = WindowPlan.of("auto")
     per_minute = [60 * len(plan.spans(seconds)) / seconds for seconds in (30, 300, 7200)]
     assert per_minute == sorted(per_minute, reverse=True)
-    assert plan.sizes(7200) == parse_windows("5/2.5,10/5,15/5")
+    assert plan.sizes(7200) == parse_windows("5/2.5,10/2.5,15/5")
     assert WindowPlan.of("None") is WindowPlan.of(None) is None
     assert WindowPlan.of(parse_windows("10/5")).text == "10/5"
 

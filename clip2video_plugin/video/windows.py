@@ -55,7 +55,7 @@ def parse_windows(text: str) -> tuple[WindowSize, ...]:
 
 AUTO, NONE = "auto", "none"
 # Of videos of at most so many seconds, windows of these sizes. The longer a video, the fewer to a minute.
-BY_LENGTH = ((60.0, "2/0.5,4/1,8/2"), (600.0, "3/1.5,6/3,12/6"), (math.inf, "5/2.5,10/5,15/5"))
+BY_LENGTH = ((60.0, "2/0.5,4/1,8/2"), (600.0, "3/1.5,6/3,12/6"), (math.inf, "5/2.5,10/2.5,15/5"))
 
 
 @dataclass(frozen=True)
