@@ -360,3 +360,15 @@ def test_files_that_lie_elsewhere_are_not_read_for_the_page(panel, dataset, worl
         _, drawn, others = happens(panel, dataset, "on_query", opened, value=value)
         assert "is outside of what the App may use" in str(drawn["error_shown"]), value
         assert not others
+
+
+def test_what_a_bank_did_is_said(panel, dataset, world, tmp_path, monkeypatch):
+    monkeypatch.setenv("C2V_ROOTS", str(tmp_path))
+    bank = tmp_path / "bank.txt"
+    bank.write_text("\n".join(caption(scene) for scene in world[1]))
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    sentence = caption(world[1][4])
+    after, drawn, _ = happens(panel, dataset, "on_query", opened, value=f"{sentence} --bank {bank}")
+    assert after["options"]["bank"] == str(bank)
+    (note,) = find(dataset, Query((sentence,), k=25, bank=str(bank)), brain_key="c2v").result.notes
+    assert texts(message(drawn))[0].endswith(note)

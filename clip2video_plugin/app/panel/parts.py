@@ -37,7 +37,8 @@ def describe(found: Found) -> str:
         return f"No indexed video of this view fits the filters; {found.searched} are indexed."
     dropped = sum(one.dropped for one in found.result.dropped)
     left_out = f", {dropped} left out by not" if dropped else ""
-    return f"**{len(found.ids)}** of {found.searched} videos, best score **{found.scores[0]:.3f}**{left_out}"
+    notes = "".join(f"; {plain(note)}" for note in found.result.notes)
+    return f"**{len(found.ids)}** of {found.searched} videos, best score **{found.scores[0]:.3f}**{left_out}{notes}"
 
 
 def nothing(shown: Shown) -> dict[str, Any]:
