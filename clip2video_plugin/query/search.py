@@ -24,7 +24,7 @@ from clip2video_plugin.query.without import Negative, without
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = ("rank", "id", "path", "score", "confidence", "start", "end", "duration", "matched", "missing_file")
+SHOWN = ("rank", "id", "path", "score", "confidence", "start", "end", "duration", "matched", "missing_file", "missing")
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def test_search_as_json(c2v, world, world_index):
     assert (document["query"], document["model"], document["searched"]) == (query, "shapes", 24)
     assert [hit["rank"] for hit in document["hits"]] == [1, 2, 3]
     assert set(document["hits"][0]) == {
-        *("rank", "id", "path", "score", "confidence", "start", "end", "duration", "matched", "missing_file")
+        *("rank", "id", "path", "score", "confidence", "start", "end", "duration", "matched", "missing_file", "missing")
     }
     assert document["hits"][0]["path"] == str(world[0] / "00006.mp4")
 
