@@ -446,7 +446,11 @@ def test_where_in_the_hits_a_query_fits_is_shown_opened_and_marked(app, stories)
             page.wait_for_timeout(200)
         assert start - 0.5 <= time < end
         shoot(page, "panel-opened")
-        page.keyboard.press("Escape")
+        for _ in range(60):  # the first may stop what plays, or come before the App listens
+            page.keyboard.press("Escape")
+            if not page.locator("#modal.modalon").count():
+                break
+            page.wait_for_timeout(500)
         page.wait_for_selector("#modal.modalon", state="detached")
         page.click(f'{PANEL} button:has-text("Mark moments")')
         says(page, "moments are written to c2v_moments and shown as clips")

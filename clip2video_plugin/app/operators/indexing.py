@@ -75,8 +75,8 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
             with suppress(VideoIndexError):  # its vectors are gone, which is told when it is computed
                 sampling, windows = run.table.provenance.policy, windows_of(run.table)
         ask_choice(inputs, ctx, "sampling", SHOWN_SAMPLINGS, label="Frames", default=sampling)
-        ask_windows(inputs, ctx, windows)
         ask_choice(inputs, ctx, "device", SHOWN_DEVICES, label="Device", default="auto")
+        ask_windows(inputs, ctx, windows)
         return form(inputs, ctx, "Compute CLIP2Video embeddings", "view_target")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
