@@ -21,6 +21,7 @@ GROWN = 1.5  # a table of so many times the rows that were there is fitted anew
 # What the logistic regressions see: the score; how far it is below the best one; how far it falls short of the
 # video's own captions; the logarithm of the gallery's size. And the signs that their weights must have.
 SIGNS = (1, 1, 1, -1)
+ESTIMATE = "the confidence is an estimate, as too few captions say what is right here"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,17 @@ class Calibration:
     gates: tuple[Gate, ...] = ()
     own: Mapping[str, float] = field(default_factory=dict, repr=False)
 
+    @property
+    def estimated(self) -> bool:
+        """Whether videos stood in place of sentences, which other steps of a search do not go by."""
+        return self.source != "captions"
+
+    @property
+    def most(self) -> float:
+        """No hit is promised more: of an estimate, what those were that seemed surest when it was fitted."""
+        surest = [each.promised for each in self.bins if each.count]
+        return max(surest, default=1.0) if self.estimated else 1.0
+
     def confidences(self, scores: Sequence[float], ids: Sequence[str], size: int, best: float) -> NDArray[np.float64]:
         """The probabilities [k] that hits are right; none is more probable than one of a better score.
 
@@ -92,7 +104,7 @@ class Calibration:
         p = np.where(first, self.first(features), self.rest(features))
         order = np.argsort(-at, kind="stable")
         p[order] = np.minimum.accumulate(p[order])
-        return p
+        return np.minimum(p, self.most)
 
     def to_json(self) -> dict[str, Any]:
         """All of it, for storage."""
@@ -152,7 +164,7 @@ def applies(query: Query) -> bool:
 
 def judged(
     hits: list[Hit], query: Query, gallery: Gallery, wanted: NDArray[np.float32]
-) -> tuple[list[Hit], float | None]:
+) -> tuple[list[Hit], float | None, tuple[str, ...]]:
     """The hits with the probability that each is right, where something says it; those of at least what is asked for.
 
     Of hits that the text side alone found nothing says it, and they stay.
@@ -161,7 +173,8 @@ def judged(
         hits: as the query's other steps left them. wanted: its vectors [n, D].
 
     Returns:
-        The hits, ranked anew, and the largest probability of one that was left out; None where none was.
+        The hits, ranked anew; the largest probability of one that was left out, None where none was; and what to know
+        of the probabilities.
 
     Raises:
         QueryError: the query asks for a least confidence, and nothing says what any hit's is.
@@ -170,7 +183,8 @@ def judged(
     if found is None:
         if query.min_confidence is not None:
             raise QueryError(_unknown(query, gallery))
-        return hits, None
+        return hits, None, ()
+    notes = (ESTIMATE,) if found.estimated and hits else ()
     seen = [hit for hit in hits if hit.matched != "captions"]
     moved = query.bank is not None or query.diversity or any(hit.matched != "vector" for hit in hits)
     # The best may not be among the hits, or not first
@@ -180,10 +194,10 @@ def judged(
     known = dict(zip([hit.id for hit in seen], p.tolist(), strict=True))
     hits = [replace(hit, confidence=known.get(hit.id)) for hit in hits]
     if (least := query.min_confidence) is None:
-        return hits, None
+        return hits, None, notes
     refused = [hit.confidence for hit in hits if hit.confidence is not None and hit.confidence < least]
     kept = [hit for hit in hits if hit.confidence is None or hit.confidence >= least]
-    return [replace(hit, rank=rank) for rank, hit in enumerate(kept, start=1)], max(refused, default=None)
+    return [replace(hit, rank=rank) for rank, hit in enumerate(kept, start=1)], max(refused, default=None), notes
 
 
 def _unknown(query: Query, gallery: Gallery) -> str:

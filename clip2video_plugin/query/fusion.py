@@ -163,12 +163,12 @@ _levels = dict[tuple[str, str, str, float | None], tuple[int, float]]()
 def credible(gallery: Gallery, model: Model, weight: float | None = None) -> float:
     """The score from which the best hit of a sentence is believed.
 
-    The calibration's where the index is calibrated; else what stands out from the best scores of sentences about
-    things that no frame shows (``FOREIGN``), asked once of an index, and again when it has half as many videos more
-    or less.
+    The calibration's where the index was calibrated by its captions; else what stands out from the best scores of
+    sentences about things that no frame shows (``FOREIGN``), asked once of an index, and again when it has half as
+    many videos more or less.
     """
     calibration = calibration_of(gallery) if weight is None else None
-    if calibration is not None:
+    if calibration is not None and not calibration.estimated:
         return calibration.credible
     index = gallery.videos
     rows, key = index.count(), (index.uri, index.identity, model.sha256, weight)

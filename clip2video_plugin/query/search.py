@@ -204,7 +204,7 @@ def _answer(
         hits = gallery.nearest(vectors.wanted, wide.k) if found is None else found
     hits, sentences = with_captions(hits, wide, gallery, model, vectors.wanted)
     hits = diverse(hits, gallery, query)
-    hits, refused = judged(hits, query, gallery, vectors.wanted)
+    hits, refused, known = judged(hits, query, gallery, vectors.wanted)
     if query.moments and not query.then:
         hits = with_moments(hits, gallery, vectors.wanted)
     card = model.card
@@ -220,7 +220,7 @@ def _answer(
         refused,
         negatives.dropped if query.without else (),
         _comparable(query, model, captions=bool(sentences)),
-        notes,
+        (*notes, *known),
     )
 
 

@@ -71,9 +71,13 @@ class Without:
 
 
 def without(query: Query, vectors: Vectors, gallery: Gallery) -> Without:
-    """What a query must not show in a gallery, from the threshold on that it says, or the calibration, or the index."""
+    """What a query must not show in a gallery, from the threshold on that it says, or the calibration, or the index.
+
+    A calibration without captions, in which videos stood in place of sentences, says less than the index's own scores.
+    """
     calibration = calibration_of(gallery) if query.threshold is None and query.weight is None else None
-    threshold = query.threshold if calibration is None else calibration.without
+    measured = calibration is not None and not calibration.estimated
+    threshold = calibration.without if calibration is not None and measured else query.threshold
     if threshold is None:
         wanted = vectors.wanted if query.prompts and not query.like else vectors.wanted[:0]  # videos score otherwise
         thresholds = usual_thresholds(gallery, vectors.without, wanted)
