@@ -132,6 +132,8 @@ def found(story: Story, places: list[int], index: Path, model: Model) -> None:
         ("planted", tens, f"[at least {FLOOR_FOUND} among ten]"),
         ("all", np.array(list(ranks.values())), ""),
     ):
+        if not len(some):
+            continue
         ofs = ["/".join(f"{100 * np.mean(column <= k):.1f}" for k in (1, 5, 10)) for column in some.T]
         print(f"{name:8} n={len(some):4}  R@1/5/10 of windows {ofs[0]}, of moments {ofs[1]}  {floor}")
     print(f"a query: {1000 * np.median(times):.1f} ms")
