@@ -19,13 +19,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection
-from fractions import Fraction
 from pathlib import Path
 from random import Random
 
 sys.path.append(str(Path(__file__).parents[1]))  # last: the folder datasets/ must not shadow a package
 
-import av
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -36,7 +34,7 @@ from clip2video_plugin.index import Provenance, VideoIndex
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.model.installed import embedded_folder
 from clip2video_plugin.query.curate import duplicates
-from clip2video_plugin.shapes import Scene, held_out_scenes, render
+from clip2video_plugin.shapes import Scene, held_out_scenes, render, write_video
 
 RATE, SIZE, LENGTH = 8, 96, 24
 FLOORS = {"crf 40": 98, "half": 98, "double": 98, "start": 98, "end": 98, "both ends": 98, "mirror": 90}
@@ -139,13 +137,7 @@ def scaled(frames: Frames, side: int) -> Frames:
 
 def write(path: Path, frames: Frames, crf: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(RATE))
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "veryfast"}
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-        container.mux(stream.encode())
+    write_video(path, frames, RATE, crf=crf)
     return path
 
 

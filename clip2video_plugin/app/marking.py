@@ -20,7 +20,7 @@ from clip2video_plugin.app.metadata import metadata_of
 from clip2video_plugin.app.search import find
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.tables import thumbnails_of
-from clip2video_plugin.app.videos import FRAMES_FIELD, videos_of
+from clip2video_plugin.app.videos import items_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.index import Span
 from clip2video_plugin.index.connection import chunks
@@ -99,7 +99,7 @@ def mark(
     for part in chunks(list(moments), BATCH):
         view = videos_of(dataset).select(part)
         bring_up_to_date(view)
-        there, found = _paths(view), dict[str, fo.TemporalDetections]()
+        there, found = {item.id: item.path for item in items_of(view)}, dict[str, fo.TemporalDetections]()
         paths = {one: there[one] for one in part if one in there}
         known = dict(zip(*view.values(["id", "metadata"]), strict=True))
         for one, path in paths.items():
@@ -139,13 +139,6 @@ def bring_up_to_date(view: foc.SampleCollection) -> None:
     new = zip((ids[n] for n in old), metadata_of([paths[n] for n in old]), strict=True)
     if found := {one: metadata for one, metadata in new if metadata is not None}:
         view.set_values("metadata", found, key_field="id")
-
-
-def _paths(view: foc.SampleCollection) -> dict[str, Path]:
-    """Id -> the file of a video, or its folder of frames."""
-    ids, files = view.values(["id", "filepath"])
-    folders = view.values(FRAMES_FIELD) if view.has_field(FRAMES_FIELD) else [None] * len(ids)
-    return {one: Path(folder or path) for one, path, folder in zip(ids, files, folders, strict=True)}
 
 
 def _rate(path: Path, known: fo.Metadata | None, moments: Sequence[Span]) -> tuple[float, int]:

@@ -152,8 +152,13 @@ def _query(query: str | Query | None, like: str | Sequence[str], k: int | None, 
         return replace(query, **given)
     if not given.get("like") and not (query and query.strip()):
         raise QueryError("type what happens in the video")
-    usual = {} if "k" in fields_of(query or "") else {"k": DEFAULT_K}
-    return Query.parse(query or "", **{**usual, **given})
+    return query_of(query or "", **given)
+
+
+def query_of(line: str, **given: Any) -> Query:
+    """``Query.parse``, with 25 hits where neither the line nor ``given`` says how many."""
+    usual = {} if "k" in fields_of(line) else {"k": DEFAULT_K}
+    return Query.parse(line, **{**usual, **given})
 
 
 def view_of(result: SearchResult, samples: foc.SampleCollection) -> fo.DatasetView:

@@ -156,6 +156,12 @@ def calibration_of(gallery: Gallery, *, windows: bool | None = None) -> Calibrat
     return Calibration.from_json(fit.values) if fit is not None and fit.fresh else None
 
 
+def measured_of(gallery: Gallery, weight: float | None) -> Calibration | None:
+    """The calibration by which other steps go (``credible``, ``without``): of captions, at the model's weight."""
+    found = calibration_of(gallery) if weight is None else None
+    return None if found is None or found.estimated else found
+
+
 def applies(query: Query) -> bool:
     """Whether a calibration is about such a query: sentences, with the weight of the model."""
     alternatives = len(query.prompts) > 1 and query.how == "max"

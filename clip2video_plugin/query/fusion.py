@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.index import Hit
 from clip2video_plugin.index.connection import chunks
 from clip2video_plugin.model.checkpoint import Model
-from clip2video_plugin.query.confidence import calibration_of
+from clip2video_plugin.query.confidence import measured_of
 from clip2video_plugin.query.gallery import Gallery
 from clip2video_plugin.query.query import Query
 from clip2video_plugin.query.speech import said_at
@@ -167,8 +167,7 @@ def credible(gallery: Gallery, model: Model, weight: float | None = None) -> flo
     sentences about things that no frame shows (``FOREIGN``), asked once of an index, and again when it has half as
     many videos more or less.
     """
-    calibration = calibration_of(gallery) if weight is None else None
-    if calibration is not None and not calibration.estimated:
+    if (calibration := measured_of(gallery, weight)) is not None:
         return calibration.credible
     index = gallery.videos
     rows, key = index.count(), (index.uri, index.identity, model.sha256, weight)

@@ -50,6 +50,10 @@ class Gallery:
         """The windows of these videos, where there are any."""
         return self.videos.windows()
 
+    @property
+    def _tables(self) -> list[VideoIndex]:
+        return [self.videos] if self.windows is None else [self.videos, self.windows]
+
     def size(self) -> int:
         """How many videos it has; at most, where both ids and a filter choose them."""
         if self.where is None:
@@ -73,8 +77,7 @@ class Gallery:
 
         A video with windows is as good as the best of them, and ``start`` and ``end`` are that one's.
         """
-        tables = [self.videos] if self.windows is None else [self.videos, self.windows]
-        return _best((hit for table in tables for vector in vectors for hit in self._search(table, vector, k)), k)
+        return _best((hit for table in self._tables for vector in vectors for hit in self._search(table, vector, k)), k)
 
     def nearest_all(self, queries: Sequence[NDArray[np.float32]], k: int) -> list[list[Hit]]:
         """``nearest`` of several queries [n, D] each, in order and in one pass over the tables."""
@@ -82,7 +85,7 @@ class Gallery:
             return [self.nearest(vectors, k) for vectors in queries]
         together = np.concatenate(queries)
         found: list[list[Hit]] = [[] for _ in together]
-        for table in [self.videos] if self.windows is None else [self.videos, self.windows]:
+        for table in self._tables:
             more = table.search_all(together, k, where=self.where, keep=self.keep, each=table.is_windows)
             for hits, some in zip(found, more, strict=True):
                 hits += some

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip2video_plugin.index import Hit
-from clip2video_plugin.query.confidence import calibration_of
+from clip2video_plugin.query.confidence import measured_of
 from clip2video_plugin.query.gallery import Gallery
 from clip2video_plugin.query.query import Query
 from clip2video_plugin.query.vectors import Vectors
@@ -75,9 +75,9 @@ def without(query: Query, vectors: Vectors, gallery: Gallery) -> Without:
 
     A calibration without captions, in which videos stood in place of sentences, says less than the index's own scores.
     """
-    calibration = calibration_of(gallery) if query.threshold is None and query.weight is None else None
-    measured = calibration is not None and not calibration.estimated
-    threshold = calibration.without if calibration is not None and measured else query.threshold
+    threshold = query.threshold
+    if threshold is None and (calibration := measured_of(gallery, query.weight)) is not None:
+        threshold = calibration.without
     if threshold is None:
         wanted = vectors.wanted if query.prompts and not query.like else vectors.wanted[:0]  # videos score otherwise
         thresholds = usual_thresholds(gallery, vectors.without, wanted)

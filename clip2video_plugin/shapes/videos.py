@@ -19,7 +19,7 @@ from clip2video_plugin.shapes.scene import Scene
 SIZE, RATE, LENGTH = 96, 8, 24  # pixels a side, frames a second, frames
 
 
-def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = RATE) -> None:
+def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = RATE, *, crf: int = 18) -> None:
     """Writes frames, each [height, width, 3], as an H.264 mp4 that browsers play; takes one at a time."""
     frames = iter(frames)
     first = next(frames)
@@ -27,9 +27,9 @@ def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = RAT
         stream = container.add_stream("libx264", rate=Fraction(rate))
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": "18", "preset": "veryfast"}
+        stream.options = {"crf": str(crf), "preset": "veryfast"}
         for frame in chain([first], frames):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         container.mux(stream.encode())
 
 

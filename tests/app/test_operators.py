@@ -6,6 +6,7 @@ from pathlib import Path
 import fiftyone as fo
 import fiftyone.operators as foo
 import pytest
+from fiftyone.operators.executor import ExecutionError
 
 from clip2video_plugin import compute_clip2video
 from clip2video_plugin.app import plugin
@@ -137,6 +138,13 @@ def test_index_info_and_delete_index(indexed, tmp_path):
 def test_searches_that_cannot_be_answered(indexed, arguments, message):
     with pytest.raises(Clip2VideoError, match=message):
         find(indexed, **{"query": None, **arguments})
+
+
+@pytest.mark.parametrize("name", ["search_videos", "mark_moments"])
+@pytest.mark.parametrize("line", ["--like /etc/passwd", "--like /etc/passwd@1-2", "a red square --bank /etc/passwd"])
+def test_no_query_makes_an_operator_read_a_file_elsewhere(indexed, name, line):
+    with pytest.raises(ExecutionError, match=r"file /etc/passwd.* is outside of what the App may use"):
+        operator(name)(indexed, line)
 
 
 def test_a_search_without_an_index_says_what_to_do(dataset):

@@ -1,13 +1,11 @@
 """Videos and copies of them, as files."""
 
-from fractions import Fraction
 from random import Random
 
-import av
 import numpy as np
 from PIL import Image
 
-from clip2video_plugin.shapes import held_out_scenes, render
+from clip2video_plugin.shapes import held_out_scenes, render, write_video
 
 RATE = 8
 
@@ -15,13 +13,7 @@ RATE = 8
 def write(path, frames, crf=20):
     """Frames [n, height, width, 3] as H.264."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(RATE))
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "preset": "veryfast"}
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-        container.mux(stream.encode())
+    write_video(path, frames, RATE, crf=crf)
     return path
 
 

@@ -9,9 +9,10 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from clip2video_plugin.app.marking import mark_all
-from clip2video_plugin.app.operators.forms import ask_key, ask_number, form, refused
+from clip2video_plugin.app.operators.forms import ask_key, ask_number, form, refused, wrong
 from clip2video_plugin.app.operators.indexing import call
 from clip2video_plugin.app.operators.running import Running
+from clip2video_plugin.app.operators.searching import asked, problem_of
 from clip2video_plugin.app.search import DEFAULT_K, load_run
 from clip2video_plugin.bounds import MAX_K
 
@@ -35,7 +36,13 @@ class MarkMoments(foo.Operator):  # type: ignore[misc]
         inputs = types.Object()
         if refused(inputs, ctx, indexed=True):
             return types.Property(inputs)
-        inputs.str("query", required=True, label="What happens in the video", description="a dog runs on the beach")
+        inputs.str(
+            "query",
+            required=True,
+            label="What happens in the video",
+            description="a dog runs on the beach",
+            **wrong(problem_of(ctx.params.get("query"), ctx)),
+        )
         ask_key(inputs, ctx)
         ask_number(inputs, ctx, "k", default=DEFAULT_K, least=1, most=MAX_K, label="Number of videos")
         inputs.bool("thumbnails", default=True, label="Draw a picture of each moment")
@@ -46,7 +53,7 @@ class MarkMoments(foo.Operator):  # type: ignore[misc]
         clips = mark_all(
             ctx.view,
             load_run(ctx.dataset, params.get("brain_key")),
-            params["query"],
+            asked(params.get("query"), ctx),
             k=params.get("k", DEFAULT_K),
             thumbnails=params.get("thumbnails", True),
             progress=lambda done, total: tell(done, total),

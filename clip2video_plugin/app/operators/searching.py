@@ -12,11 +12,10 @@ from fiftyone.operators import types
 from clip2video_plugin.app.operators.forms import PANEL, ask_key, ask_number, form, refuse, refused, wrong
 from clip2video_plugin.app.operators.indexing import call
 from clip2video_plugin.app.roots import confined_query
-from clip2video_plugin.app.search import DEFAULT_K, Found, find
+from clip2video_plugin.app.search import DEFAULT_K, Found, find, query_of
 from clip2video_plugin.bounds import MAX_K
 from clip2video_plugin.errors import Clip2VideoError, QueryError
 from clip2video_plugin.query import Query
-from clip2video_plugin.query.language import fields_of
 
 
 class SearchVideos(foo.Operator):  # type: ignore[misc]
@@ -140,8 +139,7 @@ def asked(line: Any, ctx: foo.ExecutionContext) -> Query:
     """
     if not isinstance(line, str) or not line.strip():
         raise QueryError("type what happens in the video")
-    usual = {} if "k" in fields_of(line) else {"k": DEFAULT_K}
-    return confined_query(Query.parse(line, **usual), ctx.dataset)
+    return confined_query(query_of(line), ctx.dataset)
 
 
 def problem_of(line: Any, ctx: foo.ExecutionContext) -> str | None:
