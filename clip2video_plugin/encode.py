@@ -10,12 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.model.checkpoint import Model
+from clip2video_plugin.places import Place
 from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.subtitles import Line
 from clip2video_plugin.video.frames import Frames, read_quietly
@@ -30,23 +30,25 @@ TURN, TURN_PER_WORKER = 64, 8  # most videos that are decoded on a CPU before th
 TURN_SECONDS = 3.0  # and about how long that may take
 
 
+Stamp = tuple[int, float]  # size and time of change of the file
+
+
 @dataclass(frozen=True)
 class Item:
     """A video to embed, and the id that its row gets.
 
+    ``stamp`` is what listing it said of its size and time of change, None where nothing was listed.
     ``captions`` are what is known of it now, None where nobody says, so that those of its row stay. ``beside`` gives
     what text files beside a path say, None where that cannot be read (``subtitles.Sidecars``).
     """
 
-    path: Path
+    path: Place
     id: str
     sample_id: str | None = None
     captions: Sequence[str] | None = None
     tags: Sequence[str] = ()
-    beside: Callable[[Path], Sequence[Line] | None] | None = None
-
-
-Stamp = tuple[int, float]  # size and time of change of the file
+    beside: Callable[[Place], Sequence[Line] | None] | None = None
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _decoded(
         yield item, stamp, frames
 
 
-def unless_unreadable(path: Path, reading: Callable[[], T]) -> T | VideoReadError:
+def unless_unreadable(path: Place, reading: Callable[[], T]) -> T | VideoReadError:
     """What reading a video gives, or why it cannot be read."""
     try:
         return reading()

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from clip2video_plugin.encode import Item, Stamp, Unreadable, ahead, unless_unre
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.index.unfinished import Unfinished
 from clip2video_plugin.model.checkpoint import Model
+from clip2video_plugin.places import Place
 from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.video.grid import Grid, Untrue, Wanted
 from clip2video_plugin.video.thumbnails import NUMBERS, thumbnails
@@ -68,7 +68,7 @@ class Windowed:
 class Underway:
     """How much of a video is done, from 0 to 1."""
 
-    path: Path
+    path: Place
     done: float
 
 

@@ -45,7 +45,7 @@ class Pending:
     def wishes(self, items: Iterable[Item], tell: Callable[[], None]) -> Iterator[Wish]:
         """The videos to decode; the others are counted, or their rows copied from ``known`` or taken over."""
         for chunk in batched(items, LOOKUP):
-            stamps = {item.id: file_stamp(item.path) for item in chunk}
+            stamps = {item.id: item.stamp or file_stamp(item.path) for item in chunk}
             have = self._index.entries([item.id for item in chunk])
             same = {item.id for item in chunk if unchanged(item, stamps[item.id], have.get(item.id))}
             chunk = self._tagged(chunk, [i for i in have if i not in same])

@@ -6,7 +6,6 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip2video_plugin.captions import Told, captions_of
@@ -14,6 +13,7 @@ from clip2video_plugin.encode import Item, Stamp, Unreadable
 from clip2video_plugin.index import Entry, VideoIndex, gone
 from clip2video_plugin.index.schema import ADDED, FINGERPRINT, TAGS, THUMBNAILS
 from clip2video_plugin.paths import printable, stored
+from clip2video_plugin.places import Place, Uri
 from clip2video_plugin.video.files import NO_STAMP
 from clip2video_plugin.video.fingerprint import fingerprint
 
@@ -30,9 +30,10 @@ def with_tags(kept: Iterable[str] | None, more: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([*(kept or ()), *more]))
 
 
-def video_id(path: Path) -> str:
-    """The id of a file's row in an index of paths: the same for the same absolute path."""
-    return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:32]
+def video_id(place: Place) -> str:
+    """The id of a video's row in an index of paths: the same for the same absolute path, or URI."""
+    name = str(place) if isinstance(place, Uri) else os.path.abspath(place)
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
 
 
 def unchanged(item: Item, stamp: Stamp, entry: Entry | None) -> bool:
@@ -83,7 +84,7 @@ def row_of(
     return {
         "id": item.id,
         "sample_id": item.sample_id,
-        "path": stored(item.path),
+        "path": stored(str(item.path)),
         "start": 0.0,
         "end": duration,
         "duration": duration,
@@ -101,4 +102,4 @@ def row_of(
 def failure_of(failure: Unreadable) -> dict[str, Any]:
     item, (size, mtime) = failure.item, failure.stamp
     reason = printable(failure.reason)  # which may name a file
-    return {"id": item.id, "path": stored(item.path), "size": size, "mtime": mtime, "reason": reason}
+    return {"id": item.id, "path": stored(str(item.path)), "size": size, "mtime": mtime, "reason": reason}

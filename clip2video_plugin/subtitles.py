@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.places import Place
 
 SUBTITLES, LINES = (".srt", ".vtt"), ".txt"
 ENDINGS = (*SUBTITLES, LINES)
@@ -133,7 +134,7 @@ class Sidecars:
         self.unread = list[str]()
         self._in_folder = lru_cache(FOLDERS)(_by_owner)
 
-    def lines(self, video: Path) -> list[Line] | None:
+    def lines(self, video: Place) -> list[Line] | None:
         """What the files beside a video say, none where there are none; None where one cannot be read."""
         out = list[Line]()
         for path in self.files(video):
@@ -144,12 +145,14 @@ class Sidecars:
                 return None
         return list(dict.fromkeys(out))
 
-    def files(self, video: Path) -> list[Path]:
+    def files(self, video: Place) -> list[Path]:
         """``clip.srt``, ``clip.vtt``, ``clip.txt``, ``clip.mp4.srt``, ``clip.en.srt`` of ``clip.mp4``, by name.
 
         In any case, unless a video of exactly that name is there as well; one that fits two videos by leaving out
         parts is that of the longer name.
         """
+        if not isinstance(video, Path):
+            return []
         found = self._in_folder(os.path.dirname(video))
         if not found:
             return []

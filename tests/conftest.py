@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
 # Runs in the background start with Ctrl-C ignored, and so would every process that a test starts and interrupts.
@@ -74,6 +75,25 @@ def world_index(world, model, tmp_path_factory):
     uri = tmp_path_factory.mktemp("world-index")
     embed_videos([world[0]], index=uri, model=model)
     return uri
+
+
+@pytest.fixture(scope="session")
+def store_address():
+    """A store of objects that speaks S3, for all tests of a process."""
+    from .objectstore import serving
+
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture
+def s3(store_address, monkeypatch):
+    """An empty bucket, and an environment in which this process and those it starts find it."""
+    from .objectstore import Store, environment
+
+    for name, value in environment(store_address).items():
+        monkeypatch.setenv(name, value)
+    return Store(store_address, f"b{uuid.uuid4().hex[:20]}")
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from clip2video_plugin.app.videos import items_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.index import Span
 from clip2video_plugin.index.connection import chunks
+from clip2video_plugin.places import Place
 from clip2video_plugin.query import Query, SearchResult
 from clip2video_plugin.video.frames import read_quietly
 from clip2video_plugin.video.image_folder import frame_rate
@@ -141,9 +142,9 @@ def bring_up_to_date(view: foc.SampleCollection) -> None:
         view.set_values("metadata", found, key_field="id")
 
 
-def _rate(path: Path, known: fo.Metadata | None, moments: Sequence[Span]) -> tuple[float, int]:
+def _rate(path: Place, known: fo.Metadata | None, moments: Sequence[Span]) -> tuple[float, int]:
     """Frames a second, and how many there are, of a video file or a folder of frames."""
-    if path.is_dir():
+    if isinstance(path, Path) and path.is_dir():
         return frame_rate(path)
     if not isinstance(known, fo.VideoMetadata) or not known.frame_rate:
         raise Clip2VideoError(f"{path} does not say its frames per second, in which moments are counted")
@@ -159,7 +160,7 @@ def _detection(label: str, span: Span, rate: float, count: int) -> fo.TemporalDe
 
 def _draw(
     folder: Path,
-    paths: Mapping[str, Path],
+    paths: Mapping[str, Place],
     moments: Mapping[str, Sequence[Span]],
     found: Mapping[str, fo.TemporalDetections],
 ) -> None:

@@ -20,6 +20,7 @@ from clip2video_plugin.app.videos import items_of, path_of, video_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index import Span
 from clip2video_plugin.index.frames import FrameIndex
+from clip2video_plugin.places import Place
 from clip2video_plugin.query import Gallery, Query, Windows
 from clip2video_plugin.query.like import examples_of
 from clip2video_plugin.query.moments import LEAST, Curve
@@ -101,7 +102,7 @@ def compute_frames(run: Clip2VideoSimilarityIndex, samples: foc.SampleCollection
     return count
 
 
-def _frames(path: Path, model: Any) -> tuple[list[float], NDArray[np.float32]]:
+def _frames(path: Place, model: Any) -> tuple[list[float], NDArray[np.float32]]:
     most, how = model.config.max_frames, model.config.preprocessing
 
     def read(start: float | None, end: float | None) -> Any:

@@ -63,7 +63,7 @@ def copy_rows(config: Any, samples: foc.SampleCollection) -> str:
     Samples with other ids than the rows are found by their paths.
     """
     items, source = items_of(all_samples(samples)), VideoIndex.open(config.uri, table=config.table_name)
-    here, by_path = {item.id for item in items}, {stored(item.path): item.id for item in items}
+    here, by_path = {item.id for item in items}, {stored(str(item.path)): item.id for item in items}
     indexed = list(source.ids())
     ids = {i: i for i in indexed if i in here}
     free = by_path.keys() - {path for path, i in by_path.items() if i in ids}

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import av.container
@@ -15,7 +16,9 @@ import av.logging
 import av.stream
 import av.video.stream
 
+from clip2video_plugin import stores
 from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.places import Place, Uri
 
 # Containers only. Without the list, FFmpeg would follow playlists (HLS, concat) to other files
 # and hosts, and show text files as ANSI art.
@@ -47,7 +50,7 @@ def check_readable(path: Path) -> None:
 
 @contextmanager
 def open_video(
-    path: Path, threads: int = 1
+    path: Place, threads: int = 1
 ) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
     """The container and its video stream: the one flagged as default, else the first; no cover picture.
 
@@ -57,9 +60,13 @@ def open_video(
     Raises:
         VideoReadError: the file is missing, empty, no video, or damaged beyond opening.
     """
-    check_readable(path)
+    if isinstance(path, Uri):
+        source: Any = stores.opened(path)
+    else:
+        check_readable(path)
+        source = "file:" + os.path.abspath(path)
     try:
-        container = av.open("file:" + os.path.abspath(path), options=OPTIONS, metadata_errors="replace")
+        container = av.open(source, options=OPTIONS, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise VideoReadError(path, _plain(error)) from None
     with container:

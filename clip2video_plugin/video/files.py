@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from clip2video_plugin import stores
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.paths import expanded
+from clip2video_plugin.places import Place, Uri
 from clip2video_plugin.video.image_folder import IMAGES, NOTE, images_in
 
 # Endings that the containers of `container.FORMATS` are found under.
@@ -119,9 +121,11 @@ def _is_frame_folder(children: list[os.DirEntry[str]], named: bool) -> bool:
     return named or any(child.name == NOTE for child in children) or all(map(FRAME_NAME.fullmatch, images))
 
 
-def file_stamp(path: Path) -> tuple[int, float]:
+def file_stamp(path: Place) -> tuple[int, float]:
     """Size in bytes and time of change: equal as long as a video file, or a folder of frames, is the same."""
     try:
+        if isinstance(path, Uri):
+            return stores.stamp(path)
         if not path.is_dir():
             info = path.stat()
             return info.st_size, info.st_mtime

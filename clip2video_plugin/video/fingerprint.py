@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 
+from clip2video_plugin import stores
 from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.places import Place, Uri
 from clip2video_plugin.video.image_folder import images_in
 
 ENDS = 64 * 1024  # bytes read at the head, and at the tail
 
 
-def fingerprint(path: Path) -> str | None:
+def fingerprint(path: Place) -> str | None:
     """32 hexadecimal digits of a file's length, head and tail; None where it cannot be read.
 
     Of a folder of frames: of the names and lengths of all images, the head of the first and the tail of the last.
     """
     digest = hashlib.sha256()
+    if isinstance(path, Uri):
+        return _of_object(path)
     try:
         parts = images_in(path) if path.is_dir() else [path]
         for part in parts:
@@ -29,5 +32,19 @@ def fingerprint(path: Path) -> str | None:
                 tail.seek(max(0, os.fstat(tail.fileno()).st_size - ENDS))
                 digest.update(tail.read(ENDS))
     except (OSError, ValueError, VideoReadError):
+        return None
+    return digest.hexdigest()[:32]
+
+
+def _of_object(uri: Uri) -> str | None:
+    """As of a file with the same content."""
+    try:
+        size, _ = stores.stamp(uri)
+        digest = hashlib.sha256(f"0 {size} ".encode())
+        with stores.opened(uri) as file:
+            digest.update(file.read(ENDS))
+            file.seek(max(0, size - ENDS))
+            digest.update(file.read(ENDS))
+    except (OSError, VideoReadError):
         return None
     return digest.hexdigest()[:32]

@@ -18,6 +18,7 @@ from PIL import Image
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.paths import printable
 from clip2video_plugin.pixels import Interpolation, Preprocessing, Resize
+from clip2video_plugin.places import Place, Uri, place_of
 from clip2video_plugin.video import decord_reader, image_folder, pyav_reader
 from clip2video_plugin.video.pyav_reader import Presentation
 from clip2video_plugin.video.sampling import (
@@ -78,7 +79,7 @@ class Frames:
 
 
 def read_frames(
-    path: str | Path,
+    path: str | Path | Uri,
     *,
     policy: str = "uniform",
     count: int = 12,
@@ -133,7 +134,7 @@ def read_frames(
 
 
 def read_quietly(
-    path: str | Path,
+    path: str | Path | Uri,
     *,
     policy: str,
     count: int,
@@ -152,7 +153,7 @@ def read_quietly(
     """
     pick = picker(path, policy, count=count, fps=fps, start=start, end=end, jitter=jitter)
     how = Preprocessing(size, resize=resize, interpolation=interpolation)
-    decoded, used = decode(Path(path), pick, lambda image: resize_and_crop(image, how), reader)
+    decoded, used = decode(place_of(path), pick, lambda image: resize_and_crop(image, how), reader)
     indices = sorted(i for i in decoded.picks if i in decoded.pictures)
     if not indices:
         raise VideoReadError(path, "none of its frames can be decoded")
@@ -169,14 +170,16 @@ def read_quietly(
 
 
 def decode(
-    path: Path, pick: pyav_reader.Picker, convert: Callable[[Image.Image], Any], reader: str = "auto"
+    path: Place, pick: pyav_reader.Picker, convert: Callable[[Image.Image], Any], reader: str = "auto"
 ) -> tuple[pyav_reader.Decoded, str]:
     """Decodes the picked frames with the reader asked for; returns also which one it was."""
     if reader not in READERS:
         raise Clip2VideoError(f"reader is {reader!r}; allowed are {', '.join(READERS)}")
-    if os.path.isdir(path):  # also of a path that may not be looked at
+    if isinstance(path, Path) and os.path.isdir(path):  # also of a path that may not be looked at
         return image_folder.decode(path, pick, convert), "images"
-    decoded, used = decord_reader.decode(path, pick, convert) if reader == "decord" else None, "decord"
+    decoded, used = None, "decord"
+    if reader == "decord" and isinstance(path, Path):
+        decoded = decord_reader.decode(path, pick, convert)
     if decoded is None:
         decoded, used = pyav_reader.decode(path, pick, convert), "pyav"
     if not decoded.presentation.problems and is_cut_off(path):
@@ -185,7 +188,7 @@ def decode(
 
 
 def picker(
-    path: str | Path,
+    path: str | Path | Uri,
     policy: str,
     *,
     count: int,

@@ -6,7 +6,6 @@ video is made of: one pass of decoding for both.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from PIL import Image
 
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.pixels import Preprocessing
+from clip2video_plugin.places import Place
 from clip2video_plugin.video import image_folder, pyav_reader, streams
 from clip2video_plugin.video.frames import decode, picker
 from clip2video_plugin.video.image_folder import BROKEN
@@ -56,7 +56,7 @@ class Wanted:
     count: int
     how: Preprocessing
 
-    def lay(self, path: Path, shown: Presentation) -> Layout:
+    def lay(self, path: Place, shown: Presentation) -> Layout:
         """The frames of a video."""
         rate = self.rate(shown.duration)
         every = picker(path, "fps", count=1, fps=rate, start=None, end=None)(shown) if rate else []
@@ -94,7 +94,13 @@ class Grid:
     """
 
     def __init__(
-        self, path: Path, wanted: Wanted, layout: Layout, source: Source = lambda picks: iter(()), *, apart: bool = True
+        self,
+        path: Place,
+        wanted: Wanted,
+        layout: Layout,
+        source: Source = lambda picks: iter(()),
+        *,
+        apart: bool = True,
     ) -> None:
         self.path, self.wanted, self.layout = path, wanted, layout
         self.pixels: NDArray[np.uint8] | None = None
@@ -107,7 +113,7 @@ class Grid:
         self._early = dict[int, Any]()
 
     @classmethod
-    def open(cls, path: Path, wanted: Wanted) -> Grid:
+    def open(cls, path: Place, wanted: Wanted) -> Grid:
         """Lays the grid over a video, and reads the frames of a short one.
 
         Raises:
@@ -136,8 +142,8 @@ class Grid:
         return grid
 
     @classmethod
-    def _long(cls, path: Path, wanted: Wanted, layout: Layout) -> Grid:
-        if os.path.isdir(path):
+    def _long(cls, path: Place, wanted: Wanted, layout: Layout) -> Grid:
+        if isinstance(path, Path) and path.is_dir():
             images, _ = image_folder.presented(path)
             return cls(path, wanted, layout, partial(streams.of_images, images, convert=wanted.convert))
         if not layout.shown.packets:
@@ -147,7 +153,7 @@ class Grid:
         return cls(path, wanted, layout, partial(streams.by_plan, path, layout.shown, convert=wanted.convert))
 
     @classmethod
-    def _decoded(cls, path: Path, wanted: Wanted) -> Grid:
+    def _decoded(cls, path: Place, wanted: Wanted) -> Grid:
         """By decoding every frame, once for the times and once more for the pictures."""
         shown, order = pyav_reader.shown_in_full(path)
         if is_cut_off(path):
@@ -158,7 +164,7 @@ class Grid:
     def anew(self) -> Grid:
         """The grid of a video that was ``Untrue``, by what can be decoded of it."""
         self.close()
-        if not os.path.isdir(self.path):
+        if not isinstance(self.path, Path) or not self.path.is_dir():
             return Grid._decoded(self.path, self.wanted)
         kept = list[Path]()
         checked = image_folder.decode(

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import av
@@ -23,6 +22,7 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.places import Place
 from clip2video_plugin.video.container import open_video
 from clip2video_plugin.video.packets import Reading, read_packets, shortfall
 from clip2video_plugin.video.transform import turned
@@ -81,7 +81,7 @@ class Decoded:
     colours: VideoReformatter = field(default_factory=VideoReformatter)  # one for all frames: it is dear to set up
 
 
-def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
+def decode(path: Place, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
     """Decodes the frames that ``pick`` chooses and converts each, upright, to what ``convert`` makes of it.
 
     Raises:
@@ -100,7 +100,7 @@ def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> D
     return _decode_all(path, pick, convert)
 
 
-def scan(path: Path) -> tuple[Presentation | None, str, str]:
+def scan(path: Place) -> tuple[Presentation | None, str, str]:
     """The presentation as the packets tell it (None where they do not), codec name and container format."""
     with open_video(path) as (container, stream):
         return _scan(container, stream), stream.codec.canonical_name, container.format.name
@@ -213,7 +213,7 @@ def runs_of(plan: Presentation, wanted: list[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _present_all(path: Path) -> Presentation:
+def _present_all(path: Place) -> Presentation:
     """The presentation as a full decode shows it."""
     stamps, problems, length, seen = list[int](), list[str](), 0, Reading()
     with open_video(path, threads=0) as (container, stream):
@@ -229,7 +229,7 @@ def _present_all(path: Path) -> Presentation:
     return plan
 
 
-def shown_in_full(path: Path) -> tuple[Presentation, list[int]]:
+def shown_in_full(path: Place) -> tuple[Presentation, list[int]]:
     """The presentation as a full decode shows it, and the number, in the order of decoding, of each frame."""
     plan = _present_all(path)
     order = sorted(range(len(plan.times)), key=lambda i: plan.times[i])
@@ -237,7 +237,7 @@ def shown_in_full(path: Path) -> tuple[Presentation, list[int]]:
     return plan, order
 
 
-def _decode_all(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
+def _decode_all(path: Place, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
     """Decodes every frame twice: first for the times, then for the picks."""
     plan, order = shown_in_full(path)
     picks = pick(plan)

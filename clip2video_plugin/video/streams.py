@@ -11,6 +11,7 @@ from typing import Any
 import av.error
 from PIL import Image
 
+from clip2video_plugin.places import Place
 from clip2video_plugin.video import image_folder
 from clip2video_plugin.video.container import open_video
 from clip2video_plugin.video.packets import Reading, read_packets
@@ -19,7 +20,7 @@ from clip2video_plugin.video.pyav_reader import Decoded, Presentation, decoding,
 Convert = Callable[[Image.Image], Any]
 
 
-def by_plan(path: Path, plan: Presentation, wanted: list[int], convert: Convert) -> Iterator[tuple[int, Any]]:
+def by_plan(path: Place, plan: Presentation, wanted: list[int], convert: Convert) -> Iterator[tuple[int, Any]]:
     """The wanted frames, ascending, as the packets tell them: (index, converted picture), without those not found.
 
     Reading begins at the key frame of the first.
@@ -32,7 +33,7 @@ def by_plan(path: Path, plan: Presentation, wanted: list[int], convert: Convert)
 
 
 @contextmanager
-def _opened_at(path: Path, plan: Presentation, first: int) -> Iterator[tuple[Any, Iterator[Any]]]:
+def _opened_at(path: Place, plan: Presentation, first: int) -> Iterator[tuple[Any, Iterator[Any]]]:
     """A video's stream and its packets from the number ``first`` on."""
     at = None
     if first and not plan.joined:
@@ -63,7 +64,7 @@ def _sought(container: Any, stream: Any, pts: int) -> Iterator[Any] | None:
 
 
 def by_decoding(
-    path: Path, shown: Presentation, order: list[int], wanted: list[int], convert: Convert
+    path: Place, shown: Presentation, order: list[int], wanted: list[int], convert: Convert
 ) -> Iterator[tuple[int, Any]]:
     """The same of a video whose packets do not tell: every frame is decoded.
 

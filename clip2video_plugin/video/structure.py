@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import BinaryIO
+
+from clip2video_plugin import stores
+from clip2video_plugin.places import Place, Uri
 
 MATROSKA, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
-def is_cut_off(path: Path) -> bool:
+def is_cut_off(path: Place) -> bool:
     """True when a Matroska, AVI or MP4 file promises more bytes than there are, or an MPEG-TS ends within a packet."""
-    with path.open("rb") as file:
-        there = os.fstat(file.fileno()).st_size
+    with stores.opened(path) if isinstance(path, Uri) else path.open("rb") as file:
+        there = file.seek(0, os.SEEK_END)
+        file.seek(0)
         head = file.read(205)
         if head.startswith(MATROSKA):
             return _segment_end(file) > there

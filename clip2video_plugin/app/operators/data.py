@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -208,7 +209,7 @@ class SampleFrames(foo.Operator):  # type: ignore[misc]
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         output = confined(ctx.params["output"], ctx.dataset, depth=1)
-        paths, tell = [item.path for item in items_of(videos_of(ctx.view))], Running(ctx)
+        paths, tell = [i.path for i in items_of(videos_of(ctx.view)) if isinstance(i.path, Path)], Running(ctx)
         report = extract_frames(
             paths,
             output,
