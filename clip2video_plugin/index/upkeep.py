@@ -96,9 +96,14 @@ def build(table: Any) -> None:
     """Folds all parts together, and the rows that came into the indexes; makes those that pay and are not there."""
     table.optimize(cleanup_older_than=HOUR)  # few large parts are read faster than many small
     if not has_index(table, "vector") and _vectors_due(table):
-        table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=BITS))
+        index_vectors(table, BITS)
     if _words_due(table):
         index_words(table)
+
+
+def index_vectors(table: Any, bits: int) -> None:
+    """Makes the vector index, in place of one that there is: inverted lists of codes, ``bits`` for each number."""
+    table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=bits), replace=True)
 
 
 def index_column(table: Any, column: str) -> None:
