@@ -172,7 +172,7 @@ def alone(path: Path, model: Model, plan: WindowPlan) -> tuple[float, float]:
     for _ in ahead(jobs, workers, max(MOST, 2 * workers), turns=True):
         pass
     decoding, began = time.monotonic() - began, time.monotonic()
-    batch = usual_batch(model) * count
+    batch = usual_batch(model.device.type) * count
     pixels = np.random.default_rng(0).integers(0, 256, (batch, how.size, how.size, 3), np.uint8)
     for start in range(0, len(grid.layout.picks), batch):
         features = model.image_features(pixels[: len(grid.layout.picks) - start])

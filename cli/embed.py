@@ -67,6 +67,19 @@ def embed(
         Optional[list[str]],
         typer.Option(metavar="NAME", help="Tag the videos, unchanged ones too; several may be given."),
     ] = None,
+    engine: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="ray[://HOST:PORT]",
+            help="Decode and encode on a Ray cluster: $RAY_ADDRESS, one on this machine, or one elsewhere.",
+        ),
+    ] = None,
+    actors: Annotated[
+        Optional[int], typer.Option(min=1, help="Processes of the engine.", show_default="as many as have room")
+    ] = None,
+    gpus_per_actor: Annotated[
+        Optional[float], typer.Option(min=0, help="GPUs of each, 0.5 to share one.", show_default="none")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> None:
@@ -87,6 +100,8 @@ def embed(
     [dim]c2v embed films/ --windows 5/2.5,10/5,15/5  # hits say from when to when[/]
 
     [dim]c2v embed /data/videos --shard 1/2 --device cuda:0  # beside it, 2/2 on cuda:1[/]
+
+    [dim]c2v embed /data/videos --engine ray --gpus-per-actor 1  # an actor for each GPU of a Ray cluster[/]
 
     [dim]c2v embed /data/videos --index s3://bucket/index --strict --json[/]
     """
@@ -115,6 +130,9 @@ def embed(
             captions=captions,
             windows=windows,
             tags=tag or (),
+            engine=engine,
+            actors=actors,
+            gpus_per_actor=gpus_per_actor,
             progress=tell,
         )
     for damaged in report.damaged:

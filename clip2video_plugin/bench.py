@@ -119,7 +119,7 @@ def bench(
 
 def _encode(frames: Sequence[Frames], model: Model) -> float:
     """Seconds, after one batch that warms up."""
-    size = usual_batch(model)
+    size = usual_batch(model.device.type)
     model.encode_frames([f.pixels for f in frames[:size]])
     began = time.perf_counter()
     for start in range(0, len(frames), size):

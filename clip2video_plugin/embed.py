@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.captions import read_table
-from clip2video_plugin.encode import Embedded, Item, Unreadable, encode_items
-from clip2video_plugin.encode_windows import Underway, Windowed, Wish, encode_windows
+from clip2video_plugin.cluster import Cluster, Running
+from clip2video_plugin.encode import Embedded, Item
+from clip2video_plugin.encode_windows import Encoded, Underway, Windowed, encode_wishes
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.index.writer import Writer
@@ -29,7 +29,6 @@ from clip2video_plugin.query.calibrate import recalibrate
 from clip2video_plugin.rows import failure_of, row_of, video_id
 from clip2video_plugin.subtitles import Sidecars
 from clip2video_plugin.video.files import find_videos
-from clip2video_plugin.video.fingerprint import fingerprint
 from clip2video_plugin.video.windows import WindowPlan, WindowSize
 
 
@@ -54,7 +53,8 @@ class Report:
     skipped got other captions; ``caption_notes`` say in lines what of the captions was of no use.
     ``windows`` says
     which windows videos get, None for none; ``windowed`` counts those that got them, ``others`` those of these that had
-    other ones. ``current`` is a long video that is underway, and ``within`` how much of it is done, 0 to 1.
+    other ones. ``current`` is a long video that is underway, and ``within`` how much of it is done, 0 to 1. ``actors``
+    of a cluster work at it (``engine``).
     """
 
     embedded: int = 0
@@ -78,6 +78,7 @@ class Report:
     others: int = 0
     current: str = ""
     within: float = 0.0
+    actors: int = 0
 
     @property
     def done(self) -> int:
@@ -85,6 +86,7 @@ class Report:
 
 
 Progress = Callable[[Report], None]
+Encode = Callable[..., Generator[Sequence[Encoded | Running], None, None]]  # as ``encode_wishes``
 
 
 def embed_videos(
@@ -101,6 +103,9 @@ def embed_videos(
     captions: str | Path | None = None,
     windows: str | Sequence[WindowSize] | None = None,
     tags: str | Iterable[str] = (),
+    engine: str | None = None,
+    actors: int | None = None,
+    gpus_per_actor: float | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Embeds the videos in files and folders and writes them to an index.
@@ -128,6 +133,11 @@ def embed_videos(
         windows: of each video beside the whole, as seconds/stride: "5/2.5,10/5,15/5"; "auto" for sizes by a video's
             length, "none" for none; by default those that the index has. A video that has others gets these instead.
         tags: to be found by (``--where tag:beach``), beside those that the videos have, unchanged ones as well.
+        engine: "ray" decodes and encodes in processes of a Ray cluster (the extra ``ray``; docs/cluster.md): the one
+            that $RAY_ADDRESS names or that runs on this machine, else one of its own; "ray://host:port" one elsewhere.
+            ``device``, ``precision`` and ``batch_size`` are theirs, ``workers`` the cores of each, by default one.
+        actors: processes of the engine; by default as many as there is room for.
+        gpus_per_actor: of each, 1 say, or 0.5 where two are to share one; by default none.
         progress: called with the report so far after every batch.
 
     Raises:
@@ -139,6 +149,8 @@ def embed_videos(
     batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
     part = None if shard is None else _part(shard)
     plan, named = WindowPlan.of(windows), _tags(tags)
+    precision = model.precision if isinstance(model, Model) else precision
+    encode = _encoder(engine, actors, gpus_per_actor, device, precision)
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     passed_over = Counter[str]()
     said, caption_notes = (None, list[str]()) if captions is None else read_table(captions, find_videos(paths))
@@ -148,7 +160,12 @@ def embed_videos(
     if model is None and found is not None:
         model = checkpoint_of(found)
         note = _not_the_default(found, model)
-    loaded = model if isinstance(model, Model) else load_model(model, device=device, precision=precision)
+    if isinstance(model, Model):
+        loaded = model
+    elif engine is None:
+        loaded = load_model(model, device=device, precision=precision)
+    else:
+        loaded = load_model(model, device="cpu", text_only=True)  # what of it marks rows; videos are for the actors
     made = provenance(loaded, sampling)
     target = found or VideoIndex.create(index, loaded.config.vector_dim, made)
     target.provenance.check(made, f"index {target.uri}")
@@ -164,11 +181,25 @@ def embed_videos(
         batch_size=batch_size,
         workers=workers,
         windows=plan if windows is not None else windows_of(target),
+        encode=encode,
         progress=progress,
     )
     report.passed_over = dict(passed_over)
     report.caption_notes = [*caption_notes, *dict.fromkeys(map(printable, sidecars.unread))]
     return report
+
+
+def _encoder(
+    engine: str | None, actors: int | None, gpus_per_actor: float | None, device: str | None, precision: str
+) -> Encode:
+    if engine is not None:
+        return Cluster.of(engine, actors, gpus_per_actor, device, precision)
+    for name, value in (("actors", actors), ("gpus_per_actor", gpus_per_actor)):
+        if value is not None:
+            raise Clip2VideoError(
+                f"{name} is {value}, and there is no engine to run them; add engine ray (--engine ray)"
+            )
+    return encode_wishes
 
 
 def windows_of(index: VideoIndex) -> WindowPlan | None:
@@ -226,6 +257,7 @@ def embed_items(
     batch_size: int | None = None,
     workers: int | None = None,
     windows: WindowPlan | None = None,
+    encode: Encode = encode_wishes,
     progress: Progress | None = None,
 ) -> Report:
     """Embeds items and writes their rows; see ``embed_videos``.
@@ -234,6 +266,7 @@ def embed_items(
         windows: which every video gets; by default none.
         total: the number of items, where they have no length. note: of the report.
         known: an index of paths by the same model, whose unchanged rows are copied instead of embedded.
+        encode: what decodes and encodes: ``encode_wishes``, or ``cluster.Cluster``.
 
     Raises:
         VideoIndexError: the index was made with another model, or cannot be written.
@@ -255,22 +288,24 @@ def embed_items(
             progress(report)
 
     writer = Writer(index, tell)
+    pending = Pending(index, known, windows, writer, report)
+    todo, sampling = pending.wishes(items, partial(tell, False)), index.provenance.policy
+    batches = encode(todo, model, windows, sampling=sampling, batch_size=batch_size, workers=workers)
     try:
-        pending = Pending(index, known, windows, writer, report)
-        todo, sampling = pending.wishes(items, partial(tell, False)), index.provenance.policy
-        for batch in _batches(todo, model, windows, sampling=sampling, batch_size=batch_size, workers=workers):
+        for batch in batches:
             told = (
                 index.captions([one.item.id for one in batch if isinstance(one, Embedded)]) if index.text.there else {}
             )
             for done in batch:
                 report.current, report.within = "", 0.0
                 if isinstance(done, Embedded):
-                    content, shown = fingerprint(done.item.path), done.thumbnails.tobytes()
-                    before = told.get(done.item.id)
-                    writer.add(row_of(done.item, done.stamp, done.duration, done.vector, content, shown, before))
+                    before, shown = told.get(done.item.id), done.thumbnails.tobytes()
+                    writer.add(row_of(done.item, done.stamp, done.duration, done.vector, done.content, shown, before))
                     report.embedded += 1
                 elif isinstance(done, Windowed):
                     pending.finish(done)
+                elif isinstance(done, Running):
+                    report.actors, report.note = done.actors, report.note or done.note
                 elif isinstance(done, Underway):
                     report.current, report.within = printable(done.path.name), done.done
                 else:
@@ -284,6 +319,8 @@ def embed_items(
     except BaseException:
         writer.rescue()
         raise
+    finally:
+        batches.close()
     if index.needs_indexing():
         report.indexing = True
         if progress:
@@ -292,12 +329,3 @@ def embed_items(
     recalibrate(index, model)
     report.seconds = time.monotonic() - began
     return report
-
-
-def _batches(
-    todo: Iterator[Wish], model: Model, windows: WindowPlan | None, **how: Any
-) -> Iterator[Sequence[Embedded | Windowed | Unreadable | Underway]]:
-    if windows is None:
-        yield from encode_items(((wish.item, wish.stamp) for wish in todo), model, **how)
-    else:
-        yield from ([done] for done in encode_windows(todo, model, windows, **how))

@@ -18,6 +18,7 @@ from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.places import Place
 from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.subtitles import Line
+from clip2video_plugin.video.fingerprint import fingerprint
 from clip2video_plugin.video.frames import Frames, read_quietly
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Item:
 class Embedded:
     """An item's vector, float32 [vector_dim], its duration in seconds, and what of it could not be read.
 
-    ``thumbnails`` are those of its frames, uint8 [n, 64].
+    ``thumbnails`` are those of its frames, uint8 [n, 64]; ``content`` is the fingerprint of its file.
     """
 
     item: Item
@@ -64,6 +65,7 @@ class Embedded:
     vector: NDArray[np.float32]
     warning: str | None
     thumbnails: NDArray[np.uint8]
+    content: str | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Unreadable:
     reason: str
 
 
-Decoded = tuple[Item, Stamp, Frames | VideoReadError]
+Read = tuple[Frames, str | None]  # and the fingerprint of the file
+Decoded = tuple[Item, Stamp, Read | VideoReadError]
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -94,7 +97,7 @@ def encode_items(
     decoding and encoding take turns, each with all cores: an encoder beside decoders waits at each of its barriers
     for the thread that shares a core (benchmarks/pipeline.py).
     """
-    batch_size = checked_count("batch_size", batch_size) or usual_batch(model)
+    batch_size = checked_count("batch_size", batch_size) or usual_batch(model.device.type)
     workers = checked_count("workers", workers) or os.cpu_count() or 1
     turns = model.device.type == "cpu"
     window = max(TURN, TURN_PER_WORKER * workers) if turns else 2 * batch_size + workers
@@ -103,16 +106,20 @@ def encode_items(
     for batch, embedding in _delayed(running, 0 if turns else 1):
         vectors = iter(embedding.cpu().vector.numpy() if embedding else ())
         yield [
-            Embedded(item, stamp, frames.duration, next(vectors), frames.warning, frames.thumbnails)
-            if isinstance(frames, Frames)
-            else Unreadable(item, stamp, frames.reason)
-            for item, stamp, frames in batch
+            Unreadable(item, stamp, read.reason)
+            if isinstance(read, VideoReadError)
+            else _embedded(item, stamp, next(vectors), *read)
+            for item, stamp, read in batch
         ]
+
+
+def _embedded(item: Item, stamp: Stamp, vector: NDArray[np.float32], frames: Frames, content: str | None) -> Embedded:
+    return Embedded(item, stamp, frames.duration, vector, frames.warning, frames.thumbnails, content)
 
 
 def _start(batch: Sequence[Decoded], model: Model) -> VideoEmbedding | None:
     """Gives the device the batch's videos to encode, and does not wait for it."""
-    readable = [frames.pixels for _, _, frames in batch if isinstance(frames, Frames)]
+    readable = [read[0].pixels for _, _, read in batch if not isinstance(read, VideoReadError)]
     return model.start_encoding(readable) if readable else None
 
 
@@ -126,9 +133,9 @@ def _delayed(values: Iterator[T], by: int) -> Iterator[T]:
     yield from made
 
 
-def usual_batch(model: Model) -> int:
-    """Videos encoded at once when nobody says otherwise."""
-    return 8 if model.device.type == "cpu" else 64
+def usual_batch(device: str) -> int:
+    """Videos encoded at once on a kind of device when nobody says otherwise."""
+    return 8 if device == "cpu" else 64
 
 
 def _decoded(
@@ -138,14 +145,14 @@ def _decoded(
     policy, fps = SAMPLINGS[sampling]
     count, how = model.config.max_frames, model.config.preprocessing
 
-    def read(item: Item) -> Frames:
+    def read(item: Item) -> Read:
         frames = read_quietly(item.path, policy=policy, fps=fps, count=count, **how.options)
         frames.thumbnails  # noqa: B018  # made in this thread
-        return frames
+        return frames, fingerprint(item.path)
 
     jobs = (((item, stamp), partial(unless_unreadable, item.path, partial(read, item))) for item, stamp in todo)
-    for (item, stamp), frames in ahead(jobs, workers, window, turns=turns):
-        yield item, stamp, frames
+    for (item, stamp), read_of in ahead(jobs, workers, window, turns=turns):
+        yield item, stamp, read_of
 
 
 def unless_unreadable(path: Place, reading: Callable[[], T]) -> T | VideoReadError:

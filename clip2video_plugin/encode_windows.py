@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,12 +18,22 @@ import torch
 from numpy.typing import NDArray
 
 from clip2video_plugin.bounds import checked_count
-from clip2video_plugin.encode import Item, Stamp, Unreadable, ahead, unless_unreadable, usual_batch
+from clip2video_plugin.encode import (
+    Embedded,
+    Item,
+    Stamp,
+    Unreadable,
+    ahead,
+    encode_items,
+    unless_unreadable,
+    usual_batch,
+)
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.index.unfinished import Unfinished
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.places import Place
 from clip2video_plugin.provenance import SAMPLINGS
+from clip2video_plugin.video.fingerprint import fingerprint
 from clip2video_plugin.video.grid import Grid, Untrue, Wanted
 from clip2video_plugin.video.thumbnails import NUMBERS, thumbnails
 from clip2video_plugin.video.windows import WindowPlan, window_picks
@@ -36,13 +46,14 @@ WINDOWS = 64  # that are embedded at once
 class Wish:
     """A video whose windows are wanted, and whether its own vector is, too.
 
-    ``unfinished`` makes, of the marks of what its windows depend on, the place that keeps those so far.
+    ``unfinished`` makes, of the marks of what its windows depend on, the place that keeps those so far; without, none
+    are kept.
     """
 
     item: Item
     stamp: Stamp
     whole: bool
-    unfinished: Callable[[dict[str, object]], Unfinished]
+    unfinished: Callable[[dict[str, object]], Unfinished] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,8 @@ class Windowed:
     """A video's windows, spans [n, 2] and vectors [n, D]; its own vector [D], where it was wanted.
 
     ``thumbnails`` are those of the frames of the whole, uint8 [n, 64], ``small`` those of each window as bytes, None of
-    one that another run embedded; ``warning`` says what could not be read.
+    one that another run embedded; ``warning`` says what could not be read. ``content`` is the fingerprint of the file,
+    where its own vector was wanted.
     """
 
     item: Item
@@ -62,6 +74,7 @@ class Windowed:
     vector: NDArray[np.float32] | None
     thumbnails: NDArray[np.uint8]
     small: list[bytes | None]
+    content: str | None
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,26 @@ class Underway:
     done: float
 
 
+Encoded = Embedded | Windowed | Unreadable | Underway
 NO_FRAMES = np.zeros(0, np.int64)
+
+
+def encode_wishes(
+    todo: Iterator[Wish],
+    model: Model,
+    plan: WindowPlan | None,
+    *,
+    sampling: str = "uniform",
+    batch_size: int | None = None,
+    workers: int | None = None,
+) -> Generator[Sequence[Encoded], None, None]:
+    """Videos with the windows of a plan, or without any; several at a time."""
+    if plan is None:
+        items = ((wish.item, wish.stamp) for wish in todo)
+        yield from encode_items(items, model, sampling=sampling, batch_size=batch_size, workers=workers)
+    else:
+        some = encode_windows(todo, model, plan, sampling=sampling, batch_size=batch_size, workers=workers)
+        yield from ([done] for done in some)
 
 
 def encode_windows(
@@ -88,7 +120,7 @@ def encode_windows(
 
     A long video is decoded in parts, by several threads where its key frames allow it.
     """
-    frames = model.config.max_frames * (checked_count("batch_size", batch_size) or usual_batch(model))
+    frames = model.config.max_frames * (checked_count("batch_size", batch_size) or usual_batch(model.device.type))
     workers = checked_count("workers", workers) or os.cpu_count() or 1
     turns, count = model.device.type == "cpu", model.config.max_frames
     most = max(MOST, 2 * workers) if turns else 2 * workers
@@ -169,9 +201,10 @@ class _Video:
         first = np.where(self._places < 0, len(layout.picks), self._places).min(axis=1, initial=len(layout.picks))
         # Of each window, the first frame that it or one after it needs; after the last, none
         self._needs = np.append(np.minimum.accumulate(first[::-1])[::-1], len(layout.picks))
-        self._unfinished = wish.unfinished({"windows": _digest(places, self._spans)})
+        marks: dict[str, object] = {"windows": _digest(places, self._spans)}
+        kept = self._unfinished = wish.unfinished(marks) if wish.unfinished else None
         none = np.zeros((0, model.config.vector_dim), np.float32)
-        self._vectors = [none if grid.pixels is not None else self._unfinished.begin()[: len(places)]]
+        self._vectors = [kept.begin()[: len(places)] if kept and grid.pixels is None else none]
         self._ready = len(self._vectors[0])  # windows that have their vectors
         self._base = int(self._needs[self._ready])  # place of the first of the features
         self._features: torch.Tensor | None = None
@@ -206,7 +239,8 @@ class _Video:
             places = self._places[start : min(start + WINDOWS, ready)]
             picks = np.where(places < 0, -1, places - self._base)
             vectors = self._model.embed_picks(self._features, picks).vector.numpy()
-            self._unfinished.add(vectors)
+            if self._unfinished:
+                self._unfinished.add(vectors)
             self._vectors.append(vectors)
         self._ready = ready
         base = min(int(self._needs[ready]), int(part[-1]) + 1)
@@ -246,11 +280,13 @@ class _Video:
             vector if self.wish.whole else None,
             of_whole,
             [small[window] for window in order],
+            fingerprint(self.wish.item.path) if self.wish.whole else None,
         )
 
     def close(self) -> None:
         """Leaves the windows so far to another run."""
-        self._unfinished.close()
+        if self._unfinished:
+            self._unfinished.close()
         self.grid.close()
 
 

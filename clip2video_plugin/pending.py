@@ -147,9 +147,9 @@ class Pending:
         assert self._plan is not None
         row = self._rows.pop(done.item.id, None)
         if done.vector is not None:
-            content, shown = fingerprint(done.item.path), done.thumbnails.tobytes()
             before = self._index.captions([done.item.id]).get(done.item.id) if self._index.text.there else None
-            row = row_of(done.item, done.stamp, done.duration, done.vector, content, shown, before)
+            shown = done.thumbnails.tobytes()
+            row = row_of(done.item, done.stamp, done.duration, done.vector, done.content, shown, before)
             self._writer.add(row)
         assert row is not None
         self._writer.add_windows(VideoWindows(row, self._plan.text, done.spans, done.vectors, done.small))

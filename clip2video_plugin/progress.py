@@ -48,7 +48,9 @@ class Bar:
             self(report.done, "making the vector index", report.total)
         else:
             underway = f"{escape(report.current)}: {report.within:.0%}" if 0 < report.within < 1 else ""
-            self.failing(report.done + report.within % 1, len(report.failed), report.total, underway)
+            actors = f"{report.actors} actors" if report.actors else ""
+            notes = ", ".join(filter(None, [actors, underway]))
+            self.failing(report.done + report.within % 1, len(report.failed), report.total, notes)
 
 
 @contextmanager

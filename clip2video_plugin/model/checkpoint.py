@@ -59,7 +59,8 @@ class Model:
 
     ``sha256`` is that of model.safetensors, ``vocabulary`` stands for the tokenizer. Vectors of two models compare
     only when both are equal, and what of the configuration makes vectors (``makes_vectors``). ``folder`` is where
-    it was loaded from, absolute; None of a network that was never saved. ``card`` is what it says of itself.
+    it was loaded from, absolute; None of a network that was never saved. ``card`` is what it says of itself,
+    ``precision`` that of its image tower: float32, bfloat16 or int8.
     Of a model for sentences alone (``load_model(text_only=True)``) ``network.image`` is None.
     """
 
@@ -70,6 +71,7 @@ class Model:
     device: torch.device
     folder: Path | None = None
     vocabulary: str = ""
+    precision: str = "float32"
     card: Card = field(default_factory=Card)
     source: Source | None = field(default=None, repr=False, compare=False)  # where weights lie that stay in the file
     loaded: tuple[object, ...] = field(default=(), repr=False, compare=False)  # ``seal`` of the network then
@@ -244,7 +246,7 @@ def load_model(
     except (RuntimeError, AssertionError) as error:
         raise CheckpointError(f"device {str(device)!r} cannot be used here: {first_line(error)}") from None
     mapped = source if text_only and place.type == "cpu" else None
-    return Model(name, sha256, network, tokenizer, place, folder, vocabulary, card, mapped, seal(network))
+    return Model(name, sha256, network, tokenizer, place, folder, vocabulary, precision, card, mapped, seal(network))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,410 @@
+"""Decoding and encoding on a Ray cluster: actors read videos and give vectors; one driver lists, skips and writes.
+
+Only a video's place and stamp travel to an actor, and its vectors back. An actor that dies is replaced. Only the block
+that it was working on is suspect, and tried again one video at a time: a video whose decoder crashes twice is a
+failure. What was waiting at that actor, or on a node that was lost, is no video's fault.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+import warnings
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip2video_plugin import __version__
+from clip2video_plugin.bounds import checked_count
+from clip2video_plugin.encode import Embedded, Item, Stamp, Unreadable, usual_batch
+from clip2video_plugin.encode_windows import Underway, Windowed, Wish, encode_wishes
+from clip2video_plugin.errors import CheckpointError, Clip2VideoError, first_line
+from clip2video_plugin.model.checkpoint import Model, load_model
+from clip2video_plugin.model.installed import CONFIG, TOKENIZER, WEIGHTS
+from clip2video_plugin.model.reading import opened
+from clip2video_plugin.places import Place
+from clip2video_plugin.video.windows import WindowPlan
+
+CALLS = 2  # blocks at an actor, so that it never waits for the next one
+BATCHES, MEGABYTES = {"cpu": 2, "cuda": 4}, 16  # of a block: batches, and megabytes of files for each of its videos
+CRASHES, LOSSES = 2, 6  # of actors alone, and of their nodes, after which a video is a failure
+STARTS = 3  # actors in a row that die before they are ready, after which a run ends
+PATIENCE = 15 * 60.0  # seconds for the first actor to find room in a cluster, which may be growing
+HOUR, PER_HOUR = 3600.0, 100e6  # a block may take an hour, and one more for each 100 MB of its files
+TICK = 1.0  # seconds between two looks at the cluster
+
+
+@dataclass(frozen=True)
+class Work:
+    """What actors do, whatever the videos. ``vectors`` is ``Model.makes_vectors`` of the driver's model."""
+
+    folder: Path
+    sha256: str
+    vectors: dict[str, object]
+    device: str
+    precision: str
+    plan: WindowPlan | None
+    sampling: str
+    batch_size: int
+    workers: int
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Running:
+    """How many actors work, and what is to be known of the cluster, in one line."""
+
+    actors: int
+    note: str | None
+
+
+Task = tuple[str, Place, Stamp, bool]  # a number, the video, and whether its own vector is wanted
+
+
+class Encoder:
+    """An actor: a process of the cluster that holds the model."""
+
+    def load(self, work: Work, files: dict[str, NDArray[np.uint8]] | None) -> tuple[str, str] | None:
+        """Loads the model from the driver's folder, or from its ``files``; None where that folder is not here.
+
+        Gives the id of the node and its address.
+        """
+        import ray
+
+        address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        if work.version != __version__:
+            raise Clip2VideoError(
+                f"node {address} has clip2video-plugin {__version__}, this process {work.version}; "
+                "install the same everywhere"
+            )
+        model = _loaded(work, files)
+        if model is None:
+            return None
+        if (model.sha256, model.makes_vectors()) != (work.sha256, work.vectors):
+            raise CheckpointError(
+                f"checkpoint {work.folder} is not what it was when this run began (weights {work.sha256[:12]}, "
+                f"now {model.sha256[:12]}, or another configuration); run the same command again"
+            )
+        self._model, self._work = model, work
+        return ray.get_runtime_context().get_node_id(), address
+
+    def encode(self, tasks: Sequence[Task]) -> list[Embedded | Windowed | Unreadable]:
+        """What ``encode_wishes`` gives of these videos, with their numbers for ids."""
+        work = self._work
+        wishes = (Wish(Item(place, number), stamp, whole) for number, place, stamp, whole in tasks)
+        batches = encode_wishes(
+            wishes, self._model, work.plan, sampling=work.sampling, batch_size=work.batch_size, workers=work.workers
+        )
+        return [done for batch in batches for done in batch if not isinstance(done, Underway)]
+
+
+def _loaded(work: Work, files: dict[str, NDArray[np.uint8]] | None) -> Model | None:
+    load = partial(load_model, device=work.device, precision=work.precision)
+    if files is not None:
+        with tempfile.TemporaryDirectory(prefix="c2v-model-") as folder:
+            for name, content in files.items():
+                Path(folder, name).write_bytes(content.data)
+            return load(folder)
+    try:
+        model = load(work.folder)
+    except CheckpointError:
+        return None
+    return model if model.sha256 == work.sha256 else None
+
+
+@dataclass
+class Block:
+    """Videos that an actor gets at once, and how often actors died of them, or with their nodes."""
+
+    wishes: list[Wish]
+    crashes: int = 0
+    losses: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take."""
+        return HOUR * (1 + sum(wish.stamp[0] for wish in self.wishes) / PER_HOUR)
+
+    def tasks(self) -> list[Task]:
+        return [(str(n), wish.item.path, wish.stamp, wish.whole) for n, wish in enumerate(self.wishes)]
+
+
+def blocks_of(todo: Iterator[Wish], most: int) -> Iterator[Block]:
+    """Up to ``most`` videos each; of large files fewer, so that a film is alone."""
+    wishes, size = list[Wish](), 0
+    for wish in todo:
+        if wishes and (len(wishes) == most or size + wish.stamp[0] > most * MEGABYTES * 1e6):
+            yield Block(wishes)
+            wishes, size = [], 0
+        wishes.append(wish)
+        size += wish.stamp[0]
+    if wishes:
+        yield Block(wishes)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """``encode_wishes`` on a Ray cluster.
+
+    ``address`` is ``ray://host:port``; without, it is the cluster that $RAY_ADDRESS names, else one that was started on
+    this machine, else one of this process, which ends with the run. A process that is connected already stays so.
+    ``actors`` is how many to use, by default as many as there is room for, also when nodes join later. Each gets
+    ``gpus`` GPUs; ``device`` and ``precision`` are those of the model in the actors.
+    """
+
+    address: str | None
+    actors: int | None
+    gpus: float
+    device: str
+    precision: str
+
+    @classmethod
+    def of(
+        cls, engine: str, actors: int | None, gpus_per_actor: float | None, device: str | None, precision: str
+    ) -> Cluster:
+        """What a user asks for.
+
+        Raises:
+            Clip2VideoError: an option is not one of those allowed, or Ray is not installed.
+        """
+        if engine != "ray" and not (engine.startswith("ray://") and engine[6:].strip("/")):
+            raise Clip2VideoError(f"engine is {engine!r}; allowed are ray and ray://host:port")
+        actors, gpus = checked_count("actors", actors), 0.0 if gpus_per_actor is None else gpus_per_actor
+        if not (0 <= gpus <= 1 or gpus == gpus // 1 >= 1):
+            raise Clip2VideoError(f"gpus_per_actor is {gpus_per_actor}; allowed are 1, 2, ... and parts of one, as 0.5")
+        kind, _, number = (device or "").partition(":")
+        if kind == "cuda" and (number or not gpus):
+            raise Clip2VideoError(f"device is {device!r}; Ray chooses the GPUs of actors: --gpus-per-actor 1")
+        if find_spec("ray") is None:
+            raise Clip2VideoError("engine ray is not installed: pip install clip2video-plugin[ray]")
+        address = None if engine == "ray" else engine
+        return cls(address, actors, float(gpus), device or ("cuda" if gpus else "cpu"), precision)
+
+    def __call__(
+        self,
+        todo: Iterator[Wish],
+        model: Model,
+        plan: WindowPlan | None,
+        *,
+        sampling: str = "uniform",
+        batch_size: int | None = None,
+        workers: int | None = None,
+    ) -> Generator[Sequence[Embedded | Windowed | Unreadable | Running], None, None]:
+        """Gives the videos of a block when it is done, whichever is first."""
+        if model.folder is None:
+            raise CheckpointError(f"model {model.name!r} was never saved; save it (save_checkpoint) and load that")
+        first = next(todo, None)
+        if first is None:  # nothing to do is no reason to start anything
+            return
+        kind = self.device.partition(":")[0]
+        batch_size = batch_size or usual_batch(kind)
+        with _connected(self.address) as (ray, own):
+            workers = workers or _cores_beside(ray.nodes(), self.gpus)
+            work = Work(
+                *(model.folder, model.sha256, model.makes_vectors(), self.device, self.precision),
+                *(plan, sampling, batch_size, workers),
+            )
+            blocks = blocks_of(chain([first], todo), BATCHES.get(kind, 2) * batch_size)
+            run = _Run(ray, work, blocks, self.actors, self.gpus, 0.0 if own else PATIENCE)
+            try:
+                yield from run
+            finally:
+                run.close()
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[tuple[Any, bool]]:
+    """Ray, and whether its cluster is this process's own."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as it will be, and is warned about
+    import ray
+
+    if ray.is_initialized():
+        yield ray, False
+        return
+    try:
+        warnings.filterwarnings("ignore", "lancedb fork support")  # Ray's processes are other programs
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # of many kinds
+        where = address or os.environ.get("RAY_ADDRESS") or "on this machine"
+        raise Clip2VideoError(f"no Ray cluster {where}: {first_line(error)}") from None
+    try:
+        node: Any = ray._private.worker._global_node
+        yield ray, address is None and node.is_head()
+    finally:
+        ray.shutdown()
+
+
+def _cores_beside(nodes: list[dict[str, Any]], gpus: float) -> int:
+    """CPU cores for each actor: one, and beside a GPU its share of those of its node."""
+    have = [node["Resources"] for node in nodes if node["Alive"]]
+    shares = [each["CPU"] * gpus / each["GPU"] for each in have if gpus and each.get("GPU", 0) >= gpus]
+    return max(1, int(min(shares, default=1)))
+
+
+@dataclass(eq=False)
+class _Actor:
+    """An actor as the driver sees it; ``loading`` until its model is there."""
+
+    handle: Any
+    loading: Any
+    node: tuple[str, str] = ("", "")  # its id and address
+    calls: deque[tuple[Block, Any]] = field(default_factory=deque)
+    since: float = 0.0  # when it began with the oldest of these
+
+    @property
+    def next(self) -> Any:
+        """What it will answer next, None where it has nothing to do."""
+        return self.loading or (self.calls[0][1] if self.calls else None)
+
+
+class _Run:
+    """The actors of a run, the blocks that they have, and those that wait."""
+
+    def __init__(
+        self, ray: Any, work: Work, blocks: Iterator[Block], asked: int | None, gpus: float, patience: float
+    ) -> None:
+        self._ray, self._blocks, self._asked, self._work = ray, blocks, asked, work
+        self._needs = {"CPU": float(work.workers)} | ({"GPU": gpus} if gpus else {})
+        how = {"num_cpus": work.workers, "num_gpus": gpus, "max_restarts": 0, "max_task_retries": 0}
+        self._class, self._told = ray.remote(**how)(Encoder), ray.put(work)
+        self._files: Any = None  # of the checkpoint, once an actor lacks it
+        self._waiting, self._more, self._actors = deque[Block](), True, list[_Actor]()
+        self._unready = 0  # actors that died before they were ready, one after another
+        self._until = time.monotonic() + patience
+        self._looked, self._room = 0.0, 0
+        of = ray.exceptions
+        self._deaths = of.RayActorError, of.OutOfMemoryError, of.ObjectLostError, of.WorkerCrashedError
+
+    def __iter__(self) -> Iterator[Sequence[Embedded | Windowed | Unreadable | Running]]:
+        while True:
+            self._look()
+            self._staff()
+            if not self._waiting and not any(actor.calls for actor in self._actors):
+                return
+            yield [self._running()]
+            ask = {actor.next: actor for actor in self._actors if actor.next}
+            answered, _ = self._ray.wait(list(ask), num_returns=1, timeout=TICK)
+            for ref in answered:
+                yield self._answer(ask[ref])
+            for actor in [a for a in self._actors if a.calls and time.monotonic() > a.since + a.calls[0][0].seconds]:
+                self._ray.kill(actor.handle)
+                yield self._died(actor, f"it took more than {actor.calls[0][0].seconds / HOUR:.1f} hours")
+
+    def close(self) -> None:
+        for actor in self._actors:
+            self._end(actor)
+
+    def _end(self, actor: _Actor) -> None:
+        with suppress(Exception):  # it may be gone, and so may the cluster
+            self._ray.kill(actor.handle)
+
+    def _look(self) -> None:
+        """How many actors the cluster has room for, were they alone there."""
+        if time.monotonic() < self._looked + TICK:
+            return
+        have = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        self._room = sum(int(min(each.get(k, 0) / n for k, n in self._needs.items()) + 1e-6) for each in have)
+        self._looked = time.monotonic()
+        if not self._room and self._looked > self._until:
+            needs = " and ".join(f"{count:g} {kind}" for kind, count in self._needs.items())
+            raise Clip2VideoError(f"no node of the Ray cluster has {needs} for an actor; they have {self._has(have)}")
+
+    def _has(self, nodes: list[dict[str, float]]) -> str:
+        return ", ".join(" and ".join(f"{n.get(k, 0):g} {k}" for k in ("CPU", "GPU")) for n in nodes) or "nothing"
+
+    def _running(self) -> Running:
+        note = None
+        if self._asked and 0 < self._room < self._asked:
+            note = f"the cluster has room for {self._room} of {self._asked} actors; others start when it has more"
+        return Running(sum(not actor.loading for actor in self._actors), note)
+
+    def _staff(self) -> None:
+        """Actors for the blocks there are, and blocks for the actors; at the end those without are let go."""
+        target = self._asked or max(self._room, 1)
+        while self._more and len(self._waiting) < target:
+            if block := next(self._blocks, None):
+                self._waiting.append(block)
+            else:
+                self._more = False
+        wanted = min(target, len(self._waiting) + sum(bool(actor.calls) for actor in self._actors))
+        while len(self._actors) < wanted:
+            handle = self._class.remote()
+            self._actors.append(_Actor(handle, handle.load.remote(self._told, self._files)))
+        for calls in range(CALLS):
+            for actor in self._actors:
+                if self._waiting and not actor.loading and len(actor.calls) == calls:
+                    block = self._waiting.popleft()
+                    actor.since = actor.since if actor.calls else time.monotonic()
+                    actor.calls.append((block, actor.handle.encode.remote(block.tasks())))
+        if not self._more and not self._waiting:
+            for actor in [actor for actor in self._actors if not actor.calls]:
+                self._end(actor)
+                self._actors.remove(actor)
+
+    def _answer(self, actor: _Actor) -> Sequence[Embedded | Windowed | Unreadable]:
+        try:
+            said = self._ray.get(actor.next)
+        except self._deaths as error:
+            return self._died(actor, "its decoder crashed", error)
+        except self._ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, Clip2VideoError):
+                raise cause from None
+            where = f"an actor on node {actor.node[1]} failed" if actor.node[1] else "an actor could not start"
+            raise Clip2VideoError(f"{where}: {type(cause).__name__}: {first_line(cause)}") from None
+        if not actor.loading:
+            block, _ = actor.calls.popleft()
+            actor.since = time.monotonic()
+            return [replace(done, item=block.wishes[int(done.item.id)].item) for done in said]
+        if said is None:
+            self._files = self._files or self._ray.put(_files(self._work.folder))
+            actor.loading = actor.handle.load.remote(self._told, self._files)
+        else:
+            actor.loading, actor.node, self._unready = None, said, 0
+        return []
+
+    def _died(self, actor: _Actor, reason: str, error: Exception | None = None) -> list[Unreadable]:
+        """An actor less: what waited there waits here again, and what it was at is tried again, or a failure."""
+        self._end(actor)
+        self._actors.remove(actor)
+        if actor.loading:
+            self._unready += 1
+            if self._unready >= STARTS:
+                raise Clip2VideoError(f"{STARTS} actors died as they started: {first_line(error or Exception())}")
+            return []
+        block, *others = [block for block, _ in actor.calls]
+        self._waiting.extendleft(reversed(others))
+        if self._lives(actor.node[0]):
+            block.crashes += 1
+        else:
+            block.losses, reason = block.losses + 1, f"{LOSSES} machines were lost while they read it"
+        if isinstance(error, self._ray.exceptions.OutOfMemoryError):
+            reason = "it takes more memory than its machine has"
+        if len(block.wishes) > 1 and (block.crashes or block.losses == LOSSES):
+            self._waiting.extend(Block([wish]) for wish in block.wishes)
+        elif block.crashes == CRASHES or block.losses == LOSSES:
+            return [Unreadable(wish.item, wish.stamp, reason) for wish in block.wishes]
+        else:
+            self._waiting.append(block)
+        return []
+
+    def _lives(self, node: str) -> bool:
+        return any(each["NodeID"] == node and each["Alive"] for each in self._ray.nodes())
+
+
+def _files(folder: Path) -> dict[str, NDArray[np.uint8]]:
+    """What a checkpoint's folder holds."""
+    with opened(folder) as files:
+        return {name: np.fromfile(files[name], np.uint8) for name in (CONFIG, WEIGHTS, TOKENIZER)}
