@@ -45,6 +45,7 @@ from clip2video_plugin.index.schema import (
     videos_schema,
     windows_of,
 )
+from clip2video_plugin.index.segments import Each
 from clip2video_plugin.index.text import Text
 from clip2video_plugin.index.unfinished import Unfinished
 from clip2video_plugin.index.windows import Made, VideoWindows
@@ -342,17 +343,20 @@ class VideoIndex:
         """Whether so many rows came that ``finish`` has something to do."""
         return any(read(self.uri, partial(upkeep.needs_indexing, table)) for table in self._both())
 
-    def finish(self) -> None:
+    def finish(self, *, each: Each | None = None) -> None:
         """After an ingest: builds the indexes that pay, and folds new rows into those that exist.
 
         Takes about 1.6 minutes and 1 GB for a million rows of 1,024 numbers (benchmarks/index.py). Others may write
         meanwhile; where another process is building them, waits for it, and leaves them to it after a while.
+
+        Args:
+            each: runs the parts of the vector index, each for some of the rows: ``segments.build``.
         """
         with plain_errors(self.uri):
             try:
                 with held(lock_of(self.uri, upkeep.BUILD_LOCK), self.uri):
                     for table in filter(upkeep.needs_indexing, self._both()):
-                        upkeep.build(table)
+                        upkeep.build(self.uri, table, each)
             except IndexBusyError:
                 return
 

@@ -9,6 +9,7 @@ from typing import Any
 from lancedb.index import FTS, BTree, IvfRq
 
 from clip2video_plugin.errors import IndexBusyError
+from clip2video_plugin.index import segments
 from clip2video_plugin.index.connection import held, local_folder, lock_of
 
 # An exact scan takes about 40 ms at 10,000 rows; above, a vector index answers in about 10 ms.
@@ -19,6 +20,8 @@ BITS = 4  # of each number in the vector index; with one, ten times as many whol
 UNINDEXED_ROWS = 5_000  # after so many, fold new rows into the indexes
 WORDS = "captions"  # the column whose words are indexed
 UNINDEXED_TEXTS = 1_000  # rows whose words each query reads, 5 ms; after so many, fold them in
+# Segments of the vector index: LanceDB makes one more each time that rows are folded in, and a query reads of each.
+MOST_SEGMENTS = {"folded": 4, "made anew": 16}
 BUILD_LOCK = ".c2v.build.lock"  # of who folds or builds: one at a time
 COMMITS, MOST_COMMITS = 16, 500  # after so many, see whether folding pays; after so many, fold
 SLACK = 128 * 1024  # bytes that so few commits take
@@ -81,7 +84,12 @@ def needs_indexing(table: Any) -> bool:
 def _vectors_due(table: Any) -> bool:
     if not has_index(table, "vector"):
         return int(table.count_rows()) > EXACT_ROWS
-    return bool(table.index_stats("vector_idx").num_unindexed_rows > UNINDEXED_ROWS)
+    known = table.index_stats(segments.NAME)
+    return bool(known.num_unindexed_rows > UNINDEXED_ROWS or known.num_indices > _most_segments())
+
+
+def _most_segments() -> int:
+    return MOST_SEGMENTS["folded" if segments.possible() else "made anew"]
 
 
 def _words_due(table: Any) -> bool:
@@ -92,11 +100,23 @@ def _words_due(table: Any) -> bool:
     return bool(table.index_stats(f"{WORDS}_idx").num_unindexed_rows > UNINDEXED_TEXTS)
 
 
-def build(table: Any) -> None:
-    """Folds all parts together, and the rows that came into the indexes; makes those that pay and are not there."""
+def build(uri: str, table: Any, each: segments.Each | None = None) -> None:
+    """Folds all parts together, and the rows that came into the indexes; makes those that pay and are not there.
+
+    Args:
+        each: runs the parts of a vector index (``segments.build``); without, only a large one is made in parts.
+    """
+    if _vectors_due(table) and segments.possible() and (each or segments.unindexed(table) > segments.PART_ROWS):
+        segments.build(uri, table, bits=BITS, each=each or map)
     table.optimize(cleanup_older_than=HOUR)  # few large parts are read faster than many small
-    if not has_index(table, "vector") and _vectors_due(table):
-        index_vectors(table, BITS)
+    if not has_index(table, "vector"):
+        if _vectors_due(table):
+            index_vectors(table, BITS)
+    elif table.index_stats(segments.NAME).num_indices > _most_segments():
+        if segments.possible():
+            segments.fold(table)
+        else:
+            index_vectors(table, BITS)
     if _words_due(table):
         index_words(table)
 

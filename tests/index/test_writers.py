@@ -147,11 +147,11 @@ def test_others_write_while_the_vector_index_is_built_and_nobody_builds_it_twice
     building, done, built = threading.Event(), threading.Event(), []
     build = upkeep.build
 
-    def slowly(table):
+    def slowly(uri, table, each):
         built.append(table)
         building.set()
         assert done.wait(30)
-        build(table)
+        build(uri, table, each)
 
     monkeypatch.setattr(upkeep, "build", slowly)
     builders = [threading.Thread(target=open_index(tmp_path).finish) for _ in range(2)]
