@@ -16,9 +16,9 @@ import av.logging
 import av.stream
 import av.video.stream
 
-from clip2video_plugin import stores
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.places import Place, Uri
+from clip2video_plugin.video.hollow import VideoFile, opened
 
 # Containers only. Without the list, FFmpeg would follow playlists (HLS, concat) to other files
 # and hosts, and show text files as ANSI art.
@@ -50,25 +50,29 @@ def check_readable(path: Path) -> None:
 
 @contextmanager
 def open_video(
-    path: Place, threads: int = 1
+    path: Place, threads: int = 1, *, source: VideoFile | None = None, parse: bool = True
 ) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
     """The container and its video stream: the one flagged as default, else the first; no cover picture.
 
     ``threads`` decode it, 0 for FFmpeg's choice. Many videos at once are faster with one thread
-    each; a damaged video decodes as PyAV does by default only with its choice.
+    each; a damaged video decodes as PyAV does by default only with its choice. ``source`` is the object of a URI where
+    it was opened before. Without ``parse`` packets are what the container says of them, whatever their bytes.
 
     Raises:
         VideoReadError: the file is missing, empty, no video, or damaged beyond opening.
     """
+    options = OPTIONS if parse else OPTIONS | {"fflags": "+noparse"}
     if isinstance(path, Uri):
-        source: Any = stores.opened(path)
+        source = source or opened(path)
+        source.seek(0)
+        file: Any = source
     else:
         check_readable(path)
-        source = "file:" + os.path.abspath(path)
+        file = "file:" + os.path.abspath(path)
     try:
-        container = av.open(source, options=OPTIONS, metadata_errors="replace")
+        container = av.open(file, options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:
-        raise VideoReadError(path, _plain(error)) from None
+        raise (source and source.error) or VideoReadError(path, _plain(error)) from None
     with container:
         pictures = container.streams.video
         streams = [s for s in pictures if not s.disposition & av.stream.Disposition.attached_pic]
@@ -85,7 +89,9 @@ def open_video(
         try:
             yield container, stream
         except (av.error.FFmpegError, MemoryError) as error:
-            raise VideoReadError(path, _plain(error)) from None
+            raise (source and source.error) or VideoReadError(path, _plain(error)) from None
+        if source and source.error:  # FFmpeg may have taken it for the end
+            raise source.error
 
 
 def _plain(error: BaseException) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from clip2video_plugin import stores
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.paths import printable
 from clip2video_plugin.pixels import Interpolation, Preprocessing, Resize
@@ -177,13 +178,14 @@ def decode(
         raise Clip2VideoError(f"reader is {reader!r}; allowed are {', '.join(READERS)}")
     if isinstance(path, Path) and os.path.isdir(path):  # also of a path that may not be looked at
         return image_folder.decode(path, pick, convert), "images"
-    decoded, used = None, "decord"
-    if reader == "decord" and isinstance(path, Path):
-        decoded = decord_reader.decode(path, pick, convert)
-    if decoded is None:
-        decoded, used = pyav_reader.decode(path, pick, convert), "pyav"
-    if not decoded.presentation.problems and is_cut_off(path):
-        decoded.presentation.problems.append("it was cut off: the file is shorter than it says")
+    with stores.held(path):
+        decoded, used = None, "decord"
+        if reader == "decord" and isinstance(path, Path):
+            decoded = decord_reader.decode(path, pick, convert)
+        if decoded is None:
+            decoded, used = pyav_reader.decode(path, pick, convert), "pyav"
+        if not decoded.presentation.problems and is_cut_off(path):
+            decoded.presentation.problems.append("it was cut off: the file is shorter than it says")
     return decoded, used
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from clip2video_plugin import stores
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.pixels import Preprocessing
 from clip2video_plugin.places import Place
@@ -103,6 +104,7 @@ class Grid:
         apart: bool = True,
     ) -> None:
         self.path, self.wanted, self.layout = path, wanted, layout
+        self._fetched = stores.fetched(path)  # by all parts, once
         self.pixels: NDArray[np.uint8] | None = None
         self._source = source
         self._cuts = _cuts(layout) if apart else None
@@ -119,6 +121,11 @@ class Grid:
         Raises:
             VideoReadError: it cannot be read at all.
         """
+        with stores.held(path):
+            return cls._open(path, wanted)
+
+    @classmethod
+    def _open(cls, path: Place, wanted: Wanted) -> Grid:
         layout: Layout | None = None
 
         def pick(shown: Presentation) -> list[int]:
@@ -248,7 +255,7 @@ class Grid:
         with self._turn:
             if isinstance(self._reading, Generator):
                 self._reading.close()
-            self._reading = None
+            self._reading = self._fetched = None
 
 
 def _cuts(layout: Layout) -> list[int] | None:

@@ -8,6 +8,7 @@ did not tell the truth (hidden frames, damage, missing times) and every frame is
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -22,8 +23,9 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from clip2video_plugin.errors import VideoReadError
-from clip2video_plugin.places import Place
+from clip2video_plugin.places import Place, Uri
 from clip2video_plugin.video.container import open_video
+from clip2video_plugin.video.hollow import VideoFile, opened
 from clip2video_plugin.video.packets import Reading, read_packets, shortfall
 from clip2video_plugin.video.transform import turned
 
@@ -58,6 +60,7 @@ class Presentation:
     rate: float | None = None  # of frames that `ffmpeg -r` wrote: how many a second, whatever their ``times``
     packets: list[int] = field(default_factory=list)  # of each frame: number of its packet
     starts: list[int] = field(default_factory=list)  # of each frame: number of the packet to decode from
+    spans: array[int] = field(default_factory=lambda: array("q"))  # of each packet, if it may be fetched: start, end
     joined: bool = False  # of several recordings, so that the times of packets are not those of the file
     plain: bool = True  # one 8-bit 4:2:0 stream, begun by a key frame; no hidden packet, no open GOP, no new start
     problems: list[str] = field(default_factory=list)
@@ -87,6 +90,8 @@ def decode(path: Place, pick: Picker, convert: Callable[[Image.Image], Any]) -> 
     Raises:
         VideoReadError: nothing can be decoded.
     """
+    if isinstance(path, Uri) and (spared := _decode_spared(path, pick, convert)):
+        return spared
     kept = list[Any]()
     with open_video(path) as (container, stream):
         plan = _scan(container, stream, kept)
@@ -100,6 +105,29 @@ def decode(path: Place, pick: Picker, convert: Callable[[Image.Image], Any]) -> 
     return _decode_all(path, pick, convert)
 
 
+def _decode_spared(uri: Uri, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded | None:
+    """Fetches of a video in a store what its picks need; None where the whole must be fetched for them."""
+    with opened(uri) as source, opened(uri) as tables:
+        if source.boxes is None:
+            return None
+        with open_video(uri, source=source) as (container, stream):
+            with open_video(uri, source=tables, parse=False) as packets:
+                tables.hollow = True
+                plan = _scan(container, stream, told_by=packets)
+            if plan is None or plan.joined or not (wanted := pick(plan)):
+                return None
+            fetch_runs(source, plan, wanted)
+            found = _decode(stream, read_packets(container, stream, Reading()), plan, wanted, convert)
+    return found if len(found.pictures) == len(set(wanted)) else None
+
+
+def fetch_runs(source: VideoFile, plan: Presentation, wanted: list[int]) -> None:
+    """Fetches the packets to decode for the wanted frames; all other payload reads as zeros from then on."""
+    runs = runs_of(plan, wanted)
+    source.fetched.fetch((plan.spans[2 * n], plan.spans[2 * n + 1]) for start, end in runs for n in range(start, end))
+    source.hollow = True
+
+
 def scan(path: Place) -> tuple[Presentation | None, str, str]:
     """The presentation as the packets tell it (None where they do not), codec name and container format."""
     with open_video(path) as (container, stream):
@@ -107,17 +135,25 @@ def scan(path: Place) -> tuple[Presentation | None, str, str]:
 
 
 def _scan(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, kept: list[Any] | None = None
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    kept: list[Any] | None = None,
+    told_by: tuple[av.container.InputContainer, av.video.stream.VideoStream] | None = None,
 ) -> Presentation | None:
     """None where times are missing or repeated, or the container is damaged.
 
-    ``kept`` receives the packets, all of them or, of a video with more than KEPT_BYTES, none.
+    ``kept`` receives the packets, all of them or, of a video with more than KEPT_BYTES, none. ``told_by`` is the same
+    video opened once more, whose packets are read instead, and their places noted.
     """
     seekable, plain = stream.codec.canonical_name in SEEKABLE, True
     shown: list[tuple[int, int, int]] = []  # (pts, packet, start packet)
     keys: list[tuple[int, int]] = []  # (packet number, pts) of the key frames so far
-    last_length, seen, room = 0, Reading(), KEPT_BYTES
-    for number, packet in enumerate(read_packets(container, stream, seen)):
+    last_length, seen, room, spans = 0, Reading(), KEPT_BYTES, array("q")
+    for number, packet in enumerate(read_packets(*(told_by or (container, stream)), seen)):
+        if told_by:
+            if packet.pos is None or packet.pos < 0:
+                return None
+            spans.extend((packet.pos, packet.pos + packet.size))
         if kept is not None:
             kept.append(packet)
             room -= packet.size
@@ -146,7 +182,7 @@ def _scan(
     if len(set(stamps)) != len(stamps):
         return None
     timeline = _timeline(stamps, last_length, container, stream, seen)
-    timeline.packets, timeline.starts, timeline.joined = packets, starts, seen.joined
+    timeline.packets, timeline.starts, timeline.joined, timeline.spans = packets, starts, seen.joined, spans
     timeline.plain = (
         plain
         and stamps[0] == keys[0][1]
@@ -185,10 +221,13 @@ def decoding(
     plan, context, index = out.presentation, stream.codec_context, {out.presentation.pts[i]: i for i in out.picks}
     droppable, dropping = stream.codec.canonical_name in DROPPABLE, False
     for start, end in runs_of(plan, out.picks):
-        run, done = islice(packets, start - done, end - done), end
+        run, done, at_start = islice(packets, start - done, end - done), end, True
         try:
             # Told by the last that no more will come, the decoder gives what it holds back.
             for packet in chain(run, [None]):
+                if at_start and plan.spans and start and packet is not None and not packet.is_keyframe:
+                    return  # the tables said that it is one
+                at_start = False
                 if droppable and dropping != (packet is not None and packet.pts not in index):
                     dropping = not dropping
                     context.skip_frame = "NONREF" if dropping else "DEFAULT"

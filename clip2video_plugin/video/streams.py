@@ -11,11 +11,12 @@ from typing import Any
 import av.error
 from PIL import Image
 
-from clip2video_plugin.places import Place
+from clip2video_plugin.places import Place, Uri
 from clip2video_plugin.video import image_folder
 from clip2video_plugin.video.container import open_video
+from clip2video_plugin.video.hollow import opened
 from clip2video_plugin.video.packets import Reading, read_packets
-from clip2video_plugin.video.pyav_reader import Decoded, Presentation, decoding, every_frame, keep, runs_of
+from clip2video_plugin.video.pyav_reader import Decoded, Presentation, decoding, every_frame, fetch_runs, keep, runs_of
 
 Convert = Callable[[Image.Image], Any]
 
@@ -26,25 +27,31 @@ def by_plan(path: Place, plan: Presentation, wanted: list[int], convert: Convert
     Reading begins at the key frame of the first.
     """
     first = runs_of(plan, wanted)[0][0]
-    with _opened_at(path, plan, first) as (stream, packets):
+    with _opened_at(path, plan, first, wanted) as (stream, packets):
         out = Decoded({}, wanted, plan)
         for i in decoding(stream, packets, out, convert, first):
             yield i, out.pictures.pop(i)
 
 
 @contextmanager
-def _opened_at(path: Place, plan: Presentation, first: int) -> Iterator[tuple[Any, Iterator[Any]]]:
-    """A video's stream and its packets from the number ``first`` on."""
+def _opened_at(path: Place, plan: Presentation, first: int, wanted: list[int]) -> Iterator[tuple[Any, Iterator[Any]]]:
+    """A video's stream and its packets from the number ``first`` on, with the bytes that the wanted frames need."""
     at = None
     if first and not plan.joined:
         at = next((pts for number, pts in zip(plan.packets, plan.pts, strict=True) if number == first), None)
     if at is not None:
-        with open_video(path) as (container, stream):
+        source = opened(path) if isinstance(path, Uri) else None
+        with open_video(path, source=source) as (container, stream):
+            if source and plan.spans:
+                fetch_runs(source, plan, wanted)
             packets = _sought(container, stream, at)
             if packets is not None:
                 yield stream, packets
                 return
-    with open_video(path) as (container, stream):
+    source = opened(path) if isinstance(path, Uri) else None
+    with open_video(path, source=source) as (container, stream):
+        if source and plan.spans:
+            fetch_runs(source, plan, wanted)
         yield stream, islice(read_packets(container, stream, Reading()), first, None)
 
 
