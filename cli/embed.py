@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -25,8 +24,23 @@ DEVICE = typer.Option("--device", help="cpu, cuda, cuda:1, mps.", show_default="
 
 def embed(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Videos, folders of videos, folders of frames.")
-    ],
+        Optional[list[str]],
+        typer.Argument(
+            metavar="PATH...",
+            help="Videos, folders of videos, folders of frames; URIs of such (s3, gs, az) and http addresses; "
+            "- for a list on standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    listed: Annotated[
+        Optional[str],
+        typer.Option(
+            "--list",
+            metavar="FILE",
+            help="A list of videos: text, a path or URI a line, or Parquet with a column path or uri; - for standard "
+            "input.",
+        ),
+    ] = None,
     index: Annotated[Optional[str], INDEX] = None,
     model: Annotated[
         Optional[str],
@@ -49,7 +63,7 @@ def embed(
         typer.Option(metavar="I/N", help="The I-th of N parts: a process each, one per GPU say, fills a local index."),
     ] = None,
     captions: Annotated[
-        Optional[Path],
+        Optional[str],
         typer.Option(
             metavar="FILE",
             help="Captions to search as well: CSV, TSV or JSON with a file name and a caption in each record.",
@@ -103,8 +117,14 @@ def embed(
 
     [dim]c2v embed /data/videos --engine ray --gpus-per-actor 1  # an actor for each GPU of a Ray cluster[/]
 
+    [dim]c2v embed s3://bucket/videos https://host/clip.mp4  # docs/places.md[/]
+
+    [dim]c2v embed --list videos.parquet; find /data -name "*.mp4" -size +1M | c2v embed -[/]
+
     [dim]c2v embed /data/videos --index s3://bucket/index --strict --json[/]
     """
+    if not paths and listed is None:
+        raise typer.BadParameter("name files, folders or URIs, or a list of them (--list)", param_hint="PATH...")
     with loading():
         from clip2video_plugin.embed import Report, embed_videos
         from clip2video_plugin.progress import bar
@@ -118,7 +138,8 @@ def embed(
             progress.report(so_far)
 
         report = embed_videos(
-            paths,
+            paths or (),
+            listed=listed,
             index=index,
             model=model,
             sampling=sampling,

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip2video_plugin.encode import Item
+from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index.connection import chunks
 from clip2video_plugin.index.schema import CAPTION_TIMES
 from clip2video_plugin.paths import expanded, printable
+from clip2video_plugin.places import Place, place_of, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,22 +61,25 @@ def recaptioned(items: list[Item], index: VideoIndex) -> Iterator[dict[str, Any]
         yield from (row | new[i] for i, row in rows.items())
 
 
-def read_table(table: str | Path, videos: Iterable[Path]) -> tuple[dict[str, list[str]], list[str]]:
+def read_table(table: str | Path, videos: Iterable[Place]) -> tuple[dict[str, list[str]], list[str]]:
     """Path of a video -> its captions of a file, and what of the file is of no use, in lines.
 
     Args:
         table: CSV, TSV, JSON or JSON lines with the name of a video and a caption in each record, or an object of
-            names to captions. A name is a path, seen from the table's folder or any other, or the file's name alone,
-            with or without its ending (``datasets/pairing.py``).
-        videos: all that it may speak of, absolute.
+            names to captions. A name is a URI, or a path, seen from the table's folder or any other, or the file's
+            name alone, with or without its ending (``datasets/pairing.py``).
+        videos: all that it may speak of, paths absolute.
 
     Raises:
         AnnotationError: it cannot be read as such.
     """
-    from clip2video_plugin.datasets.annotations import Warnings, clean_caption
+    from clip2video_plugin.datasets.annotations import AnnotationError, Warnings, clean_caption
     from clip2video_plugin.datasets.caption_table import records
     from clip2video_plugin.datasets.pairing import inside, pair
 
+    if "://" in str(table) and not os.path.lexists(table):
+        shown = without_credentials(str(table))
+        raise AnnotationError(f"captions are read from a file of this machine and not from {shown}; copy it here")
     path, warnings, said = Path(os.path.abspath(expanded(table))), Warnings(), dict[str, dict[str, None]]()
     below = {str(video).lstrip("/"): str(video) for video in videos}
     stems = {os.path.splitext(os.path.basename(name))[0] for name in below}
@@ -87,6 +92,8 @@ def read_table(table: str | Path, videos: Iterable[Path]) -> tuple[dict[str, lis
     found, rest = dict[str, str](), dict[str, str]()  # name -> path below the root
     for name in said:
         from_table = os.path.normpath(os.path.join(path.parent, name)).lstrip("/")
+        if "://" in name:
+            from_table = _uri(name.strip())
         if from_table in below:
             found[name] = from_table
         elif (as_path := inside(name.strip(), "")) is not None:
@@ -105,6 +112,13 @@ def read_table(table: str | Path, videos: Iterable[Path]) -> tuple[dict[str, lis
         *(f"{path.name}: {count} {kind}" for kind, count in warnings.items() if count),
     ]
     return {video: list(texts) for video, texts in captions.items()}, [printable(note) for note in notes]
+
+
+def _uri(name: str) -> str:
+    try:
+        return str(place_of(name)).lstrip("/")
+    except Clip2VideoError:
+        return name
 
 
 def _note(table: Path, what: str, names: list[str], of: int) -> Iterator[str]:

@@ -10,25 +10,27 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.captions import read_table
 from clip2video_plugin.cluster import Cluster, Running
-from clip2video_plugin.encode import Embedded, Item
+from clip2video_plugin.encode import Embedded, Item, Stamp
 from clip2video_plugin.encode_windows import Encoded, Underway, Windowed, encode_wishes
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.index.writer import Writer
+from clip2video_plugin.inputs import Inputs, Listed
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.model.installed import chosen_default, find_checkpoint
 from clip2video_plugin.paths import printable
 from clip2video_plugin.pending import Pending
+from clip2video_plugin.places import Place
 from clip2video_plugin.provenance import checkpoint_of, provenance
 from clip2video_plugin.query.calibrate import recalibrate
 from clip2video_plugin.rows import failure_of, row_of, video_id
 from clip2video_plugin.subtitles import Sidecars
-from clip2video_plugin.video.files import find_videos
 from clip2video_plugin.video.windows import WindowPlan, WindowSize
 
 
@@ -90,8 +92,9 @@ Encode = Callable[..., Generator[Sequence[Encoded | Running], None, None]]  # as
 
 
 def embed_videos(
-    paths: str | Path | Iterable[str | Path],
+    paths: str | Place | Iterable[str | Place] = (),
     *,
+    listed: Listed | None = None,
     index: str | Path | VideoIndex | None = None,
     model: str | Path | Model | None = None,
     sampling: str = "uniform",
@@ -108,7 +111,11 @@ def embed_videos(
     gpus_per_actor: float | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Embeds the videos in files and folders and writes them to an index.
+    """Embeds the videos in files, folders and stores and writes them to an index.
+
+    ``paths`` are files and folders of this machine, objects and prefixes of stores (``s3://bucket/videos``, gs, az) and
+    addresses (http, https); an iterator of them is read as it is needed. ``listed`` is a list of videos (``Inputs``).
+    Credentials in an address are used and written nowhere.
 
     Videos that the index holds unchanged (same size and time of change) are skipped, and the row of one that was moved
     or renamed (the same content besides, and its old path gone) is taken over, so a run that
@@ -118,6 +125,8 @@ def embed_videos(
     their times; when they change or go, so do those in the index, and nothing is embedded again for it.
 
     Args:
+        listed: a text file with a path or URI a line, or Parquet with a column of them, "-" for standard input, or any
+            iterable of names. What is not there is a failure in the report.
         index: URI of the index, made when absent, or an open one; $C2V_INDEX or ./c2v-index by default.
         model: name or folder of a checkpoint, or a loaded one; by default the one that made the index, for a new
             index the default one (``model.installed.default_model``).
@@ -142,20 +151,24 @@ def embed_videos(
 
     Raises:
         AnnotationError: ``captions`` is no such table.
-        VideoReadError: a named path does not exist.
+        VideoReadError: a named path does not exist, or a store cannot be listed.
         VideoIndexError: the index was made with another model, or cannot be written.
-        Clip2VideoError: an option is not one of those allowed.
+        Clip2VideoError: a list cannot be read, or an option is not one of those allowed.
     """
     batch_size, workers = checked_count("batch_size", batch_size), checked_count("workers", workers)
     part = None if shard is None else _part(shard)
     plan, named = WindowPlan.of(windows), _tags(tags)
     precision = model.precision if isinstance(model, Model) else precision
     encode = _encoder(engine, actors, gpus_per_actor, device, precision)
-    paths = [paths] if isinstance(paths, str | Path) else list(paths)
-    passed_over = Counter[str]()
-    said, caption_notes = (None, list[str]()) if captions is None else read_table(captions, find_videos(paths))
-    sidecars = Sidecars()
-    total = sum(1 for _ in _items(paths, part, passed_over))  # counted, not kept: memory must not grow with a library
+    inputs, passed_over, sidecars = Inputs(paths, listed), Counter[str](), Sidecars()
+    videos, total, said, caption_notes = inputs.videos(passed_over), None, None, list[str]()
+    if captions is not None:  # which may speak of any of them
+        kept = list(videos)
+        said, caption_notes = read_table(captions, (place for place, _ in kept))
+        videos, total = iter(kept), len(kept) if part is None else None
+    elif part is None or listed is None:  # counted, not kept: memory must not grow with a library
+        total = inputs.count() if part is None else _count(inputs, part)
+    first = list(islice(videos, 1))  # what cannot be listed is told before a model is loaded and an index made
     found, note = index if isinstance(index, VideoIndex) else VideoIndex.find(index), None
     if model is None and found is not None:
         model = checkpoint_of(found)
@@ -172,7 +185,7 @@ def embed_videos(
     report = embed_items(
         (
             replace(item, captions=(said or {}).get(str(item.path)), beside=sidecars.lines, tags=named)
-            for item in _items(paths, part)
+            for item in _items(chain(first, videos), part)
         ),
         loaded,
         target,
@@ -185,6 +198,7 @@ def embed_videos(
         progress=progress,
     )
     report.passed_over = dict(passed_over)
+    report.total = report.done if report.total is None else report.total
     report.caption_notes = [*caption_notes, *dict.fromkeys(map(printable, sidecars.unread))]
     return report
 
@@ -222,13 +236,16 @@ def _not_the_default(index: VideoIndex, model: str) -> str | None:
     )
 
 
-def _items(
-    paths: list[str | Path], part: tuple[int, int] | None, passed_over: Counter[str] | None = None
-) -> Iterator[Item]:
-    for path in find_videos(paths, passed_over):
-        item = Item(path, video_id(path))
+def _items(videos: Iterable[tuple[Place, Stamp | None]], part: tuple[int, int] | None) -> Iterator[Item]:
+    for place, stamp in videos:
+        item = Item(place, video_id(place), stamp=stamp)
         if part is None or int(item.id, 16) % part[1] == part[0] - 1:
             yield item
+
+
+def _count(inputs: Inputs, part: tuple[int, int]) -> int | None:
+    """How many are of a part."""
+    return None if inputs.count() is None else sum(1 for _ in _items(inputs.videos(), part))
 
 
 def _tags(tags: str | Iterable[str]) -> tuple[str, ...]:

@@ -24,6 +24,10 @@ class VideoReadError(Clip2VideoError):
         return type(self), (self.path, self.reason)
 
 
+class VideoGoneError(VideoReadError):
+    """A video is not where it is said to be: the folder, store or server that was asked has nothing of its name."""
+
+
 class CheckpointError(Clip2VideoError):
     """A checkpoint is missing, incomplete, damaged, unsafe, or of another architecture."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import ascii_letters, digits
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from clip2video_plugin.errors import Clip2VideoError
@@ -19,6 +21,10 @@ SECRET_NAMES = {
     *("ss", "awsaccesskeyid", "googleaccessid", "expires", "policy", "key-pair-id"),
     *("token", "access_token", "auth", "key", "api_key", "apikey", "password"),
 }
+SIGNATURES = {"x-amz-signature", "x-goog-signature", "signature", "sig"}
+USUAL_PORTS = {"http": ":80", "https": ":443"}
+UNRESERVED = frozenset(ascii_letters + digits + "-._~")
+ALLOWED = "%/:@!$&'()*+,;=?~"  # beside letters and digits, in the path and query of an address
 
 
 @dataclass(frozen=True)
@@ -59,34 +65,66 @@ Place = Path | Uri
 def place_of(name: str | Path | Uri) -> Place:
     """The place that a user names: a path on this machine (``~`` is not expanded), a file:// URI of one, or a URI.
 
+    However an address is written, the same object has the same text: small letters of scheme and host, no usual port,
+    escapes of http only where they are needed. Keys of stores are taken letter by letter.
+
     Raises:
-        Clip2VideoError: it is a URI of an unknown kind, or names no object.
+        Clip2VideoError: it is a URI of an unknown kind, names no object, or is signed in a way that a store's own
+            addresses are not.
     """
     if isinstance(name, Path | Uri):
         return name
     scheme, found, rest = str(name).partition("://")
     if not found or os.path.lexists(name):
         return Path(name)
-    if scheme.lower() == "file":
-        return Path(unquote(urlsplit(name).path))
-    known = ALIASES.get(scheme.lower(), scheme.lower())
+    known, shown = ALIASES.get(scheme.lower(), scheme.lower()), without_credentials(str(name))
+    if known == "file":
+        host, slash, path = rest.partition("/")
+        if host.lower() not in ("", "localhost") or not path:
+            raise Clip2VideoError(f"{shown} is no file of this machine; write it as file:///folder/clip.mp4")
+        return Path(unquote(slash + path))
     if known not in SCHEMES:
-        raise Clip2VideoError(f"{_clean(name)} is of no known kind; allowed are {', '.join(SCHEMES)} and file")
+        raise Clip2VideoError(f"{shown} is of no known kind; allowed are {', '.join(SCHEMES)} and file")
     if not rest.strip("/"):
-        raise Clip2VideoError(f"{_clean(name)} names no object; write it as {known}://...")
+        raise Clip2VideoError(f"{shown} names no object; write it as {known}://...")
     whole = f"{known}://{rest}"
-    clean = _clean(whole)
+    if not known.startswith("http") and _is_signed(rest.partition("?")[2]):
+        raise Clip2VideoError(f"{shown} came with a signature, which belongs to an https:// address; write it as one")
+    clean = without_credentials(whole)
     return Uri(clean, whole if whole != clean else None)
 
 
-def _clean(address: str) -> str:
+def _is_secret(name: str) -> bool:
+    return name.lower() in SECRET_NAMES or name.lower().startswith(SECRET_PREFIXES)
+
+
+def _is_signed(query: str) -> bool:
+    return any(name.lower() in SIGNATURES for name, _ in parse_qsl(query, keep_blank_values=True))
+
+
+def without_credentials(address: str) -> str:
     """An address without user, password and what signs it; ``#`` and ``?`` are plain letters of a store's keys."""
     scheme, _, rest = address.partition("://")
-    if scheme not in ("http", "https"):
+    if scheme.lower() not in ("http", "https"):
         host, slash, key = rest.partition("/")
-        return f"{scheme}://{host.rpartition('@')[2] if scheme in ('s3', 'gs') else host}{slash}{key}"
+        user, _, bucket = host.rpartition("@")
+        # of Azure's, container@account
+        host = host if scheme == "az" and ":" not in user else bucket
+        key, mark, query = key.partition("?")
+        return f"{scheme}://{host}{slash}{key}" + ("" if _is_signed(query) else mark + query)
     parts = urlsplit(address)
     given = parse_qsl(parts.query, keep_blank_values=True)
-    kept = [(n, v) for n, v in given if n.lower() not in SECRET_NAMES and not n.lower().startswith(SECRET_PREFIXES)]
+    kept = [(n, v) for n, v in given if not _is_secret(n)]
     query = parts.query if kept == given else urlencode(kept, quote_via=quote)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+    host = parts.netloc.rpartition("@")[2].lower().removesuffix(USUAL_PORTS[scheme.lower()])
+    return urlunsplit((scheme, host, _plainly(parts.path), _plainly(query), ""))
+
+
+def _plainly(text: str) -> str:
+    """Part of an address with escapes in capitals, and only of what must be escaped."""
+
+    def escape(found: re.Match[str]) -> str:
+        letter = chr(int(found[1], 16))
+        return letter if letter in UNRESERVED else found[0].upper()
+
+    return quote(re.sub("%([0-9a-fA-F]{2})", escape, text), safe=ALLOWED)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clip2video_plugin.errors import VideoReadError, first_line
+from clip2video_plugin.errors import VideoGoneError, VideoReadError, first_line
 from clip2video_plugin.places import Uri
 from clip2video_plugin.stores.version import CHANGED, Answer, Passing, Version
 
@@ -73,7 +73,7 @@ class CloudObject:
     def look(self) -> Version:
         info = told(self.uri, lambda: _store(self.uri).get_file_info(_key(self.uri)))
         if not info.is_file:
-            raise VideoReadError(self.uri, "there is no such object; check the names of bucket and object")
+            raise VideoGoneError(self.uri, "there is no such object; check the names of bucket and object")
         return version(info)
 
     def read(self, start: int, end: int, version: Version | None) -> Answer:
@@ -115,7 +115,7 @@ def told(uri: Uri, ask: Callable[[], T]) -> T:
     try:
         return ask()
     except FileNotFoundError:
-        reason = "there is no such object; check the names of bucket and object"
+        raise VideoGoneError(uri, "there is no such object; check the names of bucket and object") from None
     except PermissionError:
         reason = f"access is denied; set {how}"
     except (OSError, ValueError) as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.errors import VideoGoneError, VideoReadError
 from clip2video_plugin.places import Uri
 from clip2video_plugin.stores.version import CHANGED, Answer, Passing, Version
 
@@ -196,7 +196,7 @@ def _refusal(uri: Uri, code: str, answer: dict[str, Any]) -> Exception:
     elif code in ("InvalidRange", "416"):
         return _Empty()
     elif code in ("NoSuchKey", "NoSuchVersion") or status == 404:
-        reason = "there is no such object; check its name, letter by letter"
+        return VideoGoneError(uri, "there is no such object; check its name, letter by letter")
     elif code in ("AccessDenied", "AllAccessDisabled") or status in (401, 403):
         reason = "access is denied: the credentials given do not allow to read it, or not to list its bucket"
         if client(uri).meta.config.signature_version is UNSIGNED:

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
-from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.errors import VideoGoneError, VideoReadError
 from clip2video_plugin.places import Uri
 from clip2video_plugin.stores.version import CHANGED, Answer, Passing, Version
 
@@ -102,7 +102,8 @@ class ServerFile:
         if code in AGAIN or code >= 500:
             raise Passing(f"its server answers HTTP {code}; try again later")
         if code not in (200, 206):
-            raise VideoReadError(self.uri, f"{WORDS.get(code, 'its server does not give it')} (HTTP {code})")
+            error = VideoGoneError if code in (404, 410) else VideoReadError
+            raise error(self.uri, f"{WORDS.get(code, 'its server does not give it')} (HTTP {code})")
 
     def _body(self, answer: Any) -> Iterator[bytes]:
         import urllib3

@@ -1,4 +1,4 @@
-"""Finding videos: files and folders, as a user names them, to the videos below."""
+"""Finding videos: files, folders and URIs, as a user names them, to the videos below."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from clip2video_plugin import stores
+from clip2video_plugin import listing, stores
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.paths import expanded
-from clip2video_plugin.places import Place, Uri
+from clip2video_plugin.places import Place, Uri, place_of
+from clip2video_plugin.seen import Seen
+from clip2video_plugin.stores import Stamp
 from clip2video_plugin.video.image_folder import IMAGES, NOTE, images_in
 
 # Endings that the containers of `container.FORMATS` are found under.
@@ -26,54 +28,122 @@ NO_STAMP = (0, 0.0)  # of what cannot be looked at
 FRAME_NAME = re.compile(r"\d+\.\w+")
 
 
-def find_videos(paths: str | Path | Iterable[str | Path], passed_over: Counter[str] | None = None) -> Iterator[Path]:
-    """Absolute paths of the videos: named files whatever their ending, and below named folders what looks like one.
+def find_videos(paths: str | Place | Iterable[str | Place], passed_over: Counter[str] | None = None) -> Iterator[Place]:
+    """The videos: named files and objects whatever their ending, and below named folders what looks like one.
 
-    A folder of numbered frame images, or one that ``c2v frames`` wrote, is a video. Each is given once, sorted
-    within its folder. Hidden files and folders are passed over, and links to folders not followed. What may not be read
-    or listed is given all the same, so that it fails by name. ``passed_over`` counts, by ending, the files below
-    folders that may be videos though their ending is of none.
+    A folder is one of this machine, or the prefix of a store: ``s3://bucket/videos``. A folder of numbered frame
+    images, or one that ``c2v frames`` wrote, is a video; in a store it is not. Each is given once, paths absolute and
+    sorted within their folder, objects in the order of their store. Hidden files and folders are passed over, and links
+    to folders not followed. What may not be read or listed is given all the same, so that it fails by name.
+    ``passed_over`` counts, by ending, the files below folders that may be videos though their ending is of none.
 
     Raises:
-        VideoReadError: a named path does not exist, or no file can be called so.
+        VideoReadError: what is named does not exist, no file can be called so, or a store cannot be listed.
+        Clip2VideoError: it is a URI of an unknown kind.
     """
-    names = [paths] if isinstance(paths, str | Path) else list(paths)
-    seen = set[str]()
+    names = [paths] if isinstance(paths, str | Path | Uri) else list(paths)
+    seen = Seen() if len(names) > 1 else None  # below one none is twice
     for name in names:
-        path = Path(os.path.abspath(expanded(name)))
-        try:
-            path.stat()
-        except PermissionError:
-            pass  # reading it says so
-        except (FileNotFoundError, NotADirectoryError):
-            raise VideoReadError(path, "no such file or folder") from None
-        except (OSError, ValueError) as error:  # a name that no file can have
-            raise VideoReadError(path, getattr(error, "strerror", None) or str(error)) from None
-        for video in _below(path, passed_over):
-            if len(names) == 1:  # and none is below it twice
-                yield video
-            elif str(video) not in seen:
-                seen.add(str(video))
-                yield video
+        for place, _ in named_videos(name, passed_over):
+            if seen is None or seen.is_new(str(place)):
+                yield place
+
+
+def named_videos(name: str | Place, passed_over: Counter[str] | None = None) -> Iterator[tuple[Place, Stamp | None]]:
+    """``find_videos`` of one name, with size and time of change of what a store listed, None of others."""
+    place = place_of(name)
+    if isinstance(place, Uri):
+        yield from _in_store(place, passed_over)
+        return
+    path = Path(os.path.abspath(expanded(place)))
+    try:
+        path.stat()
+    except PermissionError:
+        pass  # reading it says so
+    except (FileNotFoundError, NotADirectoryError):
+        raise VideoReadError(path, "no such file or folder") from None
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise VideoReadError(path, getattr(error, "strerror", None) or str(error)) from None
+    for video in _below(path, passed_over):
+        yield video, None
+
+
+def _in_store(uri: Uri, passed_over: Counter[str] | None) -> Iterator[tuple[Place, Stamp | None]]:
+    if uri.scheme.startswith("http"):
+        if uri.text.endswith("/"):
+            reason = "it names a folder, which http does not list; name files, or a list of them (--list)"
+            raise VideoReadError(uri, reason)
+        yield uri, None
+        return
+    for place, stamp in listing.below(uri):
+        if place == uri or place.suffix.lower() in EXTENSIONS:
+            yield place, stamp
+        else:
+            _pass_over(place.suffix.lower(), passed_over)
 
 
 def _below(top: Path, passed_over: Counter[str] | None) -> Iterator[Path]:
-    """The videos of a path that was named; a folder that cannot be listed is one, and reading it says why."""
-    waiting = [(top, os.path.isdir(top))]
+    """The videos of a path that was named; a folder that cannot be listed is one, and reading it says why.
+
+    Of each folder on the way to a video the names that are left are in memory, and no more.
+    """
+    names = _videos_in(str(top), passed_over, named=True) if os.path.isdir(top) else None
+    if names is None:
+        yield top
+        return
+    waiting = [(str(top), names)]
     while waiting:
-        path, is_folder = waiting.pop()
-        children = _children(path) if is_folder else None
-        if children is None or _is_frame_folder(children, named=path == top):
-            yield path
+        folder, names = waiting[-1]
+        if not names:
+            waiting.pop()
             continue
-        for child in reversed(children):
-            if _is_folder(child):
-                if not child.is_symlink():
-                    waiting.append((path / child.name, True))
-            elif _ending(child) in EXTENSIONS:
-                waiting.append((path / child.name, False))
-            elif passed_over is not None and _may_be_a_video(_ending(child)):
-                passed_over[_ending(child)] += 1
+        name = names.pop()
+        path = os.path.join(folder, name.rstrip("/"))
+        below = _videos_in(path, passed_over, named=False) if name.endswith("/") else None
+        if below is None:
+            yield Path(path)
+        else:
+            waiting.append((path, below))
+
+
+def _videos_in(folder: str, passed_over: Counter[str] | None, *, named: bool) -> list[str] | None:
+    """Names of the videos in a folder, and of folders with a "/" behind them, the last one first.
+
+    None where it is a video itself, of frames, or cannot be listed.
+    """
+    names, others = list[str](), Counter[str]()
+    has_images, has_note, numbered = False, False, True
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = entry.name
+                ending = os.path.splitext(name)[1].lower()
+                if name.startswith("."):
+                    continue
+                if _is_folder(entry):
+                    # links to folders count as what is no frame, and are not followed
+                    names.append("" if entry.is_symlink() else f"{name}/")
+                elif ending in EXTENSIONS:
+                    names.append(name)
+                elif ending in IMAGES:
+                    has_images, numbered = True, numbered and FRAME_NAME.fullmatch(name) is not None
+                else:
+                    has_note = has_note or name == NOTE
+                    others[ending] += 1
+    except OSError:
+        return None
+    if has_images and not names and (named or has_note or numbered):
+        return None
+    for ending, count in others.items():
+        _pass_over(ending, passed_over, count)
+    names = [name for name in names if name] if "" in names else names
+    names.sort(key=lambda name: name.rstrip("/"), reverse=True)
+    return names
+
+
+def _pass_over(ending: str, passed_over: Counter[str] | None, count: int = 1) -> None:
+    if passed_over is not None and _may_be_a_video(ending):
+        passed_over[ending] += count
 
 
 def _may_be_a_video(ending: str) -> bool:
@@ -94,15 +164,6 @@ def passed_over_line(passed_over: Mapping[str, int]) -> str | None:
     )
 
 
-def _children(folder: Path) -> list[os.DirEntry[str]] | None:
-    """What a folder shows, by name; None where it cannot be listed."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda entry: entry.name)
-    except OSError:
-        return None
-
-
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
@@ -110,18 +171,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _ending(entry: os.DirEntry[str]) -> str:
-    return os.path.splitext(entry.name)[1].lower()
-
-
-def _is_frame_folder(children: list[os.DirEntry[str]], named: bool) -> bool:
-    images = [child.name for child in children if _ending(child) in IMAGES]
-    if not images or any(_is_folder(child) or _ending(child) in EXTENSIONS for child in children):
-        return False
-    return named or any(child.name == NOTE for child in children) or all(map(FRAME_NAME.fullmatch, images))
-
-
-def file_stamp(path: Place) -> tuple[int, float]:
+def file_stamp(path: Place) -> Stamp:
     """Size in bytes and time of change: equal as long as a video file, or a folder of frames, is the same."""
     try:
         if isinstance(path, Uri):

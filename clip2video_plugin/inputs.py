@@ -1,0 +1,212 @@
+"""What is to be embedded: paths and URIs as a user names them, and lists of such in files or standard input."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from clip2video_plugin import stores
+from clip2video_plugin.errors import Clip2VideoError, VideoReadError, first_line
+from clip2video_plugin.paths import expanded
+from clip2video_plugin.places import Place, Uri, place_of, without_credentials
+from clip2video_plugin.seen import Seen
+from clip2video_plugin.stores import Stamp
+from clip2video_plugin.video.files import NO_STAMP, named_videos
+
+STDIN = "-"
+COLUMNS = ("path", "uri", "filepath")  # the first that is there names the videos
+PARQUET, UTF8, UTF16 = b"PAR1", b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+LONGEST = 65_536  # bytes of a line
+ROWS = 8_192  # of Parquet in memory
+
+Listed = str | Path | Uri | Iterable[str | Path | Uri]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Videos by names (``video.files.find_videos``; "-" is a list on standard input), then those that a list names.
+
+    Names of an iterator are read as they are needed. In a list, a name is a path, seen from the working directory, or
+    a URI; a folder stands for the videos below it, one of a store where its name ends in "/". What a list names and is
+    not there is given, so that it fails by name.
+
+    ``listed`` is a text file or Parquet, local or a URI, "-" for standard input, or the names. In a text, blank lines
+    and those that begin with "#" are passed over. Of Parquet, columns: ``path``, ``uri`` or ``filepath``; where it has
+    ``size`` in bytes and ``mtime`` (a timestamp, or seconds since 1970) as well, stores are not asked for these.
+    """
+
+    paths: str | Place | Iterable[str | Place]
+    listed: Listed | None = None
+
+    @property
+    def names(self) -> Iterable[str | Place]:
+        return [self.paths] if isinstance(self.paths, str | Path | Uri) else self.paths
+
+    def videos(self, passed_over: Counter[str] | None = None) -> Iterator[tuple[Place, Stamp | None]]:
+        """Each once, with size and time of change where a listing says them.
+
+        Raises:
+            VideoReadError: what is named does not exist, or a store cannot be listed.
+            Clip2VideoError: a list cannot be read, or is none.
+        """
+        alone = self.listed is None and isinstance(self.names, list | tuple) and len(self.names) == 1
+        seen = None if alone and self.names != [STDIN] else Seen()
+        for place, stamp in self._all(passed_over):
+            if seen is None or seen.is_new(str(place)):
+                yield place, stamp
+
+    def _all(self, passed_over: Counter[str] | None) -> Iterator[tuple[Place, Stamp | None]]:
+        for name in self.names:
+            yield from _listed(STDIN, passed_over) if str(name) == STDIN else named_videos(name, passed_over)
+        if self.listed is not None:
+            yield from _listed(self.listed, passed_over)
+
+    def count(self) -> int | None:
+        """How many there are, None where only listing a store or reading to the end would say so.
+
+        Local folders are walked, and local lists read; in these one that is named twice counts twice.
+
+        Raises:
+            VideoReadError, Clip2VideoError: as of ``videos``.
+        """
+        names = self.names
+        if not isinstance(names, list | tuple):
+            return None
+        if any(str(name) == STDIN or isinstance(place_of(name), Uri) for name in names):
+            return None
+        listed = 0 if self.listed is None else _count(self.listed)
+        return None if listed is None else listed + sum(1 for _ in Inputs(names).videos())
+
+
+def _listed(listed: Listed, passed_over: Counter[str] | None) -> Iterator[tuple[Place, Stamp | None]]:
+    for name, stamp in _names(listed):
+        try:
+            place = place_of(name)
+        except Clip2VideoError:  # which opening it says
+            yield Uri(without_credentials(str(name))), NO_STAMP
+            continue
+        if isinstance(place, Uri) and (stamp is not None or not place.text.endswith("/")):
+            yield place, stamp
+            continue
+        try:
+            yield from named_videos(place, passed_over)
+        except VideoReadError:
+            yield place if isinstance(place, Uri) else Path(os.path.abspath(expanded(place))), NO_STAMP
+
+
+def _count(listed: Listed) -> int | None:
+    """How many names a list has, None where only reading it elsewhere would say so."""
+    if isinstance(listed, list | tuple):
+        return len(listed)
+    if not isinstance(listed, str | Path) or str(listed) == STDIN or isinstance(place := place_of(listed), Uri):
+        return None
+    with _opened(place) as file:
+        return sum(1 for _ in (_rows(file, str(place)) if _is_parquet(file) else _lines(file, str(place))))
+
+
+def _names(listed: Listed) -> Iterator[tuple[str | Path | Uri, Stamp | None]]:
+    if not isinstance(listed, str | Path | Uri):
+        yield from ((name, None) for name in listed)
+    elif str(listed) == STDIN:
+        yield from ((name, None) for name in _lines(sys.stdin.buffer, "standard input"))
+    else:
+        place = place_of(listed)
+        with _opened(place) as file:
+            if _is_parquet(file):
+                yield from _rows(file, str(place))
+            else:
+                yield from ((name, None) for name in _lines(file, str(place)))
+
+
+@contextmanager
+def _opened(place: Place) -> Iterator[BinaryIO]:
+    try:
+        raw: Any = stores.opened(place) if isinstance(place, Uri) else expanded(place).open("rb", buffering=0)
+    except VideoReadError as error:
+        raise Clip2VideoError(f"cannot read the list {place}: {error.reason}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Clip2VideoError(f"cannot read the list {place}: {reason}; name a file with a video a line") from None
+    with io.BufferedReader(raw, LONGEST) as file:
+        yield file
+
+
+def _is_parquet(file: BinaryIO) -> bool:
+    head = file.read(4)
+    file.seek(0)
+    return head == PARQUET
+
+
+def _lines(file: BinaryIO, name: str) -> Iterator[str]:
+    number = 0
+    while line := _line(file, name):
+        number += 1
+        if number == 1:
+            line = line.removeprefix(UTF8)
+            if line.startswith((*UTF16, PARQUET)):
+                kind = "Parquet, which is read from a file (--list FILE)" if line.startswith(PARQUET) else "UTF-16"
+                raise Clip2VideoError(f"the list {name} is {kind}; write a path or URI a line, as text in UTF-8")
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        if b"\0" in line or len(line) >= LONGEST:
+            raise Clip2VideoError(
+                f"line {number} of the list {name} is no text; write a path or URI a line, or Parquet"
+            )
+        if line.strip() and not line.startswith(b"#"):
+            yield os.fsdecode(line)
+
+
+def _line(file: BinaryIO, name: str) -> bytes:
+    try:
+        return file.readline(LONGEST)
+    except OSError as error:
+        raise Clip2VideoError(f"cannot read the list {name}: {first_line(error)}") from None
+
+
+def _rows(file: BinaryIO, name: str) -> Iterator[tuple[str, Stamp | None]]:
+    """Of a Parquet file: names, and stamps where it has them."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        table = ParquetFile(file)
+        there = {column.lower(): column for column in reversed(table.schema_arrow.names)}
+        column = next((there[name] for name in COLUMNS if name in there), None)
+        if column is None:
+            raise Clip2VideoError(
+                f"the list {name} has no column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; "
+                f"it has {', '.join(table.schema_arrow.names) or 'none'}"
+            )
+        stamped = [there["size"], there["mtime"]] if {"size", "mtime"} <= there.keys() else []
+        for batch in table.iter_batches(ROWS, columns=[column, *stamped]):
+            names = batch.column(column).cast(pa.string()).to_pylist()
+            sizes, times = (batch.column(one) for one in stamped) if stamped else ([None] * len(names),) * 2
+            for text, size, time in zip(names, _whole(sizes), _seconds(times), strict=True):
+                if text:
+                    yield text, None if size is None or time is None else (size, float(time))
+    except (pa.ArrowException, OSError) as error:
+        raise Clip2VideoError(f"cannot read the list {name}: {first_line(error)}") from None
+
+
+def _whole(column: Any) -> Any:
+    """Whole numbers of a column, None where it has none."""
+    import pyarrow as pa
+
+    return column.cast(pa.int64()).to_pylist() if isinstance(column, pa.Array) else column
+
+
+def _seconds(column: Any) -> Any:
+    """Whole seconds since 1970 of timestamps or numbers, as a store's own are (``stores.stamp_of``)."""
+    import pyarrow as pa
+
+    if not isinstance(column, pa.Array):
+        return column
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("s", column.type.tz), safe=False)
+    return column.cast(pa.int64(), safe=False).to_pylist()

@@ -1,0 +1,160 @@
+"""What ``embed`` takes: buckets, objects, lists in files and on standard input; and the next time."""
+
+import json
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from clip2video_plugin import embed_videos
+from clip2video_plugin.errors import Clip2VideoError, VideoReadError
+from clip2video_plugin.inputs import Inputs
+
+
+def counts(report):
+    return report.embedded, report.moved, report.skipped, len(report.failed)
+
+
+def paths(uri):
+    found = lancedb.connect(uri).open_table("videos").to_arrow()["path"].to_pylist()
+    assert len(set(found)) == len(found)
+    return sorted(found)
+
+
+def names(*places, **how):
+    return [str(place) for place, _ in Inputs(places, **how).videos()]
+
+
+@pytest.fixture
+def bucket(s3, world):
+    """A bucket with three videos in folders, and things that are none."""
+    for i, key in enumerate(("v/a.mp4", "v/deep/er/b.MP4", "v/c #1?.mp4")):
+        s3.put(key, world[0] / f"{i:05d}.mp4")
+    for key in ("v/notes.txt", "v/.hidden.mp4", "v/.git/x.mp4", "v/deep/.x/y.mp4", "w.mp4", "v/raw.xyz9", "v/deep/"):
+        s3.client.put_object(Bucket=s3.bucket, Key=key, Body=b"x")
+    return s3
+
+
+def test_a_prefix_is_a_folder_and_an_object_is_itself(bucket):
+    below = [bucket.uri(key) for key in ("v/a.mp4", "v/c #1?.mp4", "v/deep/er/b.MP4")]
+    assert sorted(names(bucket.uri("v"))) == sorted(names(bucket.uri("v/"))) == below
+    assert sorted(names(f"s3://{bucket.bucket}")) == [*below, bucket.uri("w.mp4")]
+    assert names(bucket.uri("v/notes.txt")) == [bucket.uri("v/notes.txt")]
+    assert names(bucket.uri("v/a.mp4"), bucket.uri("v/a.mp4")) == [bucket.uri("v/a.mp4")]
+    for nothing in ("nothing", "v/nothing/", "v/a"):
+        with pytest.raises(VideoReadError, match="no such object"):
+            names(bucket.uri(nothing))
+
+
+def test_a_bucket_is_embedded_once_and_again_where_it_changed(bucket, world, model, tmp_path):
+    uri = tmp_path / "index"
+    first = embed_videos(bucket.uri("v"), index=uri, model=model)
+    assert (counts(first), first.total, first.passed_over) == ((3, 0, 0, 0), 3, {".xyz9": 1})
+    assert paths(uri) == sorted(names(bucket.uri("v")))
+    local = embed_videos(world[0] / "00000.mp4", index=tmp_path / "local", model=model)
+    rows = {r["path"]: r for r in lancedb.connect(uri).open_table("videos").to_arrow().to_pylist()}
+    (same,) = lancedb.connect(tmp_path / "local").open_table("videos").to_arrow().to_pylist()
+    assert counts(local) == (1, 0, 0, 0)
+    np.testing.assert_allclose(rows[bucket.uri("v/a.mp4")]["vector"], same["vector"], atol=1e-6)
+    assert rows[bucket.uri("v/a.mp4")]["fingerprint"] == same["fingerprint"]
+    assert counts(embed_videos(bucket.uri("v"), index=uri, model=model)) == (0, 0, 3, 0)
+    assert counts(embed_videos([bucket.uri("v/a.mp4")], index=uri, model=model)) == (0, 0, 1, 0)
+    bucket.put("v/a.mp4", world[0] / "00003.mp4")
+    assert counts(embed_videos(bucket.uri("v"), index=uri, model=model)) == (1, 0, 2, 0)
+
+
+def test_lists_of_text_parquet_and_names(bucket, tmp_path, monkeypatch):
+    (tmp_path / "b.mp4").write_bytes(b"x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "c.mp4").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    given = [
+        bucket.uri("v/c #1?.mp4"),
+        "b.mp4",
+        "folder",
+        "b.mp4",
+        "gone.mp4",
+        bucket.uri("v/deep/"),
+        "ftp://me:pw@h/x",
+    ]
+    wanted = [
+        given[0],
+        *(str(tmp_path / name) for name in ("b.mp4", "folder/c.mp4", "gone.mp4")),
+        bucket.uri("v/deep/er/b.MP4"),
+        "ftp://h/x",
+    ]
+    text = "\ufeff# made by hand\r\n\r\n" + "\r\n".join(given)
+    (tmp_path / "list.txt").write_text(text, newline="")
+    pq.write_table(pa.table({"other": range(7), "URI": pa.array(given).dictionary_encode()}), "list.parquet")
+    for listed in ("list.txt", tmp_path / "list.parquet", given, iter(given)):
+        assert names(listed=listed) == wanted
+    assert (Inputs((), "list.txt").count(), Inputs((), "list.parquet").count()) == (7, 7)
+    for name in ("list.txt", "list.parquet"):  # a list is a place as well
+        assert names(listed=bucket.put(name, tmp_path / name)) == wanted
+
+
+def test_stamps_of_a_list_are_those_of_the_store(bucket, tmp_path):
+    uris = names(bucket.uri("v"))
+    stamps = dict(Inputs(bucket.uri("v")).videos())
+    heads = [bucket.client.head_object(Bucket=bucket.bucket, Key=u.split("/", 3)[3]) for u in uris]
+    times = [head["LastModified"] for head in heads]
+    for mtime in (pa.array(times, pa.timestamp("us", "UTC")), [t.timestamp() + 0.25 for t in times]):
+        table = pa.table({"path": uris, "size": [head["ContentLength"] for head in heads], "mtime": mtime})
+        pq.write_table(table, tmp_path / "list.parquet")
+        assert dict(Inputs((), tmp_path / "list.parquet").videos()) == stamps
+    assert all(stamps.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (b"a.mp4\n\xff\x00\x01\n", "line 2"),
+        (b"x" * 70_000, "line 1"),
+        ("ü.mp4".encode("utf-16"), "UTF-16"),
+        (b"PAR1 and no more", "list"),
+    ],
+)
+def test_what_is_no_list_is_refused_in_one_line(content, wrong, tmp_path):
+    (tmp_path / "list").write_bytes(content)
+    with pytest.raises(Clip2VideoError, match=wrong) as error:
+        names(listed=tmp_path / "list")
+    assert "\n" not in str(error.value)
+    pq.write_table(pa.table({"name": ["a.mp4"]}), tmp_path / "list")
+    with pytest.raises(Clip2VideoError, match="no column path, uri or filepath; it has name"):
+        names(listed=tmp_path / "list")
+
+
+def test_names_are_read_as_they_are_needed(world):
+    taken = []
+
+    def given():
+        for i in range(10):
+            taken.append(i)
+            yield world[0] / f"{i:05d}.mp4"
+
+    videos = Inputs(given()).videos()
+    assert next(videos)[0].name == "00000.mp4"
+    assert taken == [0]
+    assert Inputs(given()).count() is None
+    assert next(Inputs((), given()).videos())[1] is None
+
+
+def test_the_command_line_takes_uris_lists_and_standard_input(bucket, world, tmp_path, c2v):
+    def embed(*arguments, **how):
+        done = c2v("embed", *arguments, "--json", **how)
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        return report["embedded"], report["skipped"], [f["path"] for f in report["failed"]]
+
+    local = str(world[0] / "00005.mp4")
+    assert embed(bucket.uri("v/deep")) == (1, 0, [])
+    lines = f"{bucket.uri('v/a.mp4')}\n{local}\n{bucket.uri('none.mp4')}\n"
+    assert embed("-", input=lines) == (2, 0, [bucket.uri("none.mp4")])
+    (tmp_path / "list.txt").write_text(lines)
+    assert embed("--list", "list.txt") == (0, 2, [bucket.uri("none.mp4")])
+    refused = c2v("embed", "--list", "nowhere.txt")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "no such file" in refused.stderr.lower()
+    assert c2v("embed").returncode == 2
