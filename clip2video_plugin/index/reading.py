@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clip2video_plugin.index import upkeep
-from clip2video_plugin.index.connection import chunks, in_list, plain_errors, read
+from clip2video_plugin.index.connection import chunks, in_list, read
 from clip2video_plugin.index.contents import Entry
 from clip2video_plugin.index.schema import CAPTION_TIMES, FINGERPRINT, LATER
+from clip2video_plugin.index.versions import batches
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path
 
@@ -48,10 +49,9 @@ def vectors(uri: str, table: Any, ids: Sequence[str]) -> dict[str, NDArray[np.fl
 
 def vector_batches(uri: str, table: Any) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
     """``VideoIndex.vector_batches``."""
-    with plain_errors(uri):
-        for batch in table.search().select(["id", "vector"]).limit(None).to_batches():
-            part = pa.Table.from_batches([batch])
-            yield part["id"].to_pylist(), vectors_of(part)
+    for batch in batches(uri, table, ["id", "vector"]):
+        part = pa.Table.from_batches([batch])
+        yield part["id"].to_pylist(), vectors_of(part)
 
 
 def captions(uri: str, table: Any, ids: Sequence[str]) -> dict[str, tuple[list[str], list[list[float] | None]]]:

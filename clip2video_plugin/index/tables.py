@@ -16,6 +16,7 @@ from clip2video_plugin.index.connection import (
     writer_lock,
 )
 from clip2video_plugin.index.schema import DATABASE, FRAMES, RUN, RUN_WINDOWS, VIDEO
+from clip2video_plugin.index.versions import batches
 
 RUN_TABLES = (RUN, FRAMES, RUN_WINDOWS)
 
@@ -39,8 +40,8 @@ def copy_table(uri: str, source: str, target: str, ids: Mapping[str, str], marks
         owner = VIDEO.name if VIDEO.name in schema.names else "id"
         renamed = [name for name in (owner, "sample_id") if name in schema.names]
 
-        def batches() -> Iterator[pa.RecordBatch]:
-            for batch in rows.search().limit(None).to_batches():
+        def copies() -> Iterator[pa.RecordBatch]:
+            for batch in batches(uri, rows):
                 kept = batch.filter(pa.array([i in ids for i in batch.column(owner).to_pylist()], pa.bool_()))
                 before = kept.column(owner).to_pylist()
                 new = dict.fromkeys(renamed, pa.array([ids[i] for i in before], pa.string()))
@@ -50,7 +51,7 @@ def copy_table(uri: str, source: str, target: str, ids: Mapping[str, str], marks
                 columns = [new[name] if name in new else kept.column(name) for name in schema.names]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
-        connection.create_table(target, data=pa.RecordBatchReader.from_batches(schema, batches()), schema=schema)
+        connection.create_table(target, data=pa.RecordBatchReader.from_batches(schema, copies()), schema=schema)
 
 
 def has_table(uri: str, table: str) -> bool:

@@ -9,8 +9,9 @@ from typing import Any
 from lancedb.index import FTS, BTree, IvfRq
 
 from clip2video_plugin.errors import IndexBusyError
-from clip2video_plugin.index import segments
+from clip2video_plugin.index import memory, segments
 from clip2video_plugin.index.connection import held, local_folder, lock_of
+from clip2video_plugin.index.versions import HOUR, fold, is_held, kept
 
 # An exact scan takes about 40 ms at 10,000 rows; above, a vector index answers in about 10 ms.
 EXACT_ROWS = 10_000
@@ -25,9 +26,9 @@ MOST_SEGMENTS = {"folded": 4, "made anew": 16}
 BUILD_LOCK = ".c2v.build.lock"  # of who folds or builds: one at a time
 COMMITS, MOST_COMMITS = 16, 500  # after so many, see whether folding pays; after so many, fold
 SLACK = 128 * 1024  # bytes that so few commits take
-HOUR = timedelta(hours=1)
-# Versions are kept for an hour, or less where that would make a folder more than twice as large as its data: a commit
-# of one row of 256 numbers takes 5 KB for its 1.1 KB, and each folding copies them all.
+# Versions are kept for an hour, or for $C2V_KEEP whatever it takes. Where nobody says how long, for less where a folder
+# would be more than twice as large as its data: a commit of one row of 256 numbers takes 5 KB for its 1.1 KB, and each
+# folding copies them all. What a reader holds stays in any case.
 KEPT = (HOUR, timedelta(minutes=10), timedelta(minutes=1), timedelta(seconds=5), timedelta(milliseconds=1))
 
 
@@ -44,12 +45,12 @@ def tidy(uri: str, table: Any, before: int) -> None:
     parts, rows = stats["fragment_stats"], stats["num_rows"]
     grown = parts["num_fragments"] > 1 and 4 * (rows - parts["lengths"]["max"]) >= rows
     due = version // MOST_COMMITS > before // MOST_COMMITS
-    if not (grown or due or _spare(uri, table) < SLACK):
+    if not (grown or due or (kept() is None and not is_held(table) and _spare(uri, table) < SLACK)):
         return
     try:
         with held(lock_of(uri, BUILD_LOCK), uri, 0):
-            for age in KEPT:
-                table.optimize(cleanup_older_than=age)
+            for age in KEPT if (least := kept()) is None else (least,):
+                fold(table, age)
                 if _spare(uri, table) >= 0:
                     break
     except IndexBusyError:
@@ -107,14 +108,16 @@ def build(uri: str, table: Any, each: segments.Each | None = None) -> None:
         each: runs the parts of a vector index (``segments.build``); without, only a large one is made in parts.
     """
     if _vectors_due(table) and segments.possible() and (each or segments.unindexed(table) > segments.PART_ROWS):
-        segments.build(uri, table, bits=BITS, each=each or map)
-    table.optimize(cleanup_older_than=HOUR)  # few large parts are read faster than many small
+        with memory.given_back():
+            segments.build(uri, table, bits=BITS, each=each or map)
+    fold(table, kept() or HOUR)  # few large parts are read faster than many small
     if not has_index(table, "vector"):
         if _vectors_due(table):
             index_vectors(table, BITS)
     elif table.index_stats(segments.NAME).num_indices > _most_segments():
         if segments.possible():
-            segments.fold(table)
+            with memory.given_back():
+                segments.fold(table)
         else:
             index_vectors(table, BITS)
     if _words_due(table):
@@ -123,19 +126,22 @@ def build(uri: str, table: Any, each: segments.Each | None = None) -> None:
 
 def index_vectors(table: Any, bits: int) -> None:
     """Makes the vector index, in place of one that there is: inverted lists of codes, ``bits`` for each number."""
-    table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=bits), replace=True)
+    with memory.given_back():
+        table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=bits), replace=True)
 
 
 def index_column(table: Any, column: str) -> None:
     """Without it, each question for ids reads those of the whole table."""
     if not has_index(table, column) and table.count_rows() > EXACT_ROWS:
-        table.create_index(column, config=BTree())
+        with memory.given_back():
+            table.create_index(column, config=BTree())
 
 
 def index_words(table: Any, column: str = WORDS) -> None:
     """Makes the index of a column's words where there is none; those of rows that come later are found at once."""
     if not has_index(table, column):
-        table.create_index(column, config=FTS())
+        with memory.given_back():
+            table.create_index(column, config=FTS())
 
 
 def has_index(table: Any, column: str) -> bool:
