@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-# Bytes that Lance reads ahead of who takes them: 2 GB by itself, so that folding 400,000 rows took 370 MB, not 130. Read
-# when a scan begins.
+# Bytes that Lance reads ahead of who takes them: 2 GB by itself, so that folding 400,000 rows took 370 MB, not 130.
+# Read when a scan begins.
 os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(64 << 20))
 # What malloc.h calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 _TRIM, _MAP = -1, -3
