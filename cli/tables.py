@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.evaluation.report import Evaluation
     from clip2video_plugin.index import Hit
     from clip2video_plugin.index.contents import IndexInfo
+    from clip2video_plugin.index.recall import Recall
     from clip2video_plugin.query import SearchResult
     from clip2video_plugin.query.confidence import Calibration
     from clip2video_plugin.training import TrainResult
@@ -112,6 +113,22 @@ def print_index(info: IndexInfo) -> None:
         numbers = str(one.rows), f"{one.bytes / 1e6:.2f}", str(one.versions)
         table.add_row(plain(one.name), *numbers, ", ".join(one.indexes), plain(one.model or ""))
     show(table)
+    for one in info.tables:
+        if one.asked is not None:
+            least = f"; at least {min(one.recall.values()):.3f} of the 10 best found" if one.recall else ""
+            say(f"the vector index of {plain(one.name)} is asked so: {one.asked}{least}")
+
+
+def print_recall(recall: Recall) -> None:
+    """What a vector index finds of what it should, by kind of query, and how it was asked."""
+    if recall.settings is None:  # every query reads all rows
+        return
+    say(f"table {plain(recall.table)}: {recall.rows} rows, asked with {recall.settings.words}")
+    table = Table("of the 10 best found for", "", box=box.SIMPLE)
+    for kind, share in recall.recall.items():
+        table.add_row(kind, f"{share:.3f}")
+    show(table)
+    say(f"measured in {recall.seconds:.1f} s")
 
 
 def print_speed(speed: Speed) -> None:

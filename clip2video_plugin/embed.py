@@ -28,6 +28,7 @@ from clip2video_plugin.paths import printable
 from clip2video_plugin.pending import Pending
 from clip2video_plugin.places import Place
 from clip2video_plugin.provenance import checkpoint_of, provenance
+from clip2video_plugin.query.asking import sentences
 from clip2video_plugin.query.calibrate import recalibrate
 from clip2video_plugin.rows import failure_of, row_of, video_id
 from clip2video_plugin.subtitles import Sidecars
@@ -342,7 +343,7 @@ def embed_items(
         report.indexing = True
         if progress:
             progress(report)
-        index.finish()
+        index.finish(partial(sentences, index, model))
     recalibrate(index, model)
     report.seconds = time.monotonic() - began
     return report

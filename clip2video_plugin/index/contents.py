@@ -19,7 +19,18 @@ from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, read, table_names, uri_of
 from clip2video_plugin.index.nearest import gone
-from clip2video_plugin.index.schema import BANKS, CALIBRATION, FAILED, FRAMES, VIDEO, VIDEOS, WINDOWS, Provenance
+from clip2video_plugin.index.schema import (
+    BANKS,
+    CALIBRATION,
+    FAILED,
+    FRAMES,
+    TUNING,
+    VIDEO,
+    VIDEOS,
+    WINDOWS,
+    Provenance,
+)
+from clip2video_plugin.index.tuning import read_tuning
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path, expanded, stored
 
@@ -48,7 +59,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class TableInfo:
-    """A table of an index; ``bytes`` on disk with its old versions, ``model`` None where it holds no vectors."""
+    """A table of an index; ``bytes`` on disk with its old versions, ``model`` None where it holds no vectors.
+
+    ``asked`` says how its vector index is asked, and ``recall`` what of the 10 best it found by kind of query when that
+    was chosen; None where nothing was.
+    """
 
     name: str
     rows: int
@@ -56,6 +71,8 @@ class TableInfo:
     versions: int
     indexes: list[str]
     model: str | None
+    asked: str | None = None
+    recall: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +112,7 @@ def describe(index: str | Path | VideoIndex | None = None) -> IndexInfo:
         opened = {name: connection.open_table(name) for name in table_names(connection)}
     if not opened:
         raise nothing
-    tables = [read(uri, partial(_table_info, folder, table)) for table in opened.values()]
+    tables = [read(uri, partial(_table_info, uri, folder, table)) for table in opened.values()]
     rows = {table.name: table.rows for table in tables}
     schema = opened[VIDEOS].schema if VIDEOS in opened else None
     made = Provenance.from_metadata(schema.metadata) if schema else None
@@ -114,14 +131,16 @@ def describe(index: str | Path | VideoIndex | None = None) -> IndexInfo:
     )
 
 
-def _table_info(folder: Path | None, table: Any) -> TableInfo:
+def _table_info(uri: str, folder: Path | None, table: Any) -> TableInfo:
     try:
         model = Provenance.from_metadata(table.schema.metadata).model
     except VideoIndexError:
         model = None
     size = table.stats()["total_bytes"] if folder is None else upkeep.folder_bytes(folder / f"{table.name}.lance")
     indexes = sorted(index.name for index in table.list_indices())
-    return TableInfo(table.name, table.count_rows(), size, len(table.list_versions()), indexes, model)
+    chosen = read_tuning(uri, table) if model and "vector_idx" in indexes else None
+    asked = (chosen.words, chosen.recall) if chosen else (None, None)
+    return TableInfo(table.name, table.count_rows(), size, len(table.list_versions()), indexes, model, *asked)
 
 
 def _at_or_below(paths: Iterable[str | Path]) -> Iterator[tuple[str, str]]:
@@ -232,13 +251,18 @@ def check(index: str | Path | VideoIndex | None = None) -> list[str]:
     uri = uri_of(index)
     found = list[str]()
     for table in describe(index).tables:
-        if table.name not in (FAILED, CALIBRATION, BANKS) and not table.name.startswith(FRAMES):
+        if has_vectors(table.name):
             try:
                 problems = VideoIndex.open(uri, table=table.name).check()
             except VideoIndexError as error:
                 problems = [str(error)]
             found += [f"table {table.name}: {problem}" for problem in problems]
     return found
+
+
+def has_vectors(table: str) -> bool:
+    """Whether a table of this name should have vectors of videos or of windows."""
+    return table not in (FAILED, CALIBRATION, BANKS, TUNING) and not table.startswith(FRAMES)
 
 
 def problems_of(table: Any) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Collection, Set
 from dataclasses import dataclass, replace
@@ -16,15 +15,16 @@ from numpy.typing import NDArray
 from clip2video_plugin.bounds import checked_k
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index.connection import in_list
+from clip2video_plugin.index.recall import with_settings
 from clip2video_plugin.index.schema import state_of
+from clip2video_plugin.index.tuning import ALL_LISTS, Settings
 from clip2video_plugin.index.upkeep import has_index
 from clip2video_plugin.index.view import VIEW_BYTES, View
 from clip2video_plugin.paths import as_path
 
-NPROBES = 175  # measured as BITS is (upkeep.py)
 # What a filter keeps may lie far from the query: all lists of the vector index are read, and more whole vectors, as far
 # ones differ by less. Recall@10 1.000 where the half that is farther from the query is kept (with 3 times k .96).
-ALL_LISTS, FILTERED = 1_000_000, 30
+FILTERED = 30
 TOGETHER = 100  # queries in one pass over a table
 MOST_FETCHED = 20_000  # rows of the whole table that are fetched for those of a view among them
 WINDOWS_EACH = 4  # that are taken for a video: those about one moment are several
@@ -78,11 +78,6 @@ class Hit:
         return self.missing
 
 
-def candidates(k: int) -> int:
-    """How many to take by their compressed vectors, of which the k best by their whole ones are right."""
-    return max(3 * k, 30)
-
-
 def gone(path: str) -> bool:
     """Whether a file or folder is not there. One that only cannot be reached, or lies elsewhere, is not gone."""
     try:
@@ -110,8 +105,9 @@ def existing() -> Keep:
 class Nearest:
     """Searches in one table; remembers the view that was searched last."""
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, uri: str, table: Any) -> None:
         self._table = table
+        self._settings = Settings(uri, table)
         self._last_view: View | None = None
         self._dim: int | None = None
         windows = "video" in table.schema.names
@@ -206,10 +202,12 @@ class Nearest:
         if ids is not None:
             return self._hits(query, k, frozenset(ids).difference(found), where, False) if set(ids) - set(found) else []
         others = f"NOT ({in_list(self._owner, found)})"
-        if where is not None or not has_index(self._table, "vector"):
+        tuning = self._settings.now()
+        if where is not None or not has_index(self._table, "vector") or tuning.reads_all(k):
             return self._hits(query, k, None, others if where is None else f"({where}) AND {others}", False)
         rows = self._query(query).select([*self._shown, "_distance"]).where(others, prefilter=True).limit(k)
-        return self._as_hits(list(_arrow(rows.nprobes(NPROBES).refine_factor(10)).to_pylist()))
+        rows = rows.nprobes(tuning.probes).refine_factor(max(10, tuning.refine))
+        return self._as_hits(list(_arrow(rows).to_pylist()))
 
     def _kept(
         self,
@@ -307,8 +305,10 @@ class Nearest:
         if exact:
             found = found.bypass_vector_index()
         else:
-            lists, most = (NPROBES, candidates(k)) if where is None else (ALL_LISTS, FILTERED * k)
-            found = found.nprobes(lists).refine_factor(math.ceil(most / k))
+            tuning = self._settings.now()
+            if where is not None:
+                tuning = replace(tuning, probes=ALL_LISTS, refine=max(FILTERED, tuning.refine))
+            found = with_settings(found, tuning, k)
         return list(_arrow(found).to_pylist())
 
     def _view(self, ids: frozenset[str]) -> View:
@@ -326,18 +326,22 @@ class Nearest:
         hide one of the best there, as in a view that is about other things than the query, the view is scanned.
         """
         inside = ids if isinstance(ids, Set) else frozenset(ids)
-        for wanted in (candidates(k), 2 * candidates(k)):
-            if found := self._certain(vector, k, inside, wanted):
+        tuning = self._settings.now()
+        wanted = tuning.candidates(k)
+        for more in () if tuning.reads_all(k) else (wanted, 2 * wanted):
+            if found := self._certain(vector, k, inside, more, tuning.probes):
                 return found
         return self._nearest(vector, k, inside, exact=True)
 
-    def _certain(self, vector: NDArray[np.float32], k: int, inside: Set[str], wanted: int) -> list[dict[str, Any]]:
+    def _certain(
+        self, vector: NDArray[np.float32], k: int, inside: Set[str], wanted: int, probes: int
+    ) -> list[dict[str, Any]]:
         """The k best in a view, out of about ``wanted`` of its rows; empty when a better one could lie beyond them."""
         fetched = wanted * int(self._table.count_rows()) // len(inside)
         if fetched > MOST_FETCHED:
             return []
         names = list(dict.fromkeys(["id", self._owner, "_distance"]))
-        found = _arrow(self._query(vector).select(names).limit(fetched).nprobes(NPROBES))
+        found = _arrow(self._query(vector).select(names).limit(fetched).nprobes(probes))
         near = found.filter(pa.array([i in inside for i in found[self._owner].to_pylist()], pa.bool_()))
         if len(near) < max(wanted // 2, k):
             return []

@@ -16,6 +16,7 @@ from clip2video_plugin.paths import as_path, stored
 # Names of tables; those of FiftyOne runs begin with RUN, FRAMES and RUN_WINDOWS
 VIDEOS, WINDOWS, FAILED, RUN, FRAMES, RUN_WINDOWS = "videos", "windows", "failures", "brain_", "frames_", "windows_"
 CALIBRATION, BANKS = "calibration", "banks"  # what was fitted for scores; encoded queries (``calibration.py``)
+TUNING = "tuning"  # how vector indexes are asked (``tuning.py``)
 VOCABULARY = "vocabulary"  # the field of a network that stands for its tokenizer
 
 FAILURES = pa.schema(

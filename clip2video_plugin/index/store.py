@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip2video_plugin.errors import IndexBusyError, VideoIndexError
-from clip2video_plugin.index import contents, failures, products, reading, unfinished, upkeep, windows
+from clip2video_plugin.index import choosing, contents, failures, memory, products, reading, unfinished, upkeep, windows
 from clip2video_plugin.index.connection import (
     chunks,
     connect,
@@ -33,6 +33,7 @@ from clip2video_plugin.index.contents import Entry, IndexInfo, Pruned, Removed
 from clip2video_plugin.index.nearest import Hit, Keep, Nearest
 from clip2video_plugin.index.nearest import existing as files_there
 from clip2video_plugin.index.reading import IN_LIST, delete, known
+from clip2video_plugin.index.recall import Recall, Sentences, measured
 from clip2video_plugin.index.schema import (
     DATABASE,
     FAILED,
@@ -47,6 +48,7 @@ from clip2video_plugin.index.schema import (
 )
 from clip2video_plugin.index.segments import Each
 from clip2video_plugin.index.text import Text
+from clip2video_plugin.index.tuning import read_asked, settings_of
 from clip2video_plugin.index.unfinished import Unfinished
 from clip2video_plugin.index.windows import Made, VideoWindows
 from clip2video_plugin.paths import stored
@@ -69,7 +71,7 @@ class VideoIndex:
         self._connection = connection
         self._table = table
         self._lock = lock_of(uri)  # one object, so that a thread that holds it may ask for it again
-        self._nearest = Nearest(table)
+        self._nearest = Nearest(uri, table)
         self.text = Text(uri, table)
         self._windows: VideoIndex | None = None
         self.provenance  # noqa: B018  # raises for a table that is none of this package's
@@ -341,22 +343,34 @@ class VideoIndex:
 
     def needs_indexing(self) -> bool:
         """Whether so many rows came that ``finish`` has something to do."""
-        return any(read(self.uri, partial(upkeep.needs_indexing, table)) for table in self._both())
+        return any(read(self.uri, partial(self._is_due, table)) for table in self._both())
 
-    def finish(self, *, each: Each | None = None) -> None:
+    def _is_due(self, table: Any) -> bool:
+        return upkeep.needs_indexing(table) or choosing.due(self.uri, table)
+
+    def finish(self, sentences: Sentences | None = None, *, each: Each | None = None, anew: bool = False) -> None:
         """After an ingest: builds the indexes that pay, and folds new rows into those that exist.
 
-        Takes about 1.6 minutes and 1 GB for a million rows of 1,024 numbers (benchmarks/index.py). Others may write
-        meanwhile; where another process is building them, waits for it, and leaves them to it after a while.
+        How the vector index is asked is chosen so that .99 of the 10 best are found on the table's own vectors, and
+        chosen again when a quarter of the rows are new (``choosing.py``). Takes about 1.6 minutes and 1 GB for a
+        million rows of 1,024 numbers (benchmarks/index.py). Others may write meanwhile; where another process is
+        building them, waits for it, and leaves them to it after a while.
 
         Args:
+            sentences: gives vectors [n, D] of sentences as they are asked, whose halves count alike; those that were
+                given before for the same weights are known.
             each: runs the parts of the vector index, each for some of the rows: ``segments.build``.
+            anew: choose even where few rows are new.
         """
         with plain_errors(self.uri):
             try:
                 with held(lock_of(self.uri, upkeep.BUILD_LOCK), self.uri):
-                    for table in filter(upkeep.needs_indexing, self._both()):
-                        upkeep.build(self.uri, table, each)
+                    for table in self._both():
+                        if upkeep.needs_indexing(table):
+                            upkeep.build(self.uri, table, each)
+                        if choosing.due(self.uri, table) or (anew and upkeep.has_index(table, "vector")):
+                            with memory.given_back():
+                                choosing.choose(self.uri, table, sentences)
             except IndexBusyError:
                 return
 
@@ -415,6 +429,15 @@ class VideoIndex:
         parts = self.windows()
         strays = [] if parts is None else read(self.uri, lambda: list(contents.strays_of(self._table, parts._table)))
         return read(self.uri, lambda: list(contents.problems_of(self._table))) + strays
+
+    def recall(self, asked: NDArray[np.float32] | None = None, *, seed: int = 1) -> Recall:
+        """Recall@10 of the vector index on rows and sentences drawn by seed, against exact products with every row.
+
+        Args:
+            asked: vectors [n, D] of sentences; by default those that were given to ``finish`` last.
+        """
+        asked = read_asked(self.uri, self._table) if asked is None else asked
+        return read(self.uri, lambda: measured(self._table, settings_of(self.uri, self._table), asked, seed))
 
     # Search
 

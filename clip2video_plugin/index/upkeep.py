@@ -6,18 +6,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from lancedb.index import FTS, BTree, IvfRq
+from lancedb.index import FTS, BTree, IvfFlat, IvfRq
 
 from clip2video_plugin.errors import IndexBusyError
 from clip2video_plugin.index import memory, segments
 from clip2video_plugin.index.connection import held, local_folder, lock_of
+from clip2video_plugin.index.tuning import BITS, WHOLE, bits_of, lists_of
 from clip2video_plugin.index.versions import HOUR, fold, is_held, kept
 
 # An exact scan takes about 40 ms at 10,000 rows; above, a vector index answers in about 10 ms.
 EXACT_ROWS = 10_000
-# Measured with benchmarks/index.py: recall@10 of .99 or more at 100,000 and 1,000,000 clustered vectors, at every w,
-# in distribution and across the modality gap.
-BITS = 4  # of each number in the vector index; with one, ten times as many whole vectors must be read to be right
 UNINDEXED_ROWS = 5_000  # after so many, fold new rows into the indexes
 WORDS = "captions"  # the column whose words are indexed
 UNINDEXED_TEXTS = 1_000  # rows whose words each query reads, 5 ms; after so many, fold them in
@@ -119,15 +117,20 @@ def build(uri: str, table: Any, each: segments.Each | None = None) -> None:
             with memory.given_back():
                 segments.fold(table)
         else:
-            index_vectors(table, BITS)
+            index_vectors(table, bits_of(table))
     if _words_due(table):
         index_words(table)
 
 
 def index_vectors(table: Any, bits: int) -> None:
-    """Makes the vector index, in place of one that there is: inverted lists of codes, ``bits`` for each number."""
+    """Makes the vector index, in place of one that there is: inverted lists of codes, ``bits`` for each number.
+
+    Of ``tuning.WHOLE`` bits, the numbers themselves: a second copy of the vectors.
+    """
+    how: dict[str, Any] = {"distance_type": "dot", "num_partitions": lists_of(int(table.count_rows()))}
+    config = IvfFlat(**how) if bits == WHOLE else IvfRq(**how, num_bits=bits)
     with memory.given_back():
-        table.create_index("vector", config=IvfRq(distance_type="dot", num_bits=bits), replace=True)
+        table.create_index("vector", config=config, replace=True)
 
 
 def index_column(table: Any, column: str) -> None:

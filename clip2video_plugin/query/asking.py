@@ -27,6 +27,7 @@ COVERED = 0.8  # share of the videos of which that has to be known
 DESCRIBING = 0.1  # captions whose own video is on the median beyond this share of the gallery describe no videos
 NEIGHBOURS, NEAR = 10, (0.9, 1.0)  # of a video that stands for a sentence: towards whom, and how much is its own
 ENCODED = 256  # sentences at once
+SENTENCES = 128  # of each kind by which the recall of a vector index is measured
 THERE, GONE, STRANGE = range(3)  # kinds of examples: asked with the right video, without it, about other things
 
 Array = NDArray[np.float64]
@@ -42,6 +43,18 @@ def encoded(texts: list[str], model: Model, weight: float | None = None) -> NDAr
     """Query vectors [n, D] of many sentences; ``weight`` as in a query."""
     parts = [texts[n : n + ENCODED] for n in range(0, len(texts), ENCODED)]
     return np.concatenate([some_encoded(part, weight, model) for part in parts])
+
+
+def sentences(index: VideoIndex, model: Model, seed: int = 0) -> NDArray[np.float32]:
+    """Vectors [n, D] of sentences that may be asked of an index: captions of its videos and everyday ones, by seed.
+
+    Both halves count alike in them, whatever the model's own weight.
+    """
+    rows, random = sample_rows(index, SENTENCES, seed, captioned=True), np.random.default_rng(seed)
+    texts = [text for row in rows.values() for text in row["captions"] if text and text.strip()]
+    some = [texts[n] for n in random.permutation(len(texts))[:SENTENCES]]
+    plain = everyday()
+    return encoded([*some, *(plain[n] for n in random.permutation(len(plain))[:SENTENCES])], model, 0.5)
 
 
 @dataclass(frozen=True)

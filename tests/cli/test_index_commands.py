@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from clip2video_plugin import embed_videos, open_index
 from clip2video_plugin.cli.main import app
 from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.index import Provenance, VideoIndex, upkeep
+from clip2video_plugin.index.tuning import read_tuning, write_tuning
 from clip2video_plugin.shapes import caption
 
 
@@ -101,3 +105,35 @@ def test_each_command_has_examples_and_says_when_there_is_no_index(c2v, command)
     done = c2v("index", command, *(["x"] if command == "remove" else []))
     assert isinstance(done.exception, Clip2VideoError)
     assert "c2v embed PATH" in str(done.exception)
+
+
+def test_check_says_what_the_vector_index_finds_and_optimize_when_it_finds_too_little(c2v, tmp_path, monkeypatch):
+    monkeypatch.setattr(upkeep, "EXACT_ROWS", 2_000)
+    random = np.random.default_rng(1)
+    vectors = random.standard_normal((40, 64))[random.integers(0, 40, 4_000)] + random.standard_normal((4_000, 64)) / 4
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    index = VideoIndex.create(tmp_path / "index", 64, Provenance("gone", "0" * 64, "uniform", 12, "0"))
+    blank = {"sample_id": None, "start": 0.0, "end": 1.0, "duration": 1.0, "captions": [], "size": 1, "mtime": 1.0}
+    index.write([{"id": f"v{n}", "path": f"s3://b/{n}", "vector": v, **blank} for n, v in enumerate(vectors)])
+    index.finish(lambda: vectors[:64])
+
+    def check(*args, code=0):
+        done = c2v("index", "check", "--index", str(tmp_path / "index"), *args)
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+    said = check()
+    assert "4000 rows, asked with 4 bits a number, 1 of 1 lists" in said
+    assert all(f"{kind}, w = {w}" in said for kind in ("rows", "sentences") for w in ("0", "0.5", "1"))
+    (one,) = json.loads(check("--json"))["recall"]
+    assert len(one["recall"]) == 6
+    assert min(one["recall"].values()) >= 0.99
+    assert c2v("index", "info", "--index", str(tmp_path / "index")).stdout.count("of the 10 best found") == 1
+
+    chosen = read_tuning(index.uri, index._table)
+    write_tuning(index.uri, index._table, replace(chosen, refine=1), None)
+    document = json.loads(check("--json", code=1))
+    assert not document["ok"]
+    assert "c2v index optimize" in document["problems"][0]
+    assert "c2v index optimize" in check(code=1)
+    assert "optimize" not in check("--no-recall")
