@@ -22,7 +22,8 @@ from clip2video_plugin.index.connection import (
     read,
     writer_lock,
 )
-from clip2video_plugin.index.schema import BANKS, CALIBRATION, new_marks, state_of
+from clip2video_plugin.index.merge import merge, open_or_make, protect
+from clip2video_plugin.index.schema import BANKS, CALIBRATION, ID, KEY, new_marks, state_of
 from clip2video_plugin.index.store import VideoIndex
 
 AGAIN = 60.0  # seconds
@@ -30,12 +31,21 @@ FORM = 2  # of what is stored: of another version, it is of no use
 
 SCHEMA = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),  # name of the table whose scores it is about, and of what else
+        ID,  # name of the table whose scores it is about, and of what else
         pa.field("identity", pa.string(), nullable=False),  # of that table
         pa.field("sha256", pa.string(), nullable=False),  # of the weights
         pa.field("rows", pa.int64(), nullable=False),  # that the table had
         pa.field("added", pa.float64(), nullable=False),  # seconds since 1970
         pa.field("fit", pa.string(), nullable=False),  # JSON
+    ]
+)
+
+BANK = pa.schema(
+    [
+        KEY,
+        pa.field("bank", pa.string()),
+        pa.field("place", pa.int64()),  # in the bank
+        pa.field("vector", pa.list_(pa.float32())),
     ]
 )
 
@@ -115,13 +125,9 @@ def write_fit(index: VideoIndex, values: dict[str, Any], rows: int, about: str =
     connection = connect(index.uri)
     _missed.pop(index.uri, None)
     with plain_errors(index.uri), writer_lock(index.uri):
-        if exists(connection, CALIBRATION):
-            table = connection.open_table(CALIBRATION)
-        else:
-            table = connection.create_table(CALIBRATION, schema=SCHEMA.with_metadata(new_marks()))
+        table = open_or_make(connection, CALIBRATION, SCHEMA.with_metadata(new_marks()))
         before = table.version
-        merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-        merge.execute(pa.Table.from_pylist([row], schema=table.schema))
+        merge(table, pa.Table.from_pylist([row], schema=table.schema))
         upkeep.tidy(index.uri, table, before)
 
 
@@ -151,18 +157,19 @@ def read_bank(uri: str, bank: str) -> NDArray[np.float32] | None:
 
 def write_bank(uri: str, bank: str, vectors: NDArray[np.float32]) -> None:
     """Stores the vectors [m, D] of a bank of queries, all at once."""
-    rows = pa.table(
-        {
-            "bank": pa.array([bank] * len(vectors), pa.string()),
-            "place": pa.array(range(len(vectors)), pa.int64()),
-            "vector": pa.array(list(vectors), pa.list_(pa.float32())),
-        }
-    )
+    columns = {
+        KEY.name: [f"{bank}/{place}" for place in range(len(vectors))],
+        "bank": [bank] * len(vectors),
+        "place": range(len(vectors)),
+        "vector": list(vectors),
+    }
     connection = connect(uri)
     with plain_errors(uri), writer_lock(uri):
-        if not exists(connection, BANKS):
-            connection.create_table(BANKS, data=rows)
-            return
-        table = connection.open_table(BANKS)
-        merge = table.merge_insert(["bank", "place"]).when_matched_update_all().when_not_matched_insert_all()
-        merge.execute(rows)
+        table = open_or_make(connection, BANKS, BANK)
+        protect(table, KEY.name, made_of="concat(bank, '/', CAST(place AS STRING))")
+        schema = table.schema
+        merge(
+            table,
+            pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names}, schema=schema),
+            key=KEY.name,
+        )

@@ -142,7 +142,18 @@ def plain_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
+        if conflicts(error):
+            raise IndexBusyError(
+                f"index {uri}: others kept writing to it, so this was not written; try again when they are done "
+                f"({first_line(error)})"
+            ) from error
         raise VideoIndexError(f"index {uri}: {first_line(error)}") from error
+
+
+def conflicts(error: BaseException) -> bool:
+    """Whether LanceDB committed nothing as others committed first."""
+    said = str(error).lower()
+    return any(words in said for words in ("concurrent transaction", "concurrent writers", "commit conflict"))
 
 
 def read(uri: str, question: Callable[[], T]) -> T:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import chunks, exists, in_list, read
+from clip2video_plugin.index.merge import merge, open_or_make
 from clip2video_plugin.index.reading import IN_LIST
 from clip2video_plugin.index.schema import FAILED, FAILURES
 from clip2video_plugin.paths import as_path
@@ -17,12 +18,11 @@ from clip2video_plugin.paths import as_path
 
 def write(uri: str, connection: lancedb.DBConnection, rows: Sequence[dict[str, Any]]) -> None:
     """``VideoIndex.write_failures``, with the writers' lock held."""
-    table = connection.create_table(FAILED, schema=FAILURES, exist_ok=True)
+    table = open_or_make(connection, FAILED, FAILURES)
     noted = {row["id"]: row for row in _find(table, [row["id"] for row in rows])}
     if new := [row for row in rows if noted.get(row["id"]) != row]:
         before = table.version
-        merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-        merge.execute(pa.Table.from_pylist(new, schema=FAILURES))
+        merge(table, pa.Table.from_pylist(new, schema=FAILURES))
         upkeep.tidy(uri, table, before)
 
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import connect, exists, in_list, plain_errors, read, writer_lock
-from clip2video_plugin.index.schema import Provenance
+from clip2video_plugin.index.merge import add_missing, merge, protect
+from clip2video_plugin.index.schema import KEY, Provenance
 
-STAMP = {"size": "CAST(NULL AS BIGINT)", "mtime": "CAST(NULL AS DOUBLE)"}  # which older tables do not have
+STAMP = {"size": pa.int64(), "mtime": pa.float64()}  # which older tables do not have
 
 
 def frames_schema(dim: int, provenance: Provenance) -> pa.Schema:
@@ -26,11 +27,11 @@ def frames_schema(dim: int, provenance: Provenance) -> pa.Schema:
     """
     return pa.schema(
         [
+            KEY,
             pa.field("id", pa.string(), nullable=False),
             pa.field("timestamp", pa.float64(), nullable=False),
             pa.field("vector", pa.list_(pa.float16(), dim), nullable=False),
-            pa.field("size", pa.int64()),
-            pa.field("mtime", pa.float64()),
+            *(pa.field(name, kind) for name, kind in STAMP.items()),
         ],
         metadata=provenance.to_metadata(),
     )
@@ -59,8 +60,7 @@ class FrameIndex:
             if known := exists(connection, table):
                 index = cls(uri, connection, connection.open_table(table))
                 if index.made_by(provenance):
-                    if not STAMP.keys() <= set(index._table.schema.names):
-                        index._table.add_columns(STAMP)
+                    add_missing(index._table, [pa.field(name, kind) for name, kind in STAMP.items()])
                     return index
             how: dict[str, Any] = {"mode": "overwrite"} if known else {"exist_ok": True}
             made = connection.create_table(table, schema=frames_schema(dim, provenance), **how)
@@ -81,6 +81,7 @@ class FrameIndex:
         schema, n = self._table.schema, len(timestamps)
         flat = pa.array(np.ascontiguousarray(vectors, np.float16).reshape(-1))
         columns = {
+            KEY.name: pa.array([f"{video}/{i}" for i in range(n)], pa.string()),
             "id": pa.array([video] * n, pa.string()),
             "timestamp": pa.array(timestamps, pa.float64()),
             "vector": pa.FixedSizeListArray.from_arrays(flat, schema.field("vector").type.list_size),
@@ -89,9 +90,10 @@ class FrameIndex:
         }
         with plain_errors(self.uri), writer_lock(self.uri):
             before = self._table.version
-            merge = self._table.merge_insert(["id", "timestamp"]).when_matched_update_all()
-            merge = merge.when_not_matched_insert_all().when_not_matched_by_source_delete(in_list("id", [video]))
-            merge.execute(pa.table(columns, schema=schema))
+            protect(self._table, KEY.name, made_of="concat(id, '/', CAST(timestamp AS STRING))")
+            schema = self._table.schema
+            rows = pa.table({name: columns[name] for name in schema.names}, schema=schema)
+            merge(self._table, rows, of=in_list("id", [video]), key=KEY.name)
             upkeep.tidy(self.uri, self._table, before)
 
     def read(

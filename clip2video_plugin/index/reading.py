@@ -84,11 +84,6 @@ def _select(uri: str, table: Any, ids: Sequence[str], columns: list[str]) -> Ite
         yield read(uri, table.search().where(in_list("id", part)).select(columns).limit(len(part)).to_arrow)
 
 
-def known(table: Any, column: str, values: Sequence[str]) -> bool:
-    """Whether any row has one of these values."""
-    return any(table.count_rows(in_list(column, part)) for part in chunks(list(values), IN_LIST))
-
-
 def delete(uri: str, table: Any, column: str, values: Sequence[str]) -> None:
     """Removes the rows that have one of these values; commits nothing where there are none."""
     before = table.version

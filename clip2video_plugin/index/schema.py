@@ -19,9 +19,14 @@ CALIBRATION, BANKS = "calibration", "banks"  # what was fitted for scores; encod
 TUNING = "tuning"  # how vector indexes are asked (``tuning.py``)
 VOCABULARY = "vocabulary"  # the field of a network that stands for its tokenizer
 
+# In the metadata of a field, what LanceDB knows the primary key by: writers at once do not double it (``merge.py``).
+PRIMARY_KEY = "lance-schema:unenforced-primary-key"
+ID = pa.field("id", pa.string(), nullable=False, metadata={PRIMARY_KEY: "true"})
+KEY = ID.with_name("key")  # where ids repeat, as of frames: a key of two columns would not be looked at
+
 FAILURES = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
+        ID,
         pa.field("path", pa.string(), nullable=False),
         pa.field("size", pa.int64()),
         pa.field("mtime", pa.float64()),
@@ -141,7 +146,7 @@ def videos_schema(dim: int, provenance: Provenance, database: str = "", *, windo
     """One row per video, or per window of one; ``start`` and ``end`` in seconds; ``vector`` has unit norm."""
     return pa.schema(
         [
-            pa.field("id", pa.string(), nullable=False),
+            ID,
             pa.field("sample_id", pa.string()),
             pa.field("path", pa.string(), nullable=False),
             pa.field("start", pa.float64()),

@@ -30,9 +30,10 @@ from clip2video_plugin.index.connection import (
     writer_lock,
 )
 from clip2video_plugin.index.contents import Entry, IndexInfo, Pruned, Removed
+from clip2video_plugin.index.merge import add_missing, merge, open_or_make
 from clip2video_plugin.index.nearest import Hit, Keep, Nearest
 from clip2video_plugin.index.nearest import existing as files_there
-from clip2video_plugin.index.reading import IN_LIST, delete, known
+from clip2video_plugin.index.reading import IN_LIST, delete
 from clip2video_plugin.index.recall import Recall, Sentences, measured
 from clip2video_plugin.index.schema import (
     DATABASE,
@@ -152,11 +153,9 @@ class VideoIndex:
         connection = connect(uri)
         with plain_errors(uri):
             if not exists(connection, table):
-                with writer_lock(uri):
-                    if not exists(connection, table):  # another process may have made it while this one waited
-                        connection.create_table(
-                            table, schema=videos_schema(dim, provenance, database, windows=is_windows(table))
-                        )
+                with writer_lock(uri):  # another process may have made it while this one waited
+                    schema = videos_schema(dim, provenance, database, windows=is_windows(table))
+                    open_or_make(connection, table, schema)
             created = cls(uri, connection, connection.open_table(table))
         created.provenance.check(provenance, f"index {uri}")
         return created
@@ -306,14 +305,9 @@ class VideoIndex:
         unique = {row["id"]: row for row in rows}
         with plain_errors(self.uri), self.writing():
             before = self._table.version
-            if later := [column for column in LATER if column.name not in self._table.schema.names]:
-                self._table.add_columns(later)  # made by an earlier version
+            add_missing(self._table, LATER)
             data = pa.Table.from_pylist(list(unique.values()), schema=self._table.schema)
-            if known(self._table, "id", list(unique)):
-                merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-                merge.execute(data)
-            else:  # as a merge would, in half the time and without its memory, which grows with the table
-                self._table.add(data)
+            merge(self._table, data)
             self.delete([gone for gone in instead_of if gone not in unique])
             upkeep.index_column(self._table, "id")
             if not self.is_windows and any(row.get(upkeep.WORDS) for row in rows):

@@ -23,9 +23,9 @@ UNINDEXED_TEXTS = 1_000  # rows whose words each query reads, 5 ms; after so man
 MOST_SEGMENTS = {"folded": 4, "made anew": 16}
 BUILD_LOCK = ".c2v.build.lock"  # of who folds or builds: one at a time
 COMMITS, MOST_COMMITS = 16, 500  # after so many, see whether folding pays; after so many, fold
-SLACK = 128 * 1024  # bytes that so few commits take
+SLACK = COMMITS * 72 * 1024  # bytes that so few commits take: each says twice which keys it may have added
 # Versions are kept for an hour, or for $C2V_KEEP whatever it takes. Where nobody says how long, for less where a folder
-# would be more than twice as large as its data: a commit of one row of 256 numbers takes 5 KB for its 1.1 KB, and each
+# would be more than twice as large as its data: a commit of one row of 256 numbers takes 71 KB for its 1.1 KB, and each
 # folding copies them all. What a reader holds stays in any case.
 KEPT = (HOUR, timedelta(minutes=10), timedelta(minutes=1), timedelta(seconds=5), timedelta(milliseconds=1))
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import chunks, in_list, read
-from clip2video_plugin.index.reading import IN_LIST, delete, known
+from clip2video_plugin.index.merge import add_missing, merge
+from clip2video_plugin.index.reading import IN_LIST, delete
 from clip2video_plugin.index.schema import CAPTION_TIMES, SIZES, THUMBNAILS, VIDEO
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path
@@ -86,19 +87,14 @@ def read_back(uri: str, table: Any, video: str) -> VideoWindows | None:
 def write(uri: str, table: Any, videos: Sequence[VideoWindows]) -> None:
     """``VideoIndex.write_windows``, with the writers' lock held."""
     before = table.version
-    if SIZES.name not in table.schema.names:
-        table.add_columns([SIZES])
+    add_missing(table, [SIZES])
     some = list[VideoWindows]()
     for video in videos:
         some.append(video)
         if sum(len(one.spans) for one in some) >= ROWS or video is videos[-1]:
             ids = [one.row["id"] for one in some]
             data = pa.concat_tables([_rows(table.schema, one) for one in some])
-            if known(table, VIDEO.name, ids):
-                merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-                merge.when_not_matched_by_source_delete(in_list(VIDEO.name, ids)).execute(data)
-            else:
-                table.add(data)
+            merge(table, data, of=in_list(VIDEO.name, ids))
             some.clear()
     upkeep.index_column(table, VIDEO.name)
     upkeep.tidy(uri, table, before)
