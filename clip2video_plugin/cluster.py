@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import tempfile
 import time
 import warnings
@@ -233,11 +235,13 @@ def _connected(address: str | None) -> Iterator[tuple[Any, bool]]:
     if ray.is_initialized():
         yield ray, False
         return
+    where = address or os.environ.get("RAY_ADDRESS") or "on this machine"
     try:
+        if found := re.fullmatch(r"(?:ray://)?(?P<host>[^/]+):(?P<port>\d+)/?", where):  # Ray would try for minutes
+            socket.create_connection((found["host"].strip("[]"), int(found["port"])), 15).close()
         warnings.filterwarnings("ignore", "lancedb fork support")  # Ray's processes are other programs
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds
-        where = address or os.environ.get("RAY_ADDRESS") or "on this machine"
         raise Clip2VideoError(f"no Ray cluster {where}: {first_line(error)}") from None
     try:
         node: Any = ray._private.worker._global_node
