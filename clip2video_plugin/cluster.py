@@ -385,8 +385,13 @@ class _Run:
         self._actors.remove(actor)
         if actor.loading:
             self._unready += 1
+            last = str(error).strip().splitlines()[-1:]
+            if getattr(error, "actor_init_failed", False):  # nothing of ours runs before ``load``
+                raise Clip2VideoError(
+                    f"actors cannot start: {last[0]}; install clip2video-plugin {__version__} on all machines"
+                )
             if self._unready >= STARTS:
-                raise Clip2VideoError(f"{STARTS} actors died as they started: {first_line(error or Exception())}")
+                raise Clip2VideoError(f"{STARTS} actors died as they started: {last[0]}")
             return []
         block, *others = [block for block, _ in actor.calls]
         self._waiting.extendleft(reversed(others))

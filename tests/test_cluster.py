@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -16,8 +18,10 @@ import lancedb
 import numpy as np
 import psutil
 import pytest
+import typer
+import yaml
 
-from clip2video_plugin import cluster, embed_videos, load_model, open_index
+from clip2video_plugin import __version__, cluster, embed_videos, load_model, open_index
 from clip2video_plugin.encode import Item
 from clip2video_plugin.encode_windows import Wish
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
@@ -66,6 +70,7 @@ def nodes(tmp_path_factory):
     (tricks / "sitecustomize.py").write_text(TRICKS)
     short = tempfile.mkdtemp(prefix="c2v-ray-", dir="/tmp")  # its sockets have no room for more
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", short)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(tricks), prepend=os.pathsep)
         patch.setenv("C2V_TEST_SEEN", str(tricks))
@@ -74,7 +79,6 @@ def nodes(tmp_path_factory):
             head_node_args={
                 "num_cpus": 2,
                 "object_store_memory": 100_000_000,
-                "temp_dir": short,
                 "include_dashboard": False,
                 "ray_client_server_port": (client := free_port()),
             },
@@ -344,7 +348,9 @@ def test_ctrl_c_keeps_what_was_done_and_leaves_no_process(nodes, tmp_path):
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does
     out, err = run.communicate(timeout=100)
     assert run.returncode == 130, (out, err)
-    assert [line for line in err.splitlines() if "knows generated shapes only" not in line] == ["c2v: interrupted"]
+    assert [line for line in err.splitlines() if "knows generated shapes only" not in line] == [
+        "c2v: interrupted; what was done is kept, run the same command again to go on"
+    ]
     assert 0 < count(tmp_path / "index") < 100
     assert not psutil.wait_procs(started, timeout=20)[1]
 
@@ -390,3 +396,103 @@ def test_of_large_files_there_are_fewer_in_a_block():
     wishes = [Wish(Item(Path(f"/{n}"), str(n)), (size * 1_000_000, 0.0), whole=True) for n, size in enumerate(sizes)]
     blocks = [[wish.stamp[0] // 1_000_000 for wish in block.wishes] for block in cluster.blocks_of(iter(wishes), 4)]
     assert blocks == [[1, 1, 1, 1], [1], [500], [20, 30], [30]]
+
+
+MANIFESTS = Path(__file__).parent.parent / "docs" / "cluster"
+PINNED = re.search(r"^ray==(\S+)", (MANIFESTS.parent.parent / "constraints.txt").read_text(), re.MULTILINE)[1]
+# Fields of ray.io/v1 that KubeRay's types have (ray-operator/apis/ray/v1), and those that they require.
+RAY_JOB = {
+    *("activeDeadlineSeconds", "backoffLimit", "rayClusterSpec", "submitterPodTemplate", "metadata", "clusterSelector"),
+    *("submitterConfig", "managedBy", "deletionPolicy", "entrypoint", "runtimeEnvYAML", "jobId", "submissionMode"),
+    *("entrypointResources", "entrypointNumCpus", "entrypointNumGpus", "ttlSecondsAfterFinished", "suspend"),
+    "shutdownAfterJobFinishes",
+}
+RAY_CLUSTER = {
+    *("suspend", "managedBy", "autoscalerOptions", "headServiceAnnotations", "enableInTreeAutoscaling"),
+    *("gcsFaultToleranceOptions", "headGroupSpec", "rayVersion", "workerGroupSpecs"),
+}
+HEAD, HEAD_REQUIRED = {"headService", "enableIngress", "serviceType"}, {"template", "rayStartParams"}
+GROUP = {"suspend", "replicas", "idleTimeoutSeconds", "scaleStrategy", "numOfHosts"}
+GROUP_REQUIRED = {"groupName", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+
+
+def parsed(command):
+    """What a line of the terminal asks ``c2v embed`` for; a usage error where it is none."""
+    from clip2video_plugin.cli.main import app
+
+    program, name, *arguments = shlex.split(command)
+    assert (program, name) == ("c2v", "embed")
+    return typer.main.get_command(app).commands["embed"].make_context("embed", arguments).params
+
+
+def test_the_cluster_file_is_one_of_rays():
+    import jsonschema
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    text = (MANIFESTS / "cluster.yaml").read_text()
+    config = prepare_config(yaml.safe_load(text))
+    validate_config(config)
+    assert config["head_node_type"] in config["available_node_types"]
+    assert all("ray start" in config[f"{who}_start_ray_commands"][-1] for who in ("head", "worker"))
+    with pytest.raises(jsonschema.ValidationError):
+        validate_config(prepare_config(yaml.safe_load(text + "nodes: 3\n")))
+
+
+def test_the_ray_job_has_the_fields_of_its_kind_and_a_command_line_of_ours():
+    job = yaml.safe_load((MANIFESTS / "rayjob.yaml").read_text())
+    assert (job["apiVersion"], job["kind"], set(job)) == (
+        "ray.io/v1",
+        "RayJob",
+        {"apiVersion", "kind", "metadata", "spec"},
+    )
+    spec, of = job["spec"], job["spec"]["rayClusterSpec"]
+    assert set(spec) <= RAY_JOB
+    assert set(of) <= RAY_CLUSTER
+    assert HEAD_REQUIRED <= set(of["headGroupSpec"]) <= HEAD | HEAD_REQUIRED
+    assert all(GROUP_REQUIRED <= set(group) <= GROUP | GROUP_REQUIRED for group in of["workerGroupSpecs"])
+    for group in (of["headGroupSpec"], *of["workerGroupSpecs"]):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        for container in group["template"]["spec"]["containers"]:
+            assert {"name", "image", "resources"} <= set(container)
+    asked = parsed(spec["entrypoint"])
+    assert (asked["engine"], asked["index"]) == ("ray", "s3://bucket/index")
+    assert of["rayVersion"] == PINNED
+
+
+def test_the_image_and_the_commands_of_the_documentation_fit():
+    assert f"FROM rayproject/ray:{PINNED}-py311" in (MANIFESTS / "Dockerfile").read_text()
+    text = (MANIFESTS.parent / "cluster.md").read_text()
+    commands = re.findall(r"^ +(?:ray exec \S+ ')?(c2v embed [^#'\n]*--engine[^#'\n]*)", text, re.MULTILINE)
+    assert len(commands) >= 4
+    assert all(parsed(command)["engine"].startswith("ray") for command in commands)
+
+
+WITHOUT = """
+import sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "clip2video_plugin":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Without())
+"""
+
+
+def test_a_connected_process_stays_connected_and_a_worker_without_the_package_is_named(nodes, model, tmp_path):
+    import ray
+
+    videos, shadow = small_videos(tmp_path / "videos", 2), tmp_path / "shadow"
+    shadow.mkdir()
+    (shadow / "sitecustomize.py").write_text(WITHOUT)
+    ray.init(nodes.address, runtime_env={"env_vars": {"PYTHONPATH": str(shadow)}}, log_to_driver=False)
+    try:
+        with pytest.raises(Clip2VideoError) as error:
+            embed_videos(videos, index=tmp_path / "index", model=model, engine="ray", actors=1)
+        assert str(error.value) == (
+            "actors cannot start: ModuleNotFoundError: No module named 'clip2video_plugin'; "
+            f"install clip2video-plugin {__version__} on all machines"
+        )
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
