@@ -10,12 +10,13 @@ import typer
 
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import DEVICE, MODEL
-from clip2video_plugin.cli.loading import loading
+from clip2video_plugin.cli.loading import loading, local
 
 
 def bench(
     videos: Annotated[
-        Optional[list[Path]], typer.Argument(help="Videos or folders, of which 200 are taken; generated ones without.")
+        Optional[list[Path]],
+        typer.Argument(help="Videos or folders, of which 200 are taken; generated ones without.", parser=local),
     ] = None,
     model: Annotated[Optional[str], MODEL] = None,
     device: Annotated[Optional[str], DEVICE] = None,

@@ -11,7 +11,7 @@ import typer
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import INDEX, MODEL
 from clip2video_plugin.cli.index import JSON
-from clip2video_plugin.cli.loading import loading
+from clip2video_plugin.cli.loading import loading, local
 
 if TYPE_CHECKING:
     from clip2video_plugin.query.curate import Duplicates, Group
@@ -114,7 +114,12 @@ def captions(
     k: Annotated[int, typer.Option("-k", min=1, help="Captions to show.")] = 10,
     among: Annotated[
         Optional[Path],
-        typer.Option("--captions", metavar="FILE", help="Text with a caption a line, instead of those of the index."),
+        typer.Option(
+            "--captions",
+            metavar="FILE",
+            help="Text with a caption a line, instead of those of the index.",
+            parser=local,
+        ),
     ] = None,
     model: Annotated[Optional[str], OWN_MODEL] = None,
     as_json: Annotated[bool, JSON] = False,

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from clip2video_plugin.cli import terminal
-from clip2video_plugin.cli.loading import loading
+from clip2video_plugin.cli.loading import loading, local
 
 datasets = typer.Typer(help="Benchmarks: audit their splits, fetch split lists.", no_args_is_help=True)
 
@@ -17,11 +17,13 @@ datasets = typer.Typer(help="Benchmarks: audit their splits, fetch split lists."
 @datasets.command()
 def audit(
     kind: Annotated[str, typer.Argument(help="msrvtt, msvd or vatex.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with annotations; videos are not needed.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with annotations; videos are not needed.", parser=local)
+    ],
     protocol: Annotated[
         Optional[str], typer.Option(help="1k-a, 7k, full; msvd; vatex-1k5, vatex-hgr.", show_default="the kind's first")
     ] = None,
-    splits: Annotated[Optional[Path], typer.Option("--splits", help="Folder of split lists.")] = None,
+    splits: Annotated[Optional[Path], typer.Option("--splits", help="Folder of split lists.", parser=local)] = None,
     max_words: Annotated[int, typer.Option(min=3, help="Token limit of the model.")] = 32,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -48,7 +50,7 @@ def audit(
 @datasets.command("fetch-splits")
 def fetch(
     kind: Annotated[str, typer.Argument(help="msrvtt, msvd or vatex.")],
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put the lists.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put the lists.", parser=local)],
     url: Annotated[Optional[str], typer.Option(help="A mirror's folder.", show_default="the published address")] = None,
 ) -> None:
     """Download split lists that no official file determines (1k-A pairs, VATEX HGR); each is checked by SHA-256.

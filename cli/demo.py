@@ -8,13 +8,14 @@ from typing import Annotated, Optional
 import typer
 
 from clip2video_plugin.cli import terminal
-from clip2video_plugin.cli.loading import loading
+from clip2video_plugin.cli.loading import loading, local
 
 
 def demo(
     app: Annotated[bool, typer.Option("--app", help="Open the demo in the FiftyOne App afterwards.")] = False,
     folder: Annotated[
-        Optional[Path], typer.Option("--dir", help="Where to keep it.", show_default="~/.cache/clip2video/demo")
+        Optional[Path],
+        typer.Option("--dir", help="Where to keep it.", show_default="~/.cache/clip2video/demo", parser=local),
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the App.")] = 5151,
     address: Annotated[str, typer.Option(help="Address of the App.")] = "127.0.0.1",

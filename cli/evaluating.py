@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from clip2video_plugin.cli import terminal
-from clip2video_plugin.cli.loading import loading
+from clip2video_plugin.cli.loading import loading, local
 
 if TYPE_CHECKING:
     from clip2video_plugin.app.compare import Comparison
@@ -44,14 +44,19 @@ def eval_(
     scores: Annotated[
         Optional[Path],
         typer.Option(
-            metavar="FILE", rich_help_panel=FILES, help="Matrix (.npy, .npz): rows are captions, columns videos."
+            metavar="FILE",
+            rich_help_panel=FILES,
+            help="Matrix (.npy, .npz): rows are captions, columns videos.",
+            parser=local,
         ),
     ] = None,
     text_vectors: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", rich_help_panel=FILES, help="Vectors, a row per caption.")
+        Optional[Path],
+        typer.Option(metavar="FILE", rich_help_panel=FILES, help="Vectors, a row per caption.", parser=local),
     ] = None,
     video_vectors: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", rich_help_panel=FILES, help="Vectors, a row per video.")
+        Optional[Path],
+        typer.Option(metavar="FILE", rich_help_panel=FILES, help="Vectors, a row per video.", parser=local),
     ] = None,
     caption_video: Annotated[
         Optional[Path],
@@ -60,6 +65,7 @@ def eval_(
             rich_help_panel=FILES,
             help="Number of each caption's video, from 0.",
             show_default="caption_video in the .npz, else caption i is of video i",
+            parser=local,
         ),
     ] = None,
     transposed: Annotated[
@@ -68,11 +74,15 @@ def eval_(
     moments: Annotated[
         Optional[Path],
         typer.Option(
-            metavar="FILE", rich_help_panel=FILES, help="Predicted moments, JSON lines as moment_detr reads them."
+            metavar="FILE",
+            rich_help_panel=FILES,
+            help="Predicted moments, JSON lines as moment_detr reads them.",
+            parser=local,
         ),
     ] = None,
     truth: Annotated[
-        Optional[Path], typer.Option(metavar="FILE", rich_help_panel=FILES, help="The true moments, likewise.")
+        Optional[Path],
+        typer.Option(metavar="FILE", rich_help_panel=FILES, help="The true moments, likewise.", parser=local),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,

@@ -9,11 +9,14 @@ from typing import Annotated, Optional
 import typer
 
 from clip2video_plugin.cli import terminal
+from clip2video_plugin.cli.loading import local
 
 
 def frames(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video, or a folder of videos.")],
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder that gets one folder of JPEGs per video.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A video, or a folder of videos.", parser=local)],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="Folder that gets one folder of JPEGs per video.", parser=local)
+    ],
     fps: Annotated[
         Optional[float], typer.Option(min=0.001, max=1000, help="Frames per second.", show_default="5; reference: 2.5")
     ] = None,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -45,14 +45,14 @@ def info(index: Annotated[Optional[str], INDEX] = None, as_json: Annotated[bool,
 @index.command("list")
 def list_videos(
     paths: Annotated[
-        Optional[list[Path]], typer.Argument(metavar="[PATH...]", help="Only these files, and those below folders.")
+        Optional[list[str]], typer.Argument(metavar="[PATH...]", help="Only these files, and those below folders.")
     ] = None,
     index: Annotated[Optional[str], INDEX] = None,
     missing: Annotated[bool, typer.Option("--missing", help="Only videos whose files are gone.")] = False,
     tables: Annotated[bool, typer.Option("--tables", help="The tables of FiftyOne runs instead.")] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """List the videos with their durations, and mark those whose files are gone.
+    """List the videos with their durations, and mark those whose files are gone; stores are asked with --missing.
 
     [dim]c2v index list[/]
 
@@ -65,15 +65,21 @@ def list_videos(
         return
     with loading():
         from clip2video_plugin.index import open_index
+        from clip2video_plugin.index.contents import missing as missing_of
 
-    videos = (video for video in open_index(index).videos(paths or None) if not missing or video.missing)
+    opened, unasked = open_index(index), Counter[str]()
+    videos = missing_of(opened, paths or None, unasked) if missing else opened.videos(paths or None)
     if as_json:
-        names = ("path", "duration", "missing", "id")
-        terminal.documents({name: getattr(video, name) for name in names} for video in videos)
-        return
-    for video in videos:
-        duration = f"{video.duration:.1f} s" if video.duration is not None else ""
-        terminal.say(f"{duration:>10}  {video.path}{'  (missing)' if video.missing else ''}")
+        terminal.documents(
+            {"path": video.path, "duration": video.duration, "missing": missing or video.missing, "id": video.id}
+            for video in videos
+        )
+    else:
+        for video in videos:
+            duration = f"{video.duration:.1f} s" if video.duration is not None else ""
+            terminal.say(f"{duration:>10}  {video.path}{'  (missing)' if missing or video.missing else ''}")
+    for reason, count in unasked.items():
+        terminal.warn(f"{count} objects could not be looked up: {reason}")
 
 
 @index.command()
@@ -97,7 +103,7 @@ def failures(index: Annotated[Optional[str], INDEX] = None, as_json: Annotated[b
 
 @index.command()
 def remove(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, and folders for all that is below.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, and folders for all that is below.")],
     index: Annotated[Optional[str], INDEX] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
@@ -105,7 +111,7 @@ def remove(
 
     [dim]c2v index remove holiday/beach.mp4[/]
 
-    [dim]c2v index remove /data/old --json[/]
+    [dim]c2v index remove /data/old s3://bucket/videos/old --json[/]
     """
     with loading():
         from clip2video_plugin.index import open_index
@@ -175,6 +181,8 @@ def prune(
             f"kept {count} videos of {folder}, which is gone or empty as a whole; "
             "is its disk there? To remove them: --yes"
         )
+    for reason, count in pruned.unasked.items():
+        terminal.warn(f"kept {count} objects that could not be looked up: {reason}")
     for table in unowned:
         if table.name in removed:
             continue

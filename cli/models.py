@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from clip2video_plugin.cli import terminal
-from clip2video_plugin.cli.loading import loading
+from clip2video_plugin.cli.loading import loading, local
 
 models = typer.Typer(help="Checkpoints: list, import, fetch.", no_args_is_help=True)
 
@@ -116,7 +116,10 @@ def use(name: Annotated[str, typer.Argument(help="Of an installed model; shapes 
 def import_model(
     path: Annotated[
         Path,
-        typer.Argument(help="File or folder: OpenAI's CLIP, open_clip, Hugging Face, CLIP4Clip, CLIP2Video, SigLIP 2."),
+        typer.Argument(
+            help="File or folder: OpenAI's CLIP, open_clip, Hugging Face, CLIP4Clip, CLIP2Video, SigLIP 2.",
+            parser=local,
+        ),
     ],
     name: Annotated[Optional[str], typer.Option(help="Name of the checkpoint.", show_default="from the file")] = None,
     heads: Annotated[

@@ -11,7 +11,7 @@ import typer
 
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import MODEL
-from clip2video_plugin.cli.loading import loading
+from clip2video_plugin.cli.loading import loading, local
 
 SET = typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated.")
 RESUME = typer.Option("--resume", help="Go on with an interrupted run.")
@@ -20,7 +20,7 @@ JSON = typer.Option("--json", help="Print one JSON document.")
 
 def train(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="A TOML file, or a recipe: msrvtt, msvd, vatex.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")] = Path("runs/train"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.", parser=local)] = Path("runs/train"),
     changes: Annotated[Optional[list[str]], SET] = None,
     resume: Annotated[bool, RESUME] = False,
     as_json: Annotated[bool, JSON] = False,
@@ -62,7 +62,7 @@ def finetune(
     config: Annotated[str, typer.Option("--config", help="A TOML file or recipe of settings.")] = "finetune",
     changes: Annotated[Optional[list[str]], SET] = None,
     out: Annotated[
-        Optional[Path], typer.Option("--out", "-o", help="Folder of the run.", show_default="runs/NAME")
+        Optional[Path], typer.Option("--out", "-o", help="Folder of the run.", show_default="runs/NAME", parser=local)
     ] = None,
     index: Annotated[Optional[str], typer.Option("--index", "-i", help="Index folder.", envvar="C2V_INDEX")] = None,
     resume: Annotated[bool, RESUME] = False,

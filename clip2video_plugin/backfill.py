@@ -14,9 +14,10 @@ from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.index import VideoIndex, open_index
 from clip2video_plugin.index.contents import Entry
 from clip2video_plugin.index.schema import THUMBNAILS
+from clip2video_plugin.places import place_of
 from clip2video_plugin.progress import Tell
 from clip2video_plugin.provenance import SAMPLINGS
-from clip2video_plugin.video.files import file_stamp
+from clip2video_plugin.video.files import NO_STAMP, file_stamp
 from clip2video_plugin.video.frames import read_quietly
 
 AT_ONCE = 256  # videos of one commit
@@ -46,12 +47,13 @@ def add_thumbnails(
     resize = json.loads(opened.provenance.network or "{}").get("resize", "crop")
 
     def read(entry: Entry) -> bytes | str:
-        if file_stamp(Path(entry.path)) != (entry.size, entry.mtime):
-            return "it is gone" if entry.missing else "it has changed since it was embedded"
+        place = place_of(entry.path)
+        if (stamp := file_stamp(place)) != (entry.size, entry.mtime):
+            return "it is gone" if stamp == NO_STAMP else "it has changed since it was embedded"
         try:
             count = opened.provenance.count
             return read_quietly(
-                entry.path, policy=policy, fps=fps, count=count, size=SIZE, resize=resize
+                place, policy=policy, fps=fps, count=count, size=SIZE, resize=resize
             ).thumbnails.tobytes()
         except VideoReadError as error:
             return error.reason

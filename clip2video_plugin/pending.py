@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.index.schema import FINGERPRINT, TAGS, THUMBNAILS
 from clip2video_plugin.index.windows import Made, VideoWindows
 from clip2video_plugin.index.writer import Writer
+from clip2video_plugin.listing import AT_ONCE
+from clip2video_plugin.places import Uri
 from clip2video_plugin.rows import LASTING, moved_from, row_of, unchanged, video_id, with_tags
 from clip2video_plugin.video.files import file_stamp
 from clip2video_plugin.video.fingerprint import fingerprint
@@ -45,7 +48,7 @@ class Pending:
     def wishes(self, items: Iterable[Item], tell: Callable[[], None]) -> Iterator[Wish]:
         """The videos to decode; the others are counted, or their rows copied from ``known`` or taken over."""
         for chunk in batched(items, LOOKUP):
-            stamps = {item.id: item.stamp or file_stamp(item.path) for item in chunk}
+            stamps = self._stamps(chunk)
             have = self._index.entries([item.id for item in chunk])
             same = {item.id for item in chunk if unchanged(item, stamps[item.id], have.get(item.id))}
             chunk = self._tagged(chunk, [i for i in have if i not in same])
@@ -63,6 +66,15 @@ class Pending:
             for item in chunk:
                 if item.id not in over and (item.id not in same or item.id in bare):
                     yield self._wish(item, stamps[item.id], whole=item.id not in self._rows)
+
+    def _stamps(self, items: list[Item]) -> dict[str, Stamp]:
+        """Size and time of change of each; objects that were not listed are asked for together."""
+        known = {item.id: item.stamp for item in items if item.stamp is not None}
+        objects = {item.id: item.path for item in items if item.id not in known and isinstance(item.path, Uri)}
+        if objects:
+            with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="ask") as pool:
+                known |= zip(objects, pool.map(file_stamp, objects.values()), strict=True)
+        return known | {item.id: file_stamp(item.path) for item in items if item.id not in known}
 
     def _tags(self, ids: Sequence[str]) -> dict[str, list[str] | None]:
         found = self._index.columns(["id", TAGS.name], ids)

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 from clip2video_plugin.errors import Clip2VideoError
 
 ALIASES = {"gcs": "gs", "abfs": "az", "abfss": "az"}
+SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 SCHEMES = ("s3", "gs", "az", "http", "https")
 # Parts of an address that let whoever has it read the file: of S3, Google, Azure and CloudFront, and usual names.
 SECRET_PREFIXES = ("x-amz-", "x-goog-")
@@ -75,7 +76,7 @@ def place_of(name: str | Path | Uri) -> Place:
     if isinstance(name, Path | Uri):
         return name
     scheme, found, rest = str(name).partition("://")
-    if not found or os.path.lexists(name):
+    if not found or not SCHEME.fullmatch(scheme) or os.path.lexists(name):
         return Path(name)
     known, shown = ALIASES.get(scheme.lower(), scheme.lower()), without_credentials(str(name))
     if known == "file":
@@ -92,6 +93,16 @@ def place_of(name: str | Path | Uri) -> Place:
         raise Clip2VideoError(f"{shown} came with a signature, which belongs to an https:// address; write it as one")
     clean = without_credentials(whole)
     return Uri(clean, whole if whole != clean else None)
+
+
+def has_credentials(address: str) -> bool:
+    """Whether an address holds a user, a password, or what signs it."""
+    scheme, found, rest = address.partition("://")
+    user = rest.partition("/")[0].rpartition("@")[0]
+    in_query = any(map(_is_secret, dict(parse_qsl(rest.partition("?")[2], keep_blank_values=True))))
+    if scheme.lower().startswith("http"):
+        return bool(found) and (bool(user) or in_query)
+    return bool(found) and (":" in user or _is_signed(rest.partition("?")[2]))
 
 
 def _is_secret(name: str) -> bool:

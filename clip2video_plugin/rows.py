@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from clip2video_plugin import listing
 from clip2video_plugin.captions import Told, captions_of
 from clip2video_plugin.encode import Item, Stamp, Unreadable
 from clip2video_plugin.index import Entry, VideoIndex, gone
 from clip2video_plugin.index.schema import ADDED, FINGERPRINT, TAGS, THUMBNAILS
 from clip2video_plugin.paths import printable, stored
-from clip2video_plugin.places import Place, Uri
+from clip2video_plugin.places import Place, Uri, place_of
 from clip2video_plugin.video.files import NO_STAMP
 from clip2video_plugin.video.fingerprint import fingerprint
 
@@ -37,35 +38,48 @@ def video_id(place: Place) -> str:
 
 
 def unchanged(item: Item, stamp: Stamp, entry: Entry | None) -> bool:
-    return entry is not None and (entry.size, entry.mtime, entry.path) == (*stamp, str(item.path))
+    """Whether a row is of what an item is now; of a server that says neither size nor time nobody knows."""
+    return entry is not None and stamp != NO_STAMP and (entry.size, entry.mtime, entry.path) == (*stamp, str(item.path))
 
 
 def moved_from(todo: list[Item], stamps: dict[str, Stamp], index: VideoIndex, taken: set[str]) -> dict[str, str]:
     """Id of an item -> id of the row of its video, which was indexed under another path where it is no longer.
 
-    Asked by size and time of change for all at once, and then by content. In an index of samples a row belongs to
-    its sample, under whatever path.
+    Asked by size for all at once, of files also by time of change, which an object does not keep when it is copied;
+    then by content, and last whether the other is gone, as that may cost a request. In an index of samples a row
+    belongs to its sample, under whatever path.
     """
-    alike = dict[Stamp, list[Entry]]()
-    for entry in index.entries_like({stamps[item.id] for item in todo} - {NO_STAMP}):
+    known = {stamps[item.id] for item in todo} - {NO_STAMP}
+    objects = any(isinstance(item.path, Uri) for item in todo)
+    alike = dict[int, list[Entry]]()
+    for entry in index.entries_of({size for size, _ in known}) if objects else index.entries_like(known):
         if entry.id not in taken:
-            alike.setdefault((entry.size, entry.mtime), []).append(entry)
+            alike.setdefault(entry.size, []).append(entry)
     moved = dict[str, str]()
     for item in todo:
-        fits = [
+        size, mtime = stamps[item.id]
+        timeless = isinstance(item.path, Uri)
+        own = [entry for entry in alike.get(size, ()) if entry.id == item.id and entry.mtime == mtime]
+        others = [
             entry
-            for entry in alike.get(stamps[item.id], ())
-            if entry.id == item.id or (item.sample_id is None and entry.fingerprint and gone(entry.path))
+            for entry in alike.get(size, ())
+            if entry.id != item.id and entry.fingerprint and (timeless or entry.mtime == mtime)
         ]
+        fits = own + (others if item.sample_id is None else [])
         content = fingerprint(item.path) if fits else None
         # of several with the same content, the one of the same name
         fits = sorted(fits, key=lambda entry: os.path.basename(entry.path) != item.path.name)
         for entry in fits:
-            if entry.fingerprint in (content, None):
+            if entry.fingerprint in (content, None) and (entry.id == item.id or _is_gone(entry.path)):
                 moved[item.id] = entry.id
-                alike[stamps[item.id]].remove(entry)
+                alike[size].remove(entry)
                 break
     return moved
+
+
+def _is_gone(path: str) -> bool:
+    place = place_of(path)
+    return listing.gone(place) if isinstance(place, Uri) else gone(path)
 
 
 def row_of(

@@ -1,6 +1,9 @@
 """What ``embed`` takes: buckets, objects, lists in files and on standard input; and the next time."""
 
 import json
+import shutil
+from collections import Counter
+from pathlib import Path
 
 import lancedb
 import numpy as np
@@ -8,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clip2video_plugin import embed_videos
+from clip2video_plugin import embed_videos, open_index
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
+from clip2video_plugin.index.contents import missing
 from clip2video_plugin.inputs import Inputs
 
 
@@ -63,6 +67,91 @@ def test_a_bucket_is_embedded_once_and_again_where_it_changed(bucket, world, mod
     assert counts(embed_videos([bucket.uri("v/a.mp4")], index=uri, model=model)) == (0, 0, 1, 0)
     bucket.put("v/a.mp4", world[0] / "00003.mp4")
     assert counts(embed_videos(bucket.uri("v"), index=uri, model=model)) == (1, 0, 2, 0)
+    other = Path(bucket.put("v/copy.mp4", world[0] / "00003.mp4")).name  # beside it, so a video of its own
+    assert (other, counts(embed_videos(bucket.uri("v"), index=uri, model=model))) == ("copy.mp4", (1, 0, 3, 0))
+
+
+def test_an_object_that_was_moved_keeps_its_row(bucket, world, model, tmp_path):
+    uri, folder = tmp_path / "index", tmp_path / "videos"
+    shutil.copytree(world[0], folder, ignore=lambda _, names: names[3:])
+    (local,) = [path for path in folder.iterdir() if path.name == "00000.mp4"] or [next(folder.iterdir())]
+    embed_videos([bucket.uri("v"), local], index=uri, model=model)
+    before = {r["path"]: r for r in lancedb.connect(uri).open_table("videos").to_arrow().to_pylist()}
+    bucket.client.copy_object(Bucket=bucket.bucket, Key="new/a.mp4", CopySource=f"{bucket.bucket}/v/a.mp4")
+    bucket.client.delete_object(Bucket=bucket.bucket, Key="v/a.mp4")
+    assert counts(embed_videos(bucket.uri("new"), index=uri, model=model)) == (0, 1, 0, 0)
+    after = {r["path"]: r for r in lancedb.connect(uri).open_table("videos").to_arrow().to_pylist()}
+    assert after.keys() - before.keys() == {bucket.uri("new/a.mp4")}
+    assert before.keys() - after.keys() == {bucket.uri("v/a.mp4")}
+    assert after[bucket.uri("new/a.mp4")]["vector"] == before[bucket.uri("v/a.mp4")]["vector"]
+    assert counts(embed_videos(bucket.uri("new"), index=uri, model=model)) == (0, 0, 1, 0)
+
+
+def test_a_library_that_was_uploaded_keeps_its_rows(s3, world, model, tmp_path):
+    uri, file = tmp_path / "index", tmp_path / "x.mp4"
+    shutil.copy(world[0] / "00004.mp4", file)
+    embed_videos(file, index=uri, model=model)
+    s3.put("up/x.mp4", file)
+    file.unlink()
+    assert counts(embed_videos(s3.uri("up"), index=uri, model=model)) == (0, 1, 0, 0)
+    assert paths(uri) == [s3.uri("up/x.mp4")]
+
+
+@pytest.fixture
+def indexed(bucket, model, tmp_path):
+    embed_videos([bucket.uri("v"), bucket.uri("none.mp4")][:1], index=tmp_path / "c2v-index", model=model)
+    return bucket
+
+
+@pytest.mark.parametrize("one_by_one", [100, 0])
+def test_objects_that_are_gone_are_asked_for_together(indexed, one_by_one, tmp_path, monkeypatch):
+    monkeypatch.setattr("clip2video_plugin.listing.ONE_BY_ONE", one_by_one)
+    index = open_index(tmp_path / "c2v-index")
+    assert (list(missing(index)), index.check()) == ([], [])
+    indexed.client.delete_object(Bucket=indexed.bucket, Key="v/a.mp4")
+    assert [entry.path for entry in missing(index)] == [indexed.uri("v/a.mp4")]
+    assert not any(entry.missing for entry in index.videos())  # which asks no store
+    assert index.check() == [f"1 objects that are gone, the first {indexed.uri('v/a.mp4')}"]
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # where nobody answers
+        unasked = Counter()
+        assert list(missing(index, None, unasked)) == []
+        assert sum(unasked.values()) == 3
+        pruned = index.prune()
+        assert (pruned.videos, sum(pruned.unasked.values())) == ([], 3)
+    assert index.prune().videos == [indexed.uri("v/a.mp4")]
+    for key in ("v/c #1?.mp4", "v/deep/er/b.MP4"):
+        indexed.client.delete_object(Bucket=indexed.bucket, Key=key)
+    assert index.prune().videos == [indexed.uri("v/c #1?.mp4"), indexed.uri("v/deep/er/b.MP4")]
+
+
+def test_a_prefix_that_is_empty_as_a_whole_is_kept_until_it_is_told(s3, world, model, tmp_path):
+    for i in range(2):
+        s3.put(f"v/{i}.mp4", world[0] / f"{i:05d}.mp4")
+    embed_videos(s3.uri("v"), index=tmp_path / "index", model=model)
+    for i in range(2):
+        s3.client.delete_object(Bucket=s3.bucket, Key=f"v/{i}.mp4")
+    index = open_index(tmp_path / "index")
+    assert index.prune().kept == {s3.uri("v"): 2}
+    assert len(index.prune(folders=True).videos) == 2
+
+
+def test_rows_are_listed_searched_and_removed_by_uri(indexed, model, tmp_path, c2v_here, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def said(*arguments):
+        code, out, err = c2v_here(*arguments)
+        assert (code, err) == (0, b""), err
+        return out.decode()
+
+    assert said("index", "list", indexed.uri("v/deep/")).split()[-1] == indexed.uri("v/deep/er/b.MP4")
+    hits = json.loads(said("search", "--like", indexed.uri("v/a.mp4"), "--existing", "--json"))["hits"]
+    assert sorted(hit["path"] for hit in hits) == [indexed.uri("v/c #1?.mp4"), indexed.uri("v/deep/er/b.MP4")]
+    where = f"path:{indexed.uri('v/deep')}/*"
+    hits = json.loads(said("search", "a thing", "--where", where, "--json"))["hits"]
+    assert [hit["path"] for hit in hits] == [indexed.uri("v/deep/er/b.MP4")]
+    assert "1 videos" in said("index", "remove", indexed.uri("v/deep"))
+    assert paths("c2v-index") == [indexed.uri("v/a.mp4"), indexed.uri("v/c #1?.mp4")]
 
 
 def test_lists_of_text_parquet_and_names(bucket, tmp_path, monkeypatch):

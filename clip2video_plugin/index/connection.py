@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from clip2video_plugin.errors import IndexBusyError, VideoIndexError, first_line
 from clip2video_plugin.paths import expanded, stored
+from clip2video_plugin.places import has_credentials, without_credentials
 
 if TYPE_CHECKING:
     from clip2video_plugin.index.store import VideoIndex
@@ -33,11 +34,16 @@ def uri_of(index: str | Path | VideoIndex | None) -> str:
     """The URI of an index that is given by it, or open; a folder's is its absolute path.
 
     Raises:
-        VideoIndexError: it is neither.
+        VideoIndexError: it is neither, or holds credentials.
     """
     given = getattr(index, "uri", index) if index is not None else default_uri()
     if not isinstance(given, str | Path) or not str(given):
         raise VideoIndexError(f"index is {given!r}; give a folder, a LanceDB URI, or an open index")
+    if has_credentials(str(given)):  # which every message and every brain run would repeat
+        raise VideoIndexError(
+            f"index {without_credentials(str(given))} was given with credentials; set them in the environment instead, "
+            "as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
     folder = local_folder(str(given))
     return str(given) if folder is None else str(folder)
 

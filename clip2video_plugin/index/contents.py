@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from clip2video_plugin import listing
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, read, table_names, uri_of
@@ -33,10 +34,12 @@ from clip2video_plugin.index.schema import (
 from clip2video_plugin.index.tuning import read_tuning
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path, expanded, stored
+from clip2video_plugin.places import Uri, place_of
 
 if TYPE_CHECKING:
     from clip2video_plugin.index.store import VideoIndex
 
+T = TypeVar("T")
 PAGE = 1_000  # videos of a large index that are read at once
 
 
@@ -53,7 +56,7 @@ class Entry:
 
     @property
     def missing(self) -> bool:
-        """Whether the file is gone, looked up when asked."""
+        """Whether the file is gone, looked up when asked; of an object False, see ``missing``."""
         return gone(self.path)
 
 
@@ -144,11 +147,15 @@ def _table_info(uri: str, folder: Path | None, table: Any) -> TableInfo:
 
 
 def _at_or_below(paths: Iterable[str | Path]) -> Iterator[tuple[str, str]]:
-    """The absolute path of each, and a filter for the rows of this file, or of what lies in this folder."""
+    """The absolute path or URI of each, and a filter for the rows of this file, or of what lies in this folder."""
     for path in paths:
-        absolute = str(path) if "://" in str(path) else os.path.abspath(expanded(path))
+        place = place_of(path)
+        absolute = str(place) if isinstance(place, Uri) else os.path.abspath(expanded(place))
         text = stored(absolute)
-        yield absolute, f"(path = {quoted(text)} OR starts_with(path, {quoted(text.rstrip('/') + '/')}))"
+        yield (
+            absolute,
+            f"(path = {quoted(text.rstrip('/') or text)} OR starts_with(path, {quoted(text.rstrip('/') + '/')}))",
+        )
 
 
 def videos(index: VideoIndex, paths: Iterable[str | Path] | None) -> Iterator[Entry]:
@@ -162,6 +169,31 @@ def videos(index: VideoIndex, paths: Iterable[str | Path] | None) -> Iterator[En
         ids = index.ids()
         while part := list(islice(ids, PAGE)):
             yield from index.entries(part).values()
+
+
+def missing(
+    index: VideoIndex, paths: Iterable[str | Path] | None = None, unasked: Counter[str] | None = None
+) -> Iterator[Entry]:
+    """``VideoIndex.videos`` whose files and objects are gone; stores are asked for all of theirs together, at the end.
+
+    ``unasked`` counts the objects of which a store says nothing, by the reason: they are not gone.
+    """
+    found = index.videos(paths)
+    yield from _gone(((entry, entry.path) for entry in found), Counter[str]() if unasked is None else unasked)
+
+
+def _gone(things: Iterable[tuple[T, str]], unasked: Counter[str]) -> Iterator[T]:
+    """Those whose path or URI is not there any more."""
+    objects = dict[Uri, list[T]]()
+    for thing, path in things:
+        if isinstance(place := place_of(path), Uri):
+            objects.setdefault(place, []).append(thing)
+        elif gone(path):
+            yield thing
+    absent = listing.absent(objects)
+    unasked.update(absent.unasked)
+    for uri in sorted(absent.gone, key=str):
+        yield from objects[uri]
 
 
 @dataclass(frozen=True)
@@ -178,11 +210,13 @@ class Pruned:
     """Paths whose rows went, or would go, as their files are gone: of videos, and of noted failures.
 
     ``kept`` are folders that are gone or empty as a whole, and how many videos were in each: a disk may be away.
+    ``unasked`` counts objects that were kept as their store said nothing of them, by the reason.
     """
 
     videos: list[str]
     failures: list[str]
     kept: dict[str, int]
+    unasked: dict[str, int] = field(default_factory=dict)
 
 
 def remove(index: VideoIndex, paths: Iterable[str | Path]) -> Removed:
@@ -201,8 +235,9 @@ def remove(index: VideoIndex, paths: Iterable[str | Path]) -> Removed:
 
 def prune(index: VideoIndex, *, folders: bool, dry_run: bool) -> Pruned:
     """``VideoIndex.prune``."""
-    videos = {entry.id: entry.path for entry in index.videos() if entry.missing}
-    failed = {row["id"]: row["path"] for row in index.failures() if gone(row["path"])}
+    unasked = Counter[str]()
+    videos = {entry.id: entry.path for entry in missing(index, None, unasked)}
+    failed = dict(_gone((((row["id"], row["path"]), row["path"]) for row in index.failures()), Counter()))
     single, whole = _split_by_folder(sorted({*videos.values(), *failed.values()}))
     if folders:
         whole = {}
@@ -212,7 +247,7 @@ def prune(index: VideoIndex, *, folders: bool, dry_run: bool) -> Pruned:
     if not dry_run:
         index.delete(list(videos))
         index.clear_failures(list(failed))
-    return Pruned(sorted(videos.values()), sorted(failed.values()), whole)
+    return Pruned(sorted(videos.values()), sorted(failed.values()), whole, dict(unasked))
 
 
 def _split_by_folder(paths: list[str]) -> tuple[set[str], dict[str, int]]:
@@ -224,8 +259,12 @@ def _split_by_folder(paths: list[str]) -> tuple[set[str], dict[str, int]]:
 
 
 def _gone_folder(folder: str) -> str | None:
-    """The highest folder at or above this one that is not there or has nothing in it."""
-    top = None
+    """The highest folder at or above this one that is not there or has nothing in it; on a web server none is known."""
+    top, place = None, place_of(folder)
+    if isinstance(place, Uri):
+        while "/" in place.text.partition("://")[2] and listing.is_empty(place):
+            top, place = place.text, Uri(place.text.rpartition("/")[0])
+        return top
     while True:
         try:
             with os.scandir(folder) as there:
@@ -268,6 +307,7 @@ def has_vectors(table: str) -> bool:
 def problems_of(table: Any) -> Iterator[str]:
     """What is wrong with a table of videos."""
     ids, examples, counts = list[pa.Array](), dict[str, str](), Counter[str]()
+    unasked, objects = Counter[str](), list[str]()
 
     def note(what: str, batch: pa.Table, wrong: Any) -> None:
         if at := np.flatnonzero(wrong).tolist():
@@ -283,9 +323,14 @@ def problems_of(table: Any) -> Iterator[str]:
         norms = np.linalg.norm(np.where(finite[:, None], vectors, 0), axis=1)
         note("vectors that are not of unit norm", batch, finite & (np.abs(norms - 1) > 1e-3))
         if VIDEO.name not in table.schema.names:  # whose own row says it
-            note("files that are gone", batch, [gone(as_path(path)) for path in batch["path"].to_pylist()])
+            paths = [as_path(path) for path in batch["path"].to_pylist()]
+            note("files that are gone", batch, [gone(path) for path in paths])
+            objects += [path for path in paths if isinstance(place_of(path), Uri)]
+    if lost := list(_gone(((path, path) for path in objects), unasked)):
+        counts["objects that are gone"], examples["objects that are gone"] = len(lost), lost[0]
     for what, count in counts.items():
         yield f"{count} {what}, the first {examples[what]}"
+    yield from (f"{count} objects could not be looked up: {reason}" for reason, count in unasked.items())
     rows = sum(map(len, ids))
     if rows and (twice := rows - pc.count_distinct(pa.chunked_array(ids)).as_py()):
         yield f"{twice} rows more than ids: embed into another index, or remove the videos and embed them again"

@@ -20,7 +20,9 @@ from clip2video_plugin.index.schema import state_of
 from clip2video_plugin.index.tuning import ALL_LISTS, Settings
 from clip2video_plugin.index.upkeep import has_index
 from clip2video_plugin.index.view import VIEW_BYTES, View
+from clip2video_plugin.listing import absent
 from clip2video_plugin.paths import as_path
+from clip2video_plugin.places import Uri, place_of
 
 # What a filter keeps may lie far from the query: all lists of the vector index are read, and more whole vectors, as far
 # ones differ by less. Recall@10 1.000 where the half that is farther from the query is kept (with 3 times k .96).
@@ -69,7 +71,7 @@ class Hit:
 
     @property
     def missing(self) -> bool:
-        """Whether the file is gone, looked up when asked."""
+        """Whether the file is gone, looked up when asked; an object in a store is not asked for, and False."""
         return gone(self.path)
 
     @property
@@ -90,13 +92,14 @@ def gone(path: str) -> bool:
 
 
 def existing() -> Keep:
-    """Keeps the hits whose files are there; looks each up once."""
+    """Keeps the hits whose files and objects are there; looks each up once."""
     known = dict[str, bool]()
 
     def keep(hits: list[Hit]) -> list[Hit]:
-        for hit in hits:
-            if hit.path not in known:
-                known[hit.path] = hit.missing
+        new = {hit.path: hit for hit in hits if hit.path not in known}
+        places = [place for path in new if isinstance(place := place_of(path), Uri)]
+        lost = {str(uri) for uri in absent(places).gone} if places else set[str]()
+        known.update((path, hit.missing or path in lost) for path, hit in new.items())
         return [hit for hit in hits if not known[hit.path]]
 
     return keep

@@ -217,6 +217,10 @@ class VideoIndex:
         alike = self.entries_where(f"size IN ({sizes}) AND mtime IN ({times})")
         return [entry for entry in alike if (entry.size, entry.mtime) in stamps]
 
+    def entries_of(self, sizes: Collection[int]) -> list[Entry]:
+        """What is known of the files of these sizes in bytes."""
+        return self.entries_where(f"size IN ({', '.join(map(str, sizes))})") if sizes else []
+
     def ids(self, where: str | None = None) -> Iterator[str]:
         """All ids, or those that a filter keeps, of the table as it is when the first is asked for."""
         found = read(

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from clip2video_plugin.errors import QueryError
+from clip2video_plugin import stores
+from clip2video_plugin.errors import QueryError, VideoGoneError
 from clip2video_plugin.index import Hit, Keep
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.paths import expanded
+from clip2video_plugin.places import Place, Uri, place_of
 from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.query.gallery import Gallery
 from clip2video_plugin.query.vectors import Vectors
@@ -75,30 +77,45 @@ def _one(text: str, gallery: Gallery, model: Model) -> tuple[NDArray[np.float32]
     span = _SPAN.fullmatch(text)
     names = [(text, None), *([(span["what"], (float(span["start"]), float(span["end"])))] if span else [])]
     for name, times in names:
-        path = os.path.abspath(expanded(name))
+        place = _place(name)
+        path = str(place)
         rows = gallery.videos.named([name, path])
-        there = os.path.lexists(path)
+        there = os.path.lexists(path) if isinstance(place, Path) else not rows and _in_store(place)
         if not rows and not there:
             continue
         if times is not None and not times[0] < times[1]:
             raise QueryError(f"like is {text!r}; its end must be later than its start, as in FILE@12-17")
         if times is not None:
-            return _span(rows, path if there else None, times, gallery, model), rows, path if there else None
-        if rows and not (there and _changed(path, gallery, rows)):
+            return _span(rows, place if there else None, times, gallery, model), rows, path if there else None
+        if rows and not (there and _changed(place, gallery, rows)):
             return gallery.videos.vectors(rows[:1])[rows[0]], rows, path if there else None
-        return _encoded(path, None, gallery, model), rows, path
+        return _encoded(place, None, gallery, model), rows, path
     raise QueryError(f"like is {text!r}, which is no file and not in the index; name a file, an id, or FILE@12-17")
 
 
-def _changed(path: str, gallery: Gallery, rows: list[str]) -> bool:
+def _place(name: str) -> Place:
+    place = place_of(name)
+    return place if isinstance(place, Uri) else Path(os.path.abspath(expanded(place)))
+
+
+def _in_store(uri: Uri) -> bool:
+    """Whether a store has an object; asked only for one that is not in the index."""
+    try:
+        stores.stamp(uri)
+    except VideoGoneError:
+        return False
+    return True
+
+
+def _changed(place: Place, gallery: Gallery, rows: list[str]) -> bool:
     """Whether a file is another than the one that was embedded."""
     from clip2video_plugin.video.files import file_stamp
 
-    return file_stamp(Path(path)) not in gallery.videos.stamps(rows).values()
+    return file_stamp(place) not in gallery.videos.stamps(rows).values()
 
 
 def _span(
-    rows: list[str], path: str | None, times: tuple[float, float], gallery: Gallery, model: Model
+    rows: list[str], place: Place | None, times: tuple[float, float], gallery: Gallery, model: Model
 ) -> NDArray[np.float32]:
     """A part of a video: one of its windows where that is it, else decoded."""
     for windows in gallery.windows_of(rows[:1]).values():
@@ -106,18 +123,18 @@ def _span(
         if len(near) and near.min() <= CLOSE:
             vector: NDArray[np.float32] = windows.vectors[int(near.argmin())]
             return vector
-    if path is None:
-        path = gallery.videos.entries(rows[:1])[rows[0]].path
-    return _encoded(path, times, gallery, model)
+    if place is None:
+        place = place_of(gallery.videos.entries(rows[:1])[rows[0]].path)
+    return _encoded(place, times, gallery, model)
 
 
-def _encoded(path: str, times: tuple[float, float] | None, gallery: Gallery, model: Model) -> NDArray[np.float32]:
+def _encoded(place: Place, times: tuple[float, float] | None, gallery: Gallery, model: Model) -> NDArray[np.float32]:
     from clip2video_plugin.video.example import read_example
 
     policy, fps = SAMPLINGS[gallery.videos.provenance.policy]
     start, end = times or (None, None)
     how, count = model.config.preprocessing, model.config.max_frames
-    frames = read_example(path, how, start=start, end=end, policy=policy, fps=fps, count=count)
+    frames = read_example(place, how, start=start, end=end, policy=policy, fps=fps, count=count)
     vector: NDArray[np.float32] = _whole(model).encode_frames([frames]).vector[0].numpy()
     return vector
 

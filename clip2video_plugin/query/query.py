@@ -12,6 +12,7 @@ from typing import Any, Literal
 from clip2video_plugin.bounds import checked_k, checked_weight
 from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import Span
+from clip2video_plugin.places import Uri, has_credentials, without_credentials
 from clip2video_plugin.query.filters import parse_filter
 from clip2video_plugin.query.language import SEVERAL, fields_of, line_of
 
@@ -25,8 +26,8 @@ class Query:
     Attributes:
         prompts: sentences; one may be given as a string. ``how`` says what several are: "mean" for paraphrases of one
             thing, "max" for alternatives, of which one is enough.
-        like: what the videos are to be like: a file (a video, an image, a folder of frames), the id of a row or of a
-            sample, several of these, or (one of these, Span) for a part of it; as text ``FILE@12-17``.
+        like: what the videos are to be like: a file (a video, an image, a folder of frames), the URI of a video, the id
+            of a row or of a sample, several of these, or (one of these, Span) for a part of it; as text ``FILE@12-17``.
         without: sentences that a video must not fit; those that fit one with ``threshold`` or more are left out. The
             threshold is that of the index by default, and is shown.
         then: what comes after the prompt, in this order.
@@ -134,8 +135,14 @@ def _likes(given: object) -> tuple[str, ...]:
     out = list[str]()
     for one in given:
         what, span = one if isinstance(one, tuple) and len(one) == 2 else (one, None)
+        what = str(what) if isinstance(what, Uri) and what.secret is None else what
         if not isinstance(what, str | os.PathLike) or not os.fspath(what).strip():
             raise QueryError(f"like is {one!r}; give a file, an id, or FILE@12-17, or several of these")
+        if has_credentials(os.fspath(what)):
+            shown = without_credentials(os.fspath(what))
+            raise QueryError(
+                f"like is {shown} with credentials, which a query would show; name a file, or embed it first"
+            )
         out.append(os.fspath(what) + ("" if span is None else f"@{float(span.start)!r}-{float(span.end)!r}"))
     return tuple(out)
 

@@ -12,20 +12,21 @@ from PIL import Image
 
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.pixels import Preprocessing
+from clip2video_plugin.places import Place, Uri
 from clip2video_plugin.video.frames import read_quietly
 from clip2video_plugin.video.image_folder import IMAGES, read_image
 from clip2video_plugin.video.transform import resize_and_crop
 
 
 def read_example(
-    path: str | Path, how: Preprocessing, *, start: float | None = None, end: float | None = None, **policy: Any
+    path: str | Place, how: Preprocessing, *, start: float | None = None, end: float | None = None, **policy: Any
 ) -> NDArray[np.uint8]:
     """Frames [n, size, size, 3] as ``read_frames`` picks them by ``policy``; of an image file that image.
 
     Raises:
         VideoReadError: there is no such file, or it cannot be read.
     """
-    if Path(path).suffix.lower() not in IMAGES or os.path.isdir(path):
+    if isinstance(path, Uri) or Path(path).suffix.lower() not in IMAGES or os.path.isdir(path):
         return read_quietly(path, start=start, end=end, **policy, **how.options).pixels
     if start is not None:
         raise VideoReadError(path, "an image has no times; name it without @")
