@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from clip2video_plugin.encode import Item
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index.connection import chunks
-from clip2video_plugin.index.schema import CAPTION_TIMES
+from clip2video_plugin.index.schema import ADDED, CAPTION_TIMES
 from clip2video_plugin.paths import expanded, printable
 from clip2video_plugin.places import Place, place_of, without_credentials
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.index import VideoIndex
 
 PORTION = 50  # films whose subtitles are in memory at once
+CLOCKS = 600.0  # seconds by which the clocks of a store and of this machine may differ
 NAMED = 3  # names that stand for the rest
 # Captions, and of each [start, end] in seconds, [] of a line without times in a file beside the video, None of others
 Told = tuple[list[str], list[list[float] | None]]
@@ -53,12 +54,21 @@ def captions_of(item: Item, before: Told | None = None) -> dict[str, Any]:
 
 def recaptioned(items: list[Item], index: VideoIndex) -> Iterator[dict[str, Any]]:
     """The rows of indexed items whose captions are others now, with these."""
-    items = [item for item in items if item.captions is not None or item.beside is not None]
+    timed = [item.id for item in items if item.told is not None]
+    rows = index.columns(["id", ADDED.name], timed)
+    added = dict(zip(rows["id"].to_pylist(), rows[ADDED.name].to_pylist(), strict=True)) if timed else {}
+    items = [item for item in items if item.captions is not None or _is_new(item, added.get(item.id))]
     for part in chunks(items, PORTION):
         told = index.captions([item.id for item in part]) if index.text.there else {}
         new = {item.id: captions_of(item, told.get(item.id)) for item in part}
         rows = index.rows([i for i, row in new.items() if told_by(row) != told.get(i, ([], []))])
         yield from (row | new[i] for i, row in rows.items())
+
+
+def _is_new(item: Item, added: float | None) -> bool:
+    """Whether texts beside it are to be read; not those of an object that its row was made after."""
+    known = item.told is not None and added is not None and item.told + CLOCKS < added
+    return item.beside is not None and not known
 
 
 def read_table(table: str | Path, videos: Iterable[Place]) -> tuple[dict[str, list[str]], list[str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
@@ -16,12 +16,12 @@ from pathlib import Path
 from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.captions import read_table
 from clip2video_plugin.cluster import Cluster, Running
-from clip2video_plugin.encode import Embedded, Item, Stamp
+from clip2video_plugin.encode import Embedded, Item
 from clip2video_plugin.encode_windows import Encoded, Underway, Windowed, encode_wishes
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.index.writer import Writer
-from clip2video_plugin.inputs import Inputs, Listed
+from clip2video_plugin.inputs import Inputs, Listed, items_of
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.model.installed import chosen_default, find_checkpoint
 from clip2video_plugin.paths import printable
@@ -30,7 +30,7 @@ from clip2video_plugin.places import Place
 from clip2video_plugin.provenance import checkpoint_of, provenance
 from clip2video_plugin.query.asking import sentences
 from clip2video_plugin.query.calibrate import recalibrate
-from clip2video_plugin.rows import failure_of, row_of, video_id
+from clip2video_plugin.rows import failure_of, row_of
 from clip2video_plugin.subtitles import Sidecars
 from clip2video_plugin.video.windows import WindowPlan, WindowSize
 
@@ -165,10 +165,10 @@ def embed_videos(
     videos, total, said, caption_notes = inputs.videos(passed_over), None, None, list[str]()
     if captions is not None:  # which may speak of any of them
         kept = list(videos)
-        said, caption_notes = read_table(captions, (place for place, _ in kept))
+        said, caption_notes = read_table(captions, (found.place for found in kept))
         videos, total = iter(kept), len(kept) if part is None else None
-    elif part is None or listed is None:  # counted, not kept: memory must not grow with a library
-        total = inputs.count() if part is None else _count(inputs, part)
+    else:  # counted, not kept: memory must not grow with a library
+        total = inputs.count() if part is None else inputs.count_items(part)
     first = list(islice(videos, 1))  # what cannot be listed is told before a model is loaded and an index made
     found, note = index if isinstance(index, VideoIndex) else VideoIndex.find(index), None
     if model is None and found is not None:
@@ -185,8 +185,8 @@ def embed_videos(
     target.provenance.check(made, f"index {target.uri}")
     report = embed_items(
         (
-            replace(item, captions=(said or {}).get(str(item.path)), beside=sidecars.lines, tags=named)
-            for item in _items(chain(first, videos), part)
+            replace(item, captions=(said or {}).get(str(item.path)), tags=named)
+            for item in items_of(chain(first, videos), part, sidecars)
         ),
         loaded,
         target,
@@ -235,18 +235,6 @@ def _not_the_default(index: VideoIndex, model: str) -> str | None:
         f"index {index.uri} goes on with model {index.provenance.model}, which made it; the default model "
         f"{chosen[0]} is for new indexes: choose another place (--index), or delete this one"
     )
-
-
-def _items(videos: Iterable[tuple[Place, Stamp | None]], part: tuple[int, int] | None) -> Iterator[Item]:
-    for place, stamp in videos:
-        item = Item(place, video_id(place), stamp=stamp)
-        if part is None or int(item.id, 16) % part[1] == part[0] - 1:
-            yield item
-
-
-def _count(inputs: Inputs, part: tuple[int, int]) -> int | None:
-    """How many are of a part."""
-    return None if inputs.count() is None else sum(1 for _ in _items(inputs.videos(), part))
 
 
 def _tags(tags: str | Iterable[str]) -> tuple[str, ...]:

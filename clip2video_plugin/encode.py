@@ -40,7 +40,8 @@ class Item:
 
     ``stamp`` is what listing it said of its size and time of change, None where nothing was listed.
     ``captions`` are what is known of it now, None where nobody says, so that those of its row stay. ``beside`` gives
-    what text files beside a path say, None where that cannot be read (``subtitles.Sidecars``).
+    what text files beside a path say, None where that cannot be read (``subtitles.Sidecars``); ``told`` is when these
+    changed last, None where nobody knows.
     """
 
     path: Place
@@ -50,6 +51,7 @@ class Item:
     tags: Sequence[str] = ()
     beside: Callable[[Place], Sequence[Line] | None] | None = None
     stamp: Stamp | None = None
+    told: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,23 @@ import io
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from clip2video_plugin import stores
+from clip2video_plugin.encode import Item
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError, first_line
 from clip2video_plugin.paths import expanded
 from clip2video_plugin.places import Place, Uri, place_of, without_credentials
+from clip2video_plugin.rows import video_id
 from clip2video_plugin.seen import Seen
 from clip2video_plugin.stores import Stamp
-from clip2video_plugin.video.files import NO_STAMP, named_videos
+from clip2video_plugin.subtitles import Line, Sidecars
+from clip2video_plugin.video.files import NO_STAMP, Found, named_videos
 
 STDIN = "-"
 COLUMNS = ("path", "uri", "filepath")  # the first that is there names the videos
@@ -49,8 +53,8 @@ class Inputs:
     def names(self) -> Iterable[str | Place]:
         return [self.paths] if isinstance(self.paths, str | Path | Uri) else self.paths
 
-    def videos(self, passed_over: Counter[str] | None = None) -> Iterator[tuple[Place, Stamp | None]]:
-        """Each once, with size and time of change where a listing says them.
+    def videos(self, passed_over: Counter[str] | None = None) -> Iterator[Found]:
+        """Each once, with what a listing says of it.
 
         Raises:
             VideoReadError: what is named does not exist, or a store cannot be listed.
@@ -58,11 +62,11 @@ class Inputs:
         """
         alone = self.listed is None and isinstance(self.names, list | tuple) and len(self.names) == 1
         seen = None if alone and self.names != [STDIN] else Seen()
-        for place, stamp in self._all(passed_over):
-            if seen is None or seen.is_new(str(place)):
-                yield place, stamp
+        for found in self._all(passed_over):
+            if seen is None or seen.is_new(str(found.place)):
+                yield found
 
-    def _all(self, passed_over: Counter[str] | None) -> Iterator[tuple[Place, Stamp | None]]:
+    def _all(self, passed_over: Counter[str] | None) -> Iterator[Found]:
         for name in self.names:
             yield from _listed(STDIN, passed_over) if str(name) == STDIN else named_videos(name, passed_over)
         if self.listed is not None:
@@ -84,21 +88,46 @@ class Inputs:
         listed = 0 if self.listed is None else _count(self.listed)
         return None if listed is None else listed + sum(1 for _ in Inputs(names).videos())
 
+    def count_items(self, part: tuple[int, int]) -> int | None:
+        """``count`` of a part, of which a list does not say how many it has of it."""
+        counted = self.listed is None and self.count() is not None
+        return sum(1 for _ in items_of(self.videos(), part)) if counted else None
 
-def _listed(listed: Listed, passed_over: Counter[str] | None) -> Iterator[tuple[Place, Stamp | None]]:
+
+def items_of(videos: Iterable[Found], part: tuple[int, int] | None, sidecars: Sidecars | None = None) -> Iterator[Item]:
+    """The videos of a part, (2, 4) the second of four, with the ids of their rows and what is said beside them."""
+    for found in videos:
+        item = Item(found.place, video_id(found.place), stamp=found.stamp)
+        if part is not None and int(item.id, 16) % part[1] != part[0] - 1:
+            continue
+        if sidecars and isinstance(found.place, Path):
+            item = replace(item, beside=sidecars.lines)
+        elif sidecars and found.texts is not None:  # of an object that was not listed nobody knows
+            texts = [text for text, _ in found.texts]
+            told = max((time for _, time in found.texts), default=None)
+            item = replace(item, beside=partial(_read, sidecars, texts), told=told)
+        yield item
+
+
+def _read(sidecars: Sidecars, texts: Sequence[Place], _: Place) -> list[Line] | None:
+    """What texts that were listed beside an object say."""
+    return sidecars.read(texts)
+
+
+def _listed(listed: Listed, passed_over: Counter[str] | None) -> Iterator[Found]:
     for name, stamp in _names(listed):
         try:
             place = place_of(name)
         except Clip2VideoError:  # which opening it says
-            yield Uri(without_credentials(str(name))), NO_STAMP
+            yield Found(Uri(without_credentials(str(name))), NO_STAMP)
             continue
         if isinstance(place, Uri) and (stamp is not None or not place.text.endswith("/")):
-            yield place, stamp
+            yield Found(place, stamp)
             continue
         try:
             yield from named_videos(place, passed_over)
         except VideoReadError:
-            yield place if isinstance(place, Uri) else Path(os.path.abspath(expanded(place))), NO_STAMP
+            yield Found(place if isinstance(place, Uri) else Path(os.path.abspath(expanded(place))), NO_STAMP)
 
 
 def _count(listed: Listed) -> int | None:

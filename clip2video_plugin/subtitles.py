@@ -7,12 +7,13 @@ import html
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin import stores
+from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.places import Place
 
 SUBTITLES, LINES = (".srt", ".vtt"), ".txt"
@@ -46,7 +47,7 @@ class Line:
     end: float | None = None
 
 
-def read_lines(path: Path) -> list[Line]:
+def read_lines(path: Place) -> list[Line]:
     """The subtitles of an .srt or .vtt file in their order, or the lines of another; none twice.
 
     Raises:
@@ -99,11 +100,13 @@ def tidy(text: str) -> str:
     return " ".join(UNSHOWN.sub(" ", shown).split())
 
 
-def _text(path: Path) -> str:
+def _text(path: Place) -> str:
     """In the encoding that a mark or the bytes tell; what is no Unicode is Windows' Latin."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if isinstance(path, Path) else stores.opened(path) as file:
             data = file.read(LARGEST + 1)
+    except VideoReadError as error:
+        raise SubtitleError(f"{path} cannot be read: {error.reason}") from None
     except OSError as error:
         raise SubtitleError(f"{path} cannot be read: {error.strerror or error}") from None
     if len(data) > LARGEST:
@@ -136,8 +139,12 @@ class Sidecars:
 
     def lines(self, video: Place) -> list[Line] | None:
         """What the files beside a video say, none where there are none; None where one cannot be read."""
+        return self.read(self.files(video))
+
+    def read(self, texts: Iterable[Place]) -> list[Line] | None:
+        """What these say; None where one cannot be read."""
         out = list[Line]()
-        for path in self.files(video):
+        for path in texts:
             try:
                 out += read_lines(path)
             except SubtitleError as error:
@@ -153,21 +160,31 @@ class Sidecars:
         """
         if not isinstance(video, Path):
             return []
-        found = self._in_folder(os.path.dirname(video))
-        if not found:
-            return []
-        names = {video.name, video.stem, *map(_folded, (video.name, video.stem))}
-        return [video.parent / name for name in sorted({n for key in names for n in found.get(key, ())})]
+        owners = self._in_folder(os.path.dirname(video))
+        return [video.parent / name for name in texts_of(video.name, owners)]
+
+
+def texts_of(video: str, owners: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names of text files of a video, by ``owners_of``."""
+    if not owners:
+        return []
+    stem = os.path.splitext(video)[0]
+    names = {video, stem, _folded(video), _folded(stem)}
+    return sorted({name for key in names for name in owners.get(key, ())})
 
 
 def _by_owner(folder: str) -> dict[str, list[str]]:
-    """Name of a video, or its stem, exact or folded -> text files of it."""
+    """``owners_of`` what a folder holds."""
     try:
         with os.scandir(folder) as entries:
             kinds = [(e.name, os.path.splitext(e.name)[1].lower() in ENDINGS and e.is_file()) for e in entries]
     except OSError:
         return {}
-    names, texts = [name for name, _ in kinds], [name for name, is_text in kinds if is_text]
+    return owners_of([name for name, _ in kinds], [name for name, is_text in kinds if is_text])
+
+
+def owners_of(names: Sequence[str], texts: Sequence[str]) -> dict[str, list[str]]:
+    """Name of a video, or its stem, exact or folded -> text files of it, of the names in a folder."""
     if not texts:
         return {}
     others = set(names).difference(texts)

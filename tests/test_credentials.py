@@ -95,7 +95,7 @@ def test_an_address_with_credentials_is_embedded_and_they_are_written_nowhere(se
     rows = lancedb.connect(tmp_path / "c2v-index").open_table("videos").to_arrow().to_pylist()
     assert [row["path"] for row in rows] == [f"http://{host}/clip.mp4?id=4"]
     failed = [row["path"] for row in open_index(tmp_path / "c2v-index").failures()]
-    assert "s3://127.0.0.1:9/x.mp4" in failed and f"ftp://{host}/x.mp4" in failed
+    assert {"s3://127.0.0.1:9/x.mp4", f"ftp://{host}/x.mp4"} < set(failed)
 
 
 def test_indexes_and_queries_do_not_take_credentials():

@@ -28,7 +28,11 @@ def paths(uri):
 
 
 def names(*places, **how):
-    return [str(place) for place, _ in Inputs(places, **how).videos()]
+    return [str(found.place) for found in Inputs(places, **how).videos()]
+
+
+def stamps_of(inputs):
+    return {found.place: found.stamp for found in inputs.videos()}
 
 
 @pytest.fixture
@@ -186,13 +190,13 @@ def test_lists_of_text_parquet_and_names(bucket, tmp_path, monkeypatch):
 
 def test_stamps_of_a_list_are_those_of_the_store(bucket, tmp_path):
     uris = names(bucket.uri("v"))
-    stamps = dict(Inputs(bucket.uri("v")).videos())
+    stamps = stamps_of(Inputs(bucket.uri("v")))
     heads = [bucket.client.head_object(Bucket=bucket.bucket, Key=u.split("/", 3)[3]) for u in uris]
     times = [head["LastModified"] for head in heads]
     for mtime in (pa.array(times, pa.timestamp("us", "UTC")), [t.timestamp() + 0.25 for t in times]):
         table = pa.table({"path": uris, "size": [head["ContentLength"] for head in heads], "mtime": mtime})
         pq.write_table(table, tmp_path / "list.parquet")
-        assert dict(Inputs((), tmp_path / "list.parquet").videos()) == stamps
+        assert stamps_of(Inputs((), tmp_path / "list.parquet")) == stamps
     assert all(stamps.values())
 
 
@@ -224,10 +228,10 @@ def test_names_are_read_as_they_are_needed(world):
             yield world[0] / f"{i:05d}.mp4"
 
     videos = Inputs(given()).videos()
-    assert next(videos)[0].name == "00000.mp4"
+    assert next(videos).place.name == "00000.mp4"
     assert taken == [0]
     assert Inputs(given()).count() is None
-    assert next(Inputs((), given()).videos())[1] is None
+    assert next(Inputs((), given()).videos()).stamp is None
 
 
 def test_the_command_line_takes_uris_lists_and_standard_input(bucket, world, tmp_path, c2v):
@@ -247,3 +251,31 @@ def test_the_command_line_takes_uris_lists_and_standard_input(bucket, world, tmp
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "no such file" in refused.stderr.lower()
     assert c2v("embed").returncode == 2
+
+
+def test_texts_beside_an_object_are_its_captions_and_follow_it(s3, world, model, tmp_path, monkeypatch):
+    srt = "1\n00:00:01,000 --> 00:00:02,000\n{}\n"
+    s3.put("v/clip.mp4", world[0] / "00000.mp4")
+    s3.put("v/clip.two.mp4", world[0] / "00001.mp4")
+    s3.client.put_object(Bucket=s3.bucket, Key="v/clip.en.srt", Body=srt.format("good morning").encode())
+    s3.client.put_object(Bucket=s3.bucket, Key="v/clip.two.txt", Body=b"a second one")
+    s3.client.put_object(Bucket=s3.bucket, Key="v/clipper.txt", Body=b"of nobody")
+
+    def captions():
+        table = lancedb.connect(tmp_path / "index").open_table("videos").to_arrow().to_pylist()
+        return {row["path"].rpartition("/")[2]: row["captions"] for row in table}
+
+    def embed():
+        report = embed_videos(s3.uri("v"), index=tmp_path / "index", model=model)
+        return report.embedded, report.skipped, report.captioned
+
+    assert embed() == (2, 0, 0)
+    assert captions() == {"clip.mp4": ["good morning"], "clip.two.mp4": ["a second one"]}
+    assert embed() == (0, 2, 0)
+    s3.client.put_object(Bucket=s3.bucket, Key="v/clip.en.srt", Body=srt.format("good evening").encode())
+    s3.client.delete_object(Bucket=s3.bucket, Key="v/clip.two.txt")
+    assert embed() == (0, 2, 2)
+    assert captions() == {"clip.mp4": ["good evening"], "clip.two.mp4": []}
+    monkeypatch.setattr("clip2video_plugin.captions.CLOCKS", -3600)  # as an hour later
+    monkeypatch.setattr("clip2video_plugin.subtitles.read_lines", lambda path: pytest.fail(f"{path} was fetched again"))
+    assert embed() == (0, 2, 0)

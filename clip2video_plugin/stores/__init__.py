@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 from weakref import WeakValueDictionary
 
 from clip2video_plugin.errors import VideoReadError
-from clip2video_plugin.places import Place, Uri
+from clip2video_plugin.places import SCHEMES, Place, Uri
 from clip2video_plugin.stores.ranges import Fetched, ObjectFile
 from clip2video_plugin.stores.version import Passing, Source, Version
 
@@ -35,6 +35,8 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def _source(uri: Uri) -> Source:
+    if uri.scheme not in SCHEMES:
+        raise VideoReadError(uri, f"it is of no known kind; allowed are {', '.join(SCHEMES)} and file")
     if uri.scheme == "s3":
         from clip2video_plugin.stores.s3 import S3Object
 

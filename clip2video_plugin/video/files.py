@@ -7,6 +7,8 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
 
 from clip2video_plugin import listing, stores
@@ -15,6 +17,7 @@ from clip2video_plugin.paths import expanded
 from clip2video_plugin.places import Place, Uri, place_of
 from clip2video_plugin.seen import Seen
 from clip2video_plugin.stores import Stamp
+from clip2video_plugin.subtitles import ENDINGS, owners_of, texts_of
 from clip2video_plugin.video.image_folder import IMAGES, NOTE, images_in
 
 # Endings that the containers of `container.FORMATS` are found under.
@@ -25,7 +28,17 @@ EXTENSIONS = frozenset([
     ".qt", ".rm", ".rmvb", ".trp", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 ])  # fmt: skip
 NO_STAMP = (0, 0.0)  # of what cannot be looked at
+TOGETHER = 1_000  # objects of names that are alike, among which the texts of a video are looked for
 FRAME_NAME = re.compile(r"\d+\.\w+")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A video, with what a listing said of it: size and time of change, and the texts beside it with their times."""
+
+    place: Place
+    stamp: Stamp | None = None
+    texts: tuple[tuple[Uri, float], ...] | None = None
 
 
 def find_videos(paths: str | Place | Iterable[str | Place], passed_over: Counter[str] | None = None) -> Iterator[Place]:
@@ -44,13 +57,13 @@ def find_videos(paths: str | Place | Iterable[str | Place], passed_over: Counter
     names = [paths] if isinstance(paths, str | Path | Uri) else list(paths)
     seen = Seen() if len(names) > 1 else None  # below one none is twice
     for name in names:
-        for place, _ in named_videos(name, passed_over):
-            if seen is None or seen.is_new(str(place)):
-                yield place
+        for found in named_videos(name, passed_over):
+            if seen is None or seen.is_new(str(found.place)):
+                yield found.place
 
 
-def named_videos(name: str | Place, passed_over: Counter[str] | None = None) -> Iterator[tuple[Place, Stamp | None]]:
-    """``find_videos`` of one name, with size and time of change of what a store listed, None of others."""
+def named_videos(name: str | Place, passed_over: Counter[str] | None = None) -> Iterator[Found]:
+    """``find_videos`` of one name."""
     place = place_of(name)
     if isinstance(place, Uri):
         yield from _in_store(place, passed_over)
@@ -65,21 +78,34 @@ def named_videos(name: str | Place, passed_over: Counter[str] | None = None) -> 
     except (OSError, ValueError) as error:  # a name that no file can have
         raise VideoReadError(path, getattr(error, "strerror", None) or str(error)) from None
     for video in _below(path, passed_over):
-        yield video, None
+        yield Found(video)
 
 
-def _in_store(uri: Uri, passed_over: Counter[str] | None) -> Iterator[tuple[Place, Stamp | None]]:
+def _in_store(uri: Uri, passed_over: Counter[str] | None) -> Iterator[Found]:
     if uri.scheme.startswith("http"):
         if uri.text.endswith("/"):
             reason = "it names a folder, which http does not list; name files, or a list of them (--list)"
             raise VideoReadError(uri, reason)
-        yield uri, None
+        yield Found(uri)
         return
-    for place, stamp in listing.below(uri):
-        if place == uri or place.suffix.lower() in EXTENSIONS:
-            yield place, stamp
-        else:
-            _pass_over(place.suffix.lower(), passed_over)
+    for group in _alike(listing.below(uri)):
+        if [place for place, _ in group] == [uri]:
+            yield Found(*group[0])
+            continue
+        texts = {place.name: (place, stamp[1]) for place, stamp in group if place.suffix.lower() in ENDINGS}
+        owners = owners_of([place.name for place, _ in group], list(texts))
+        for place, stamp in group:
+            if place.suffix.lower() in EXTENSIONS:
+                yield Found(place, stamp, tuple(texts[name] for name in texts_of(place.name, owners)))
+            else:
+                _pass_over(place.suffix.lower(), passed_over)
+
+
+def _alike(listed: Iterator[tuple[Uri, Stamp]]) -> Iterator[list[tuple[Uri, Stamp]]]:
+    """Objects of a folder whose names are the same up to the first point, which stand together in a listing."""
+    for _, group in groupby(listed, key=lambda one: one[0].text[: -len(one[0].name)] + one[0].name.partition(".")[0]):
+        while some := list(islice(group, TOGETHER)):
+            yield some
 
 
 def _below(top: Path, passed_over: Counter[str] | None) -> Iterator[Path]:
