@@ -234,23 +234,26 @@ def test_names_are_read_as_they_are_needed(world):
     assert next(Inputs((), given()).videos()).stamp is None
 
 
-def test_the_command_line_takes_uris_lists_and_standard_input(bucket, world, tmp_path, c2v):
-    def embed(*arguments, **how):
-        done = c2v("embed", *arguments, "--json", **how)
-        assert done.returncode == 0, done.stderr
-        report = json.loads(done.stdout)
+def test_the_command_line_takes_uris_lists_and_standard_input(bucket, world, tmp_path, c2v, c2v_here, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def counted(text):
+        report = json.loads(text)
         return report["embedded"], report["skipped"], [f["path"] for f in report["failed"]]
 
-    local = str(world[0] / "00005.mp4")
-    assert embed(bucket.uri("v/deep")) == (1, 0, [])
-    lines = f"{bucket.uri('v/a.mp4')}\n{local}\n{bucket.uri('none.mp4')}\n"
-    assert embed("-", input=lines) == (2, 0, [bucket.uri("none.mp4")])
+    assert counted(c2v_here("embed", bucket.uri("v/deep"), "--json")[1]) == (1, 0, [])
+    lines = f"{bucket.uri('v/a.mp4')}\n{world[0] / '00005.mp4'}\n{bucket.uri('none.mp4')}\n"
+    given = c2v("embed", "-", "--json", input=lines)
+    assert counted(given.stdout) == (2, 0, [bucket.uri("none.mp4")]), given.stderr
     (tmp_path / "list.txt").write_text(lines)
-    assert embed("--list", "list.txt") == (0, 2, [bucket.uri("none.mp4")])
-    refused = c2v("embed", "--list", "nowhere.txt")
-    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-    assert "no such file" in refused.stderr.lower()
-    assert c2v("embed").returncode == 2
+    assert counted(c2v_here("embed", "--list", "list.txt", "--json")[1]) == (0, 2, [bucket.uri("none.mp4")])
+    code, _, told = c2v_here("embed", "--list", "nowhere.txt")
+    assert (code, told.count(b"\n")) == (1, 1)
+    assert b"No such file" in told
+    assert c2v_here("embed")[0] == 2
+    code, _, told = c2v_here("frames", bucket.uri("v"), "out")
+    assert (code, told.count(b"\n")) == (1, 1)
+    assert b"s3://" in told
 
 
 def test_texts_beside_an_object_are_its_captions_and_follow_it(s3, world, model, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from clip2video_plugin import listing, stores
 from clip2video_plugin.errors import VideoReadError
@@ -83,7 +84,7 @@ def named_videos(name: str | Place, passed_over: Counter[str] | None = None) -> 
 
 def _in_store(uri: Uri, passed_over: Counter[str] | None) -> Iterator[Found]:
     if uri.scheme.startswith("http"):
-        if uri.text.endswith("/"):
+        if urlsplit(uri.text).path.endswith("/"):
             reason = "it names a folder, which http does not list; name files, or a list of them (--list)"
             raise VideoReadError(uri, reason)
         yield Found(uri)
