@@ -13,10 +13,11 @@ from bisect import bisect_right
 from clip2video_plugin import stores
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.places import Uri
-from clip2video_plugin.stores.ranges import PIECE, Fetched, ObjectFile, Span
+from clip2video_plugin.stores.ranges import Fetched, ObjectFile, Span
 
 BOXES = re.compile(rb".{4}(ftyp|styp|moov|mdat|wide|free|skip|pnot)", re.DOTALL)
 WHOLE_BOX = 64 * 1024**2  # bytes of a table that are fetched at once
+HEADER = 16 * 1024  # bytes that are fetched behind payload, where of a fragmented file the next tables begin
 TAIL = 1024 * 1024  # bytes behind the payload that are fetched at once: mostly the tables
 
 
@@ -34,6 +35,8 @@ class VideoFile(ObjectFile):
         end = min(end, self.fetched.size)
         for low, high in self.boxes.structure(start, end):
             self.fetched.read(low, high, min(self.boxes.end_of(low) - low, WHOLE_BOX))
+            if low == start and not self.hollow:  # payload behind it is read when somebody asks for just that
+                return self.fetched.there(start, high)
         return self.fetched.there(start, end) if self.hollow else super().between(start, end)
 
 
@@ -70,7 +73,7 @@ class Boxes:
         while self._walked < to:
             start = self._walked
             behind = self._payload_ends and size - start <= TAIL
-            head = self._fetched.read(start, start + 16, size - start if behind else PIECE)
+            head = self._fetched.read(start, start + 16, size - start if behind else HEADER)
             length, begins = int.from_bytes(head[:4]), 8
             if length == 1:
                 length, begins = int.from_bytes(head[8:16]), 16
