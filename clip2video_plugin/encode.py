@@ -12,6 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
+from clip2video_plugin import stores
 from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.model.checkpoint import Model
@@ -148,9 +149,10 @@ def _decoded(
     count, how = model.config.max_frames, model.config.preprocessing
 
     def read(item: Item) -> Read:
-        frames = read_quietly(item.path, policy=policy, fps=fps, count=count, **how.options)
-        frames.thumbnails  # noqa: B018  # made in this thread
-        return frames, fingerprint(item.path)
+        with stores.held(item.path):
+            frames = read_quietly(item.path, policy=policy, fps=fps, count=count, **how.options)
+            frames.thumbnails  # noqa: B018  # made in this thread
+            return frames, fingerprint(item.path)
 
     jobs = (((item, stamp), partial(unless_unreadable, item.path, partial(read, item))) for item, stamp in todo)
     for (item, stamp), read_of in ahead(jobs, workers, window, turns=turns):

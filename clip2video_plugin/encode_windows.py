@@ -249,6 +249,7 @@ class _Video:
 
     def finish(self) -> Windowed:
         """The video with all its windows."""
+        content = fingerprint(self.wish.item.path) if self.wish.whole else None  # while the grid holds what it fetched
         self.close()
         layout, vector = self.grid.layout, None
         of_whole, small = np.zeros((0, NUMBERS), np.uint8), list[bytes | None]()
@@ -280,7 +281,7 @@ class _Video:
             vector if self.wish.whole else None,
             of_whole,
             [small[window] for window in order],
-            fingerprint(self.wish.item.path) if self.wish.whole else None,
+            content,
         )
 
     def close(self) -> None:

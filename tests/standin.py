@@ -37,7 +37,7 @@ class Page:
 class StandIn:
     """Pages by path; ``asked`` holds the path and the headers of each request."""
 
-    def __init__(self, certificate=None):
+    def __init__(self, certificate=None, heads=True):
         self.pages, self.asked = {}, []
         self.changed = threading.Condition()
         outer = self
@@ -47,6 +47,12 @@ class StandIn:
 
             def do_GET(self):
                 outer.answer(self)
+
+            def do_HEAD(self):
+                if heads:
+                    outer.answer(self)
+                else:
+                    self.send_error(405)
 
             def log_message(self, *args):
                 pass
@@ -85,21 +91,25 @@ class StandIn:
             self.head(request, 302, {"Location": page.goes_to, "Content-Length": "0", **page.says})
             return
         tag = f'"{hashlib.md5(page.body).hexdigest()}"'
-        wanted, start, code = request.headers.get("Range"), 0, 200
+        wanted, start, stop, code = request.headers.get("Range"), 0, len(page.body), 200
         same = request.headers.get("If-Range") in (None, page.says.get("ETag", tag), page.says.get("Last-Modified"))
         if wanted and page.ranges and same:
-            start, code = int(wanted.split("=")[1].rstrip("-")) + page.shift, 206
+            first, _, last = wanted.split("=")[1].partition("-")
+            start, code = int(first) + page.shift, 206
+            stop = min(int(last) + page.shift + 1, stop) if last else stop
             if start >= len(page.body):
                 self.head(request, 416, {"Content-Range": f"bytes */{len(page.body)}", "Content-Length": "0"})
                 return
         true = {
             "Content-Type": "application/octet-stream",
-            "Content-Length": str(len(page.body) - start),
+            "Content-Length": str(stop - start),
             "ETag": tag,
-            **({"Content-Range": f"bytes {start}-{len(page.body) - 1}/{len(page.body)}"} if code == 206 else {}),
+            **({"Content-Range": f"bytes {start}-{stop - 1}/{len(page.body)}"} if code == 206 else {}),
         }
         self.head(request, code, true | page.says)
-        body = page.body[start : start + page.cuts.pop(0)] if page.cuts else page.body[start:]
+        if request.command == "HEAD":
+            return
+        body = page.body[start : min(start + page.cuts.pop(0), stop)] if page.cuts else page.body[start:stop]
         try:
             if page.pause:
                 half = len(body) // 2

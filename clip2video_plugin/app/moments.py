@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -14,13 +14,14 @@ import fiftyone.core.collections as foc
 import numpy as np
 from numpy.typing import NDArray
 
+from clip2video_plugin import stores
 from clip2video_plugin.app.marking import bring_up_to_date, mark
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import items_of, path_of, video_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index import Span
 from clip2video_plugin.index.frames import FrameIndex
-from clip2video_plugin.places import Place
+from clip2video_plugin.places import Place, place_of
 from clip2video_plugin.query import Gallery, Query, Windows
 from clip2video_plugin.query.like import examples_of
 from clip2video_plugin.query.moments import LEAST, Curve
@@ -30,6 +31,7 @@ from clip2video_plugin.video.frames import read_quietly
 
 logger = logging.getLogger(__name__)
 
+STAMPS = 16  # files whose size and time are asked for at once
 WINDOW = 8.0  # seconds that are encoded at once, so that a long video has frames enough
 
 
@@ -89,7 +91,8 @@ def compute_frames(run: Clip2VideoSimilarityIndex, samples: foc.SampleCollection
     for item in items_of(videos_of(samples)):
         stamp = file_stamp(item.path)
         try:
-            times, vectors = _frames(item.path, model)
+            with stores.held(item.path):
+                times, vectors = _frames(item.path, model)
         except Clip2VideoError as error:
             unread.append(error)
             continue
@@ -157,7 +160,9 @@ def timelines(run: Clip2VideoSimilarityIndex, query: str | Query, ids: Sequence[
         asked_for = examples_of(asked, gallery, model).beside(gallery, asked_for)[1]
     vectors = np.concatenate([asked_for.wanted, asked_for.then])
     known = gallery.videos.entries(list(ids)).values()
-    fresh = [entry.id for entry in known if (entry.size, entry.mtime) == file_stamp(Path(entry.path))]
+    with ThreadPoolExecutor(STAMPS) as pool:  # a store takes its time to answer
+        stamps = pool.map(file_stamp, [place_of(entry.path) for entry in known])
+    fresh = [entry.id for entry, stamp in zip(known, stamps, strict=True) if (entry.size, entry.mtime) == stamp]
     if not len(vectors) or not fresh:
         return {}
     found = gallery.windows.windows_by_video(fresh)

@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import fiftyone as fo
 import fiftyone.core.collections as foc
 
 from clip2video_plugin.app.videos import videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.paths import expanded, printable
+from clip2video_plugin.places import Uri, place_of
 from clip2video_plugin.query import Query
 
 VARIABLE = "C2V_ROOTS"
@@ -47,13 +49,29 @@ def confined_query(query: Query, dataset: foc.SampleCollection | None) -> Query:
     Raises:
         Clip2VideoError: one lies elsewhere.
     """
-    files = [one for text in map(str, query.like) for one in (text, text.rpartition("@")[0]) if one]
-    files += [query.bank] if isinstance(query.bank, str) else []
+    files = list[str]()
+    for text in map(str, query.like):
+        written = [one for one in (text, text.rpartition("@")[0]) if one]
+        if isinstance(place := place_of(text), Uri):
+            _check_in(dataset, place, written)
+        else:
+            files += written
+    if isinstance(query.bank, str):
+        if isinstance(bank := place_of(query.bank), Uri):
+            _check_in(None, bank, [])
+        files.append(query.bank)
     for file in files:
         real = _resolved(file)
         if (real is None or os.path.lexists(real)) and not (real and _allowed(real, dataset)):
             raise Clip2VideoError(_refusal(f"file {file}", dataset))
     return query
+
+
+def _check_in(dataset: foc.SampleCollection | None, place: Uri, written: list[str]) -> None:
+    """Raises Clip2VideoError unless a URI, written in one of these ways, is of a video of the dataset."""
+    places = [str(place_of(one)) for one in written]
+    if dataset is None or not len(videos_of(dataset).match(fo.ViewField("filepath").is_in(places))):
+        raise Clip2VideoError(f"{place} is no video of this dataset, and the server reads no other")
 
 
 def _refusal(what: str, dataset: foc.SampleCollection | None) -> str:
@@ -72,7 +90,8 @@ def _roots(dataset: foc.SampleCollection | None) -> Iterator[Path]:
     found = map(_resolved, named or [os.getcwd()])
     yield from dict.fromkeys(root for root in found if root is not None)
     if not named and dataset is not None:
-        folders = dict.fromkeys(map(os.path.dirname, videos_of(dataset).values("filepath")))
+        paths = (path for path in videos_of(dataset).values("filepath") if isinstance(place_of(path), Path))
+        folders = dict.fromkeys(map(os.path.dirname, paths))
         yield from dict.fromkeys(root for root in map(_resolved, folders) if root is not None)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +14,7 @@ from bson import ObjectId
 from clip2video_plugin.app.filters import kept_by
 from clip2video_plugin.app.ranking import Searched
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
-from clip2video_plugin.app.videos import owners_of, videos_of
+from clip2video_plugin.app.videos import is_missing, owners_of, videos_of
 from clip2video_plugin.bounds import MAX_K
 from clip2video_plugin.errors import Clip2VideoError, QueryError, VideoIndexError
 from clip2video_plugin.query import Query, SearchResult, answer
@@ -141,7 +140,7 @@ def find(
     ids, scores = [one for one, _ in hits], [hit.score for _, hit in hits]
     view, field, new = _scored(samples.select(ids, ordered=True), run.key, ids, scores)
     paths = view.values("filepath")
-    gone = [path for path in paths if not os.path.exists(path)]
+    gone = [path for path in paths if is_missing(path)]
     return Found(view, ids, scores, searched, gone, field, new, result)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import fiftyone as fo
@@ -12,6 +13,7 @@ import fiftyone.core.media as fom
 
 from clip2video_plugin.encode import Item
 from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.places import Place, Uri, place_of
 
 FRAMES_FIELD = "frames_dir"
 
@@ -37,7 +39,9 @@ def items_of(samples: foc.SampleCollection, captions_field: str | None = None) -
         own = videos_of_clips(samples)
         ids, values = own.values(["id", captions_field])
         said = {i: captions_in(value) for i, value in zip(ids, values, strict=True)}
-    return [Item(Path(path), sample, sample_id=sample, captions=said.get(sample)) for sample, path in videos.items()]
+    return [
+        Item(place_of(path), sample, sample_id=sample, captions=said.get(sample)) for sample, path in videos.items()
+    ]
 
 
 def field_of_captions(samples: foc.SampleCollection) -> str:
@@ -51,10 +55,38 @@ def captions_in(value: Any) -> list[str]:
     return [text for text in texts if isinstance(text, str) and text.strip()]
 
 
-def path_of(sample: fo.Sample) -> Path:
+def path_of(sample: fo.Sample) -> Place:
     """The file of a video sample, or its folder of frames."""
     folder = sample[FRAMES_FIELD] if sample.has_field(FRAMES_FIELD) else None
-    return Path(folder or sample.filepath)
+    return place_of(folder or sample.filepath)
+
+
+def name_of(path: str) -> str:
+    """The name of a sample's file, which may be a URI."""
+    place = place_of(path)
+    return place.name if isinstance(place, Uri) else PurePath(path).name
+
+
+def is_missing(path: str) -> bool:
+    """Whether a sample's file is not there; of one in a store nobody asks."""
+    return not isinstance(place_of(path), Uri) and not os.path.exists(path)
+
+
+def add_uris(dataset: fo.Dataset, uris: Sequence[str | Uri]) -> list[str]:
+    """Adds a video sample for each URI; returns their ids.
+
+    FiftyOne makes an absolute path of what a new sample is given, so the URIs are written afterwards, without
+    credentials.
+
+    Raises:
+        Clip2VideoError: one is no URI; nothing is added.
+    """
+    places = [place_of(uri) for uri in uris]
+    if wrong := [place for place in places if not isinstance(place, Uri)]:
+        raise Clip2VideoError(f"{wrong[0]} is no URI; add files with FiftyOne itself")
+    ids: list[str] = dataset.add_samples([fo.Sample(filepath="uri.mp4") for _ in places], progress=False)
+    dataset.set_values("filepath", dict(zip(ids, map(str, places), strict=True)), key_field="id")
+    return ids
 
 
 def video_of(samples: foc.SampleCollection, sample_id: str) -> fo.Sample:

@@ -124,11 +124,10 @@ def walk(uri: Uri) -> Iterator[tuple[Uri, Version]]:
                 yield Uri(text, secret), Version(found["Size"], _seconds(found), found.get("ETag", ""))
 
 
-def presigned(uri: Uri, seconds: int) -> str:
-    """An address by which whoever has it may read the object for some time."""
-    return str(
-        told(uri, lambda: client(uri).generate_presigned_url("get_object", Params=where(uri), ExpiresIn=seconds))
-    )
+def presigned(uri: Uri, seconds: int, kind: str | None = None) -> str:
+    """An address by which whoever has it may read the object for some time, as of this type of content."""
+    asked = where(uri) | ({"ResponseContentType": kind} if kind else {})
+    return str(told(uri, lambda: client(uri).generate_presigned_url("get_object", Params=asked, ExpiresIn=seconds)))
 
 
 def _seconds(said: dict[str, Any]) -> float:

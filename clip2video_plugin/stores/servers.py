@@ -109,7 +109,7 @@ class ServerFile:
         import urllib3
 
         try:
-            while some := answer.read(BODY):
+            while some := answer.read1(BODY):  # what came is kept if it breaks
                 yield some
             answer.release_conn()
         except (urllib3.exceptions.HTTPError, OSError):

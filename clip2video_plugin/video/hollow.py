@@ -17,7 +17,8 @@ from clip2video_plugin.stores.ranges import Fetched, ObjectFile, Span
 
 BOXES = re.compile(rb".{4}(ftyp|styp|moov|mdat|wide|free|skip|pnot)", re.DOTALL)
 WHOLE_BOX = 64 * 1024**2  # bytes of a table that are fetched at once
-HEADER = 16 * 1024  # bytes that are fetched behind payload, where of a fragmented file the next tables begin
+# Bytes that are fetched where payload ends: of a fragmented file, more tables
+LEAST_HEADER, HEADER = 1024, 16 * 1024
 TAIL = 1024 * 1024  # bytes behind the payload that are fetched at once: mostly the tables
 
 
@@ -46,6 +47,7 @@ class Boxes:
     def __init__(self, fetched: Fetched) -> None:
         self._fetched = fetched
         self._walked = 0  # where the next box begins
+        self._in_parts, self._tables = False, HEADER  # whether tables follow payload, and how long they are
         self._ends = list[int]()
         self._payload_starts, self._payload_ends = list[int](), list[int]()
 
@@ -72,8 +74,8 @@ class Boxes:
         size = self._fetched.size
         while self._walked < to:
             start = self._walked
-            behind = self._payload_ends and size - start <= TAIL
-            head = self._fetched.read(start, start + 16, size - start if behind else HEADER)
+            behind = self._payload_ends and not self._in_parts and size - start <= TAIL
+            head = self._fetched.read(start, start + 16, size - start if behind else self._tables)
             length, begins = int.from_bytes(head[:4]), 8
             if length == 1:
                 length, begins = int.from_bytes(head[8:16]), 16
@@ -84,6 +86,9 @@ class Boxes:
             if head[4:8] == b"mdat" and length > begins:
                 self._payload_starts.append(start + begins)
                 self._payload_ends.append(self._walked)
+            elif self._payload_ends:  # the next will not be much larger
+                self._in_parts = True
+                self._tables = max(LEAST_HEADER, min(length + length // 4 + 16, HEADER))
 
 
 def opened(uri: Uri) -> VideoFile:

@@ -136,6 +136,8 @@ function Row({ hit, top, range, chosen, sided, comparable, open, select, move, c
           Box,
           { sx: { display: "flex", gap: 1, alignItems: "baseline" } },
           h(Box, { sx: { ...ELLIPSIS, fontWeight: 500 }, title: hit.path }, hit.name),
+          hit.silent &&
+            h(Box, { sx: { color: "text.secondary", fontSize: 11, ...ELLIPSIS }, title: hit.silent }, hit.silent),
           hit.missing && h(Box, { sx: { color: "error.main", fontSize: 11, whiteSpace: "nowrap" } }, "file is gone"),
           sided &&
             h(

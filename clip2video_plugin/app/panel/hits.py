@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 import fiftyone.core.collections as foc
@@ -15,7 +13,7 @@ from bson import ObjectId
 from clip2video_plugin.app.moments import Timeline
 from clip2video_plugin.app.panel.parts import line
 from clip2video_plugin.app.search import Found
-from clip2video_plugin.app.videos import FRAMES_FIELD, captions_in, field_of_captions
+from clip2video_plugin.app.videos import FRAMES_FIELD, captions_in, field_of_captions, is_missing, name_of
 from clip2video_plugin.index import Hit
 
 LISTED = 25  # hits that the panel lists; the grid shows all
@@ -51,7 +49,7 @@ def _row(
     return {
         "id": id,
         "rank": rank,
-        "name": line(PurePath(path).name),
+        "name": line(name_of(path)),
         "path": line(path),
         "media": row["filepath"],
         "picture": bool(row.get(FRAMES_FIELD)) or found.view.media_type == fom.IMAGE,
@@ -63,7 +61,7 @@ def _row(
         "end": hit.end if hit else None,
         "duration": hit.duration if hit else None,
         "moments": [[span.start, span.end] for span in hit.moments] if hit else [],
-        "missing": not os.path.exists(path),
+        "missing": is_missing(path),
         "curve": curve_of(curve) if curve is not None else None,
     }
 
@@ -87,4 +85,4 @@ def curve_of(found: Timeline) -> dict[str, Any]:
 def named(samples: foc.SampleCollection, ids: Sequence[str]) -> dict[str, str]:
     """Names of files by id, for those of ``ids`` that are of samples."""
     shown = samples.select([i for i in ids if ObjectId.is_valid(i)])
-    return {i: line(PurePath(path).name) for i, path in zip(*shown.values(["id", "filepath"]), strict=True)}
+    return {i: line(name_of(path)) for i, path in zip(*shown.values(["id", "filepath"]), strict=True)}

@@ -8,6 +8,7 @@ from fiftyone.operators import types
 from clip2video_plugin.app.panel.line import ANY, DEFAULT_K, TAG, text_of
 from clip2video_plugin.app.panel.memory import Shown
 from clip2video_plugin.app.panel.parts import nothing, plain
+from clip2video_plugin.app.playing import with_media
 from clip2video_plugin.app.search import LENGTHS, brain_keys
 from clip2video_plugin.app.videos import holds_videos, videos_of
 
@@ -69,7 +70,7 @@ def draw(on: foo.Panel, ctx: foo.ExecutionContext, shown: Shown) -> types.Proper
         composite_view=True,
         events={name: on.method_to_uri(name) for name in EVENTS},
         line={"text": text_of(shown.query) if shown.query else "", "chips": shown.chips},
-        hits=shown.hits,
+        hits=[with_media(hit) for hit in shown.hits],
         more=len(shown.ids) - len(shown.hits),
         selected=shown.selected,
         detail={"curve": shown.curve, "needs_frames": shown.needs_frames, "picture": shown.frame},

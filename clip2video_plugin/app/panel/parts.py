@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -17,6 +16,7 @@ from clip2video_plugin.app.panel.memory import Shown
 from clip2video_plugin.app.search import Found
 from clip2video_plugin.app.videos import captions_in, field_of_captions, path_of, video_of, videos_of
 from clip2video_plugin.paths import printable
+from clip2video_plugin.places import Place
 from clip2video_plugin.video import read_frames
 
 CAPTIONS = 3  # best-matching captions shown
@@ -56,7 +56,7 @@ def nothing(shown: Shown) -> dict[str, Any]:
     return {"title": "Nothing matches", "lines": lines or ["No video of this view is indexed."], "anyway": bool(least)}
 
 
-def picture(path: str | Path, time: float) -> str:
+def picture(path: Place, time: float) -> str:
     """The frame that is on show at a time, as a JPEG data URL; raises VideoReadError."""
     frame = read_frames(path, count=1, start=max(time, 0.0) or None, end=time + 1e-3, size=320).pixels[0]
     buffer = io.BytesIO()
