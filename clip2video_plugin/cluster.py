@@ -211,7 +211,7 @@ class Cluster:
             return
         kind = self.device.partition(":")[0]
         batch_size = batch_size or usual_batch(kind)
-        with _connected(self.address) as (ray, own):
+        with connected(self.address) as (ray, own):
             workers = workers or _cores_beside(ray.nodes(), self.gpus)
             work = Work(
                 *(model.folder, model.sha256, model.makes_vectors(), self.device, self.precision),
@@ -226,7 +226,7 @@ class Cluster:
 
 
 @contextmanager
-def _connected(address: str | None) -> Iterator[tuple[Any, bool]]:
+def connected(address: str | None) -> Iterator[tuple[Any, bool]]:
     """Ray, and whether its cluster is this process's own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as it will be, and is warned about

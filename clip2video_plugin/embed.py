@@ -32,6 +32,7 @@ from clip2video_plugin.query.asking import sentences
 from clip2video_plugin.query.calibrate import recalibrate
 from clip2video_plugin.rows import failure_of, row_of
 from clip2video_plugin.subtitles import Sidecars
+from clip2video_plugin.tasks import run_on
 from clip2video_plugin.video.windows import WindowPlan, WindowSize
 
 
@@ -331,7 +332,8 @@ def embed_items(
         report.indexing = True
         if progress:
             progress(report)
-        index.finish(partial(sentences, index, model))
+        each = run_on(encode.address) if isinstance(encode, Cluster) else None
+        index.finish(partial(sentences, index, model), each=each)
     recalibrate(index, model)
     report.seconds = time.monotonic() - began
     return report

@@ -70,7 +70,8 @@ def build(uri: str, table: Any, *, bits: int, each: Each = map, part_rows: int =
     Args:
         table: LanceDB's.
         bits: of each number in the index.
-        each: runs the parts: ``map`` in this process one after another, ``cluster.tasks`` on a Ray cluster.
+        each: runs the parts where there are several: ``map`` in this process, one after another;
+            ``tasks.run_on(...)`` on a Ray cluster.
         part_rows: rows of a part, which decide its memory.
 
     Raises:
@@ -83,7 +84,8 @@ def build(uri: str, table: Any, *, bits: int, each: Each = map, part_rows: int =
         try:
             dataset.optimize.compact_files(target_rows_per_fragment=part_rows)
             plan, new = _plan(uri, table.name, dataset, bits)
-            segments = list(each(partial(segment, plan), _parts(dataset, new, part_rows)))
+            parts = _parts(dataset, new, part_rows)
+            segments = list((each if len(parts) > 1 else map)(partial(segment, plan), parts))
             if segments:
                 whole = dataset.merge_existing_index_segments(segments)
                 dataset.commit_existing_index_segments(NAME, "vector", [whole])

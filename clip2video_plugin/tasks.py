@@ -1,0 +1,53 @@
+"""The parts of a work as tasks of a Ray cluster, each on a CPU core that is free (``index/segments.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from clip2video_plugin import __version__
+from clip2video_plugin.cluster import connected
+from clip2video_plugin.errors import Clip2VideoError, first_line
+
+TRIES = 3  # of a part whose process or machine is lost
+
+Part = TypeVar("Part")
+Done = TypeVar("Done")
+
+
+def run_on(address: str | None) -> Callable[[Callable[[Part], Done], Sequence[Part]], list[Done]]:
+    """What ``map`` does, on a Ray cluster (``cluster.Cluster.address``); what the parts share travels once.
+
+    What it gives raises Clip2VideoError when a part fails, or its process is lost each of three times.
+    """
+
+    def run(work: Callable[[Part], Done], parts: Sequence[Part]) -> list[Done]:
+        with connected(address) as (ray, _):
+            task = ray.remote(num_cpus=1, max_retries=TRIES - 1)(_done)
+            shared = ray.put(work)
+            waiting = [task.remote(shared, part, __version__) for part in parts]
+            try:
+                return list(ray.get(waiting))
+            except ray.exceptions.RayTaskError as error:
+                cause = error.cause
+                if isinstance(cause, Clip2VideoError):
+                    raise cause from None
+                raise Clip2VideoError(f"a part failed on the cluster: {first_line(cause)}") from None
+            except ray.exceptions.RayError as error:
+                raise Clip2VideoError(f"a part was lost {TRIES} times on the cluster: {first_line(error)}") from None
+            finally:
+                for one in waiting:  # where one failed, the others are of no use, and what they say is not asked for
+                    ray.cancel(one, force=True)
+                    with suppress(Exception):
+                        ray.get(one, timeout=0)
+
+    return run
+
+
+def _done(work: Callable[[Part], Done], part: Part, version: str) -> Any:
+    if version != __version__:
+        raise Clip2VideoError(
+            f"a node has clip2video-plugin {__version__}, this process {version}; install the same everywhere"
+        )
+    return work(part)
