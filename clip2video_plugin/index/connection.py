@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import lancedb
@@ -105,15 +105,19 @@ def writer_lock(uri: str, seconds: float | None = None) -> Iterator[None]:
 
 
 def exists(connection: lancedb.DBConnection, table: str) -> bool:
-    """Whether there is such a table; LanceDB's list of names comes in pages. LanceDB is asked last."""
+    """Whether there is such a table; LanceDB's list of names comes in pages."""
+    return opened(connection, table) is not None
+
+
+def opened(connection: lancedb.DBConnection, table: str) -> Any:
+    """The table of this name, None where there is none. LanceDB is asked last, and once: elsewhere it takes a while."""
     folder = local_folder(str(connection.uri))
     if folder is not None and not os.path.isdir(folder / f"{table}.lance"):
-        return False
+        return None
     try:
-        connection.open_table(table)
+        return connection.open_table(table)
     except (ValueError, FileNotFoundError):
-        return False
-    return True
+        return None
 
 
 def table_names(connection: lancedb.DBConnection) -> list[str]:

@@ -157,9 +157,12 @@ class Nearest:
         k, out = checked_k(k), list[list[Hit]]()
         for start in range(0, len(vectors), TOGETHER):
             part = np.asarray(vectors[start : start + TOGETHER], np.float32)
-            exact = where is not None and self._is_few(where, part[0].nbytes)
+            view, most = where and self._view_of(where, part[0].nbytes), WINDOWS_EACH * k if each else k
+            if view:
+                out += [self._as_hits(view.nearest(one, most)) for one in part]
+                continue
             found: list[list[dict[str, Any]]] = [[] for _ in part]
-            for row in self._nearest(part, WINDOWS_EACH * k if each else k, where=where, exact=exact):
+            for row in self._nearest(part, most, where=where, exact=False):
                 found[row.pop("query_index", 0)].append(row)
             out += [self._as_hits(rows) for rows in found]
         both = zip(out, vectors, strict=True)
@@ -260,7 +263,7 @@ class Nearest:
         if self._owner == "id" or len(ids) * size > VIEW_BYTES:
             return len(ids) * size <= VIEW_BYTES
         view = self._last_view  # of windows, who knows how many
-        if view is not None and view.ids == frozenset(ids) and view.state == state_of(self._table):
+        if view is not None and view.which == frozenset(ids) and view.state == state_of(self._table):
             return True
         return int(self._table.count_rows(in_list(self._owner, ids))) * size <= VIEW_BYTES
 
@@ -286,12 +289,22 @@ class Nearest:
         self, vector: NDArray[np.float32], k: int, ids: Collection[str] | None, where: str, exact: bool
     ) -> list[dict[str, Any]]:
         """By a prefilter."""
-        exact = exact or ids is not None or self._is_few(where, vector.nbytes)
-        return self._nearest(vector, k, ids, where, exact=exact)
+        both = where if ids is None else f"({where}) AND {in_list(self._owner, ids)}"
+        if (view := self._view_of(both, vector.nbytes)) is not None:
+            return view.nearest(vector, k)
+        return self._nearest(vector, k, ids, where, exact=exact or ids is not None)
 
-    def _is_few(self, where: str, size: int) -> bool:
-        """Whether a filter keeps so few vectors, of ``size`` bytes, that they are read rather than their codes."""
-        return has_index(self._table, "vector") and int(self._table.count_rows(where)) * size <= VIEW_BYTES
+    def _view_of(self, where: str, size: int) -> View | None:
+        """The rows that a filter keeps, of vectors of ``size`` bytes; None where they are many, or all are read anyway.
+
+        To compare them in the table would read all vectors that there are.
+        """
+        state, view = state_of(self._table), self._last_view
+        if view is not None and view.state == state and view.which == where:
+            return view
+        if not has_index(self._table, "vector") or int(self._table.count_rows(where)) * size > VIEW_BYTES:
+            return None
+        return self._read_view(state, where, where)
 
     def _nearest(
         self,
@@ -317,9 +330,13 @@ class Nearest:
     def _view(self, ids: frozenset[str]) -> View:
         """The rows of these ids, read once as long as nothing is written and no other view is searched."""
         state, view = state_of(self._table), self._last_view
-        if view is None or view.state != state or view.ids != ids:
-            found = self._table.search().where(in_list(self._owner, ids)).select([*self._shown, "vector"])
-            self._last_view = view = View.of(state, ids, found.limit(None).to_arrow())
+        if view is None or view.state != state or view.which != ids:
+            view = self._read_view(state, ids, in_list(self._owner, ids))
+        return view
+
+    def _read_view(self, state: tuple[str, int], which: frozenset[str] | str, where: str) -> View:
+        found = self._table.search().where(where).select([*self._shown, "vector"]).limit(None).to_arrow()
+        self._last_view = view = View.of(state, which, found)
         return view
 
     def _nearest_in_view(self, vector: NDArray[np.float32], k: int, ids: Collection[str]) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def possible() -> bool:
     return find_spec("lance") is not None
 
 
-def build(uri: str, table: Any, *, bits: int, each: Each = map, part_rows: int = PART_ROWS) -> None:
+def build(uri: str, table: Any, *, bits: int, each: Each = map, part_rows: int | None = None) -> None:
     """Makes the vector index of all rows, with the lock of builds held; readers see the old one until it is done.
 
     Small fragments are rewritten as few large ones first. Where there is an index of as many bits, rows that came since
@@ -72,13 +72,14 @@ def build(uri: str, table: Any, *, bits: int, each: Each = map, part_rows: int =
         bits: of each number in the index.
         each: runs the parts where there are several: ``map`` in this process, one after another;
             ``tasks.run_on(...)`` on a Ray cluster.
-        part_rows: rows of a part, which decide its memory.
+        part_rows: rows of a part, which decide its memory; by default a million.
 
     Raises:
         IndexBusyError: others rewrote the rows each time.
     """
     from lance.commit import CommitConflictError
 
+    part_rows = part_rows or PART_ROWS
     for _ in range(TRIES):
         dataset, whole = _dataset(table), None
         try:

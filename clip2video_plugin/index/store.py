@@ -24,6 +24,7 @@ from clip2video_plugin.index.connection import (
     in_list,
     local_folder,
     lock_of,
+    opened,
     plain_errors,
     read,
     uri_of,
@@ -129,7 +130,8 @@ class VideoIndex:
             return None
         connection = connect(uri)
         with plain_errors(uri):
-            return cls(uri, connection, connection.open_table(table)) if exists(connection, table) else None
+            found = opened(connection, table)
+            return None if found is None else cls(uri, connection, found)
 
     @classmethod
     def create(
@@ -170,10 +172,11 @@ class VideoIndex:
     def windows(self) -> VideoIndex | None:
         """The table of windows that goes with this table of videos; None where none were embedded."""
         name = windows_of(self._table.name)
-        if self._windows is None and not self.is_windows and exists(self._connection, name):
+        if self._windows is None and not self.is_windows:
             with plain_errors(self.uri):
-                self._windows = VideoIndex(self.uri, self._connection, self._connection.open_table(name))
-            self._windows._lock = self._lock  # one for both, as they are written together
+                if (found := opened(self._connection, name)) is not None:
+                    self._windows = VideoIndex(self.uri, self._connection, found)
+                    self._windows._lock = self._lock  # one for both, as they are written together
         return self._windows
 
     def create_windows(self) -> VideoIndex:

@@ -12,7 +12,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clip2video_plugin.index.connection import connect, exists, local_folder, plain_errors, quoted, read, writer_lock
+from clip2video_plugin.index.connection import (
+    connect,
+    exists,
+    local_folder,
+    opened,
+    plain_errors,
+    quoted,
+    read,
+    writer_lock,
+)
 from clip2video_plugin.index.schema import ADDED, TUNING, Provenance, identity_of, new_marks
 from clip2video_plugin.index.segments import LIST_ROWS
 
@@ -135,11 +144,10 @@ def _rows(uri: str, where: str, names: list[str]) -> list[dict[str, Any]]:
     folder = local_folder(uri)
     if folder is not None and not os.path.isdir(folder / f"{TUNING}.lance"):
         return []
-    connection = connect(uri)
-    if not exists(connection, TUNING):
-        return []
     with plain_errors(uri):
-        kept = connection.open_table(TUNING)
+        kept = opened(connect(uri), TUNING)
+    if kept is None:
+        return []
     return read(uri, lambda: list(kept.search().where(where).select(names).limit(None).to_list()))
 
 

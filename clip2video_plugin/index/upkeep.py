@@ -105,7 +105,8 @@ def build(uri: str, table: Any, each: segments.Each | None = None) -> None:
     Args:
         each: runs the parts of a vector index (``segments.build``); without, only a large one is made in parts.
     """
-    if _vectors_due(table) and segments.possible() and (each or segments.unindexed(table) > segments.PART_ROWS):
+    in_parts = segments.possible() and bits_of(table) != WHOLE and _vectors_due(table)
+    if in_parts and (each or segments.unindexed(table) > segments.PART_ROWS):
         with memory.given_back():
             segments.build(uri, table, bits=BITS, each=each or map)
     fold(table, kept() or HOUR)  # few large parts are read faster than many small

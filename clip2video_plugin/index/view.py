@@ -20,16 +20,16 @@ def vectors_of(table: pa.Table) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class View:
-    """Rows of some ids of one state of a table; ``vectors`` [n, D] in their order."""
+    """Rows of some ids, or of a filter, of one state of a table; ``vectors`` [n, D] in their order."""
 
     state: tuple[str, int]
-    ids: frozenset[str]
+    which: frozenset[str] | str
     rows: pa.Table
     vectors: NDArray[np.float32]
 
     @classmethod
-    def of(cls, state: tuple[str, int], ids: frozenset[str], table: pa.Table) -> View:
-        return cls(state, ids, table.drop_columns(["vector"]), vectors_of(table))
+    def of(cls, state: tuple[str, int], which: frozenset[str] | str, table: pa.Table) -> View:
+        return cls(state, which, table.drop_columns(["vector"]), vectors_of(table))
 
     def nearest(self, vector: NDArray[np.float32], k: int) -> list[dict[str, Any]]:
         """The k rows with the largest products, with LanceDB's ``_distance``, in no order."""

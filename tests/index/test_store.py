@@ -229,3 +229,31 @@ def test_the_default_index_follows_the_environment(monkeypatch):
     assert default_uri() == "./c2v-index"
     monkeypatch.setenv("C2V_INDEX", "/somewhere")
     assert default_uri() == "/somewhere"
+
+
+def test_a_filter_that_keeps_few_rows_of_many_reads_their_vectors_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(upkeep, "EXACT_ROWS", 1000)
+    index = VideoIndex.create(tmp_path, 64, MADE)
+    vectors = unit(3000, 3, 64)
+    index.write([row(i, v, tags=["rare"] if i % 100 == 7 else []) for i, v in enumerate(vectors)])
+    index.finish()
+    rare, where = np.arange(7, 3000, 100), "array_has(tags, 'rare')"
+    read, made = [], type(index._nearest)._read_view
+    monkeypatch.setattr(type(index._nearest), "_read_view", lambda *args: read.append(args[2]) or made(*args))
+    for seed in (1, 2):
+        query = unit(1, seed, 64)[0]
+        order = rare[np.argsort(-(vectors[rare] @ query))]
+        assert [hit.id for hit in index.search(query, 5, where=where)] == [f"v{i}" for i in order[:5]]
+        assert [hit.id for hit in index.search(query, 5, where=where, furthest=True)] == [
+            f"v{i}" for i in order[::-1][:5]
+        ]
+        both = index.search_all(np.stack([query, -query]), 5, where=where)
+        assert [[hit.id for hit in hits] for hits in both] == [
+            [f"v{i}" for i in order[:5]],
+            [f"v{i}" for i in order[::-1][:5]],
+        ]
+    assert read == [where], "once for all questions"
+    some = [f"v{i}" for i in rare[:3]] + ["v8"]
+    assert {hit.id for hit in index.search(query, 5, where=where, ids=some)} == set(some[:3])
+    index.write([row(8, query, tags=["rare"])])
+    assert index.search(query, 1, where=where)[0].id == "v8", "what came since is seen"
