@@ -16,9 +16,9 @@ from clip2video_plugin.index.contents import Entry
 from clip2video_plugin.index.schema import THUMBNAILS
 from clip2video_plugin.places import place_of
 from clip2video_plugin.progress import Tell
-from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.video.files import NO_STAMP, file_stamp
 from clip2video_plugin.video.frames import read_quietly
+from clip2video_plugin.video.sampling import SAMPLINGS
 
 AT_ONCE = 256  # videos of one commit
 SIZE = 64  # pixels a side that frames are read with

@@ -17,10 +17,10 @@ from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.places import Place
-from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.subtitles import Line
 from clip2video_plugin.video.fingerprint import fingerprint
 from clip2video_plugin.video.frames import Frames, read_quietly
+from clip2video_plugin.video.sampling import SAMPLINGS
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,12 +29,11 @@ from clip2video_plugin.encode import (
     usual_batch,
 )
 from clip2video_plugin.errors import VideoReadError
-from clip2video_plugin.index.unfinished import Unfinished
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.places import Place
-from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.video.fingerprint import fingerprint
 from clip2video_plugin.video.grid import Grid, Untrue, Wanted
+from clip2video_plugin.video.sampling import SAMPLINGS
 from clip2video_plugin.video.thumbnails import NUMBERS, thumbnails
 from clip2video_plugin.video.windows import WindowPlan, window_picks
 
@@ -84,6 +83,9 @@ class Underway:
     path: Place
     done: float
 
+
+if TYPE_CHECKING:
+    from clip2video_plugin.index.unfinished import Unfinished
 
 Encoded = Embedded | Windowed | Unreadable | Underway
 NO_FRAMES = np.zeros(0, np.int64)

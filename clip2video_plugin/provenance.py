@@ -13,9 +13,7 @@ from clip2video_plugin.errors import CheckpointError, Clip2VideoError, VideoInde
 from clip2video_plugin.index import Provenance, VideoIndex
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.model.installed import find_checkpoint, lasting_name
-
-# name -> policy of ``read_frames``, frames a second
-SAMPLINGS = {"uniform": ("uniform", None), "reference": ("reference", 2.5), "reference-5fps": ("reference", 5.0)}
+from clip2video_plugin.video.sampling import SAMPLINGS
 
 
 def provenance(model: Model, sampling: str = "uniform") -> Provenance:

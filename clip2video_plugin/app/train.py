@@ -11,12 +11,11 @@ from typing import Any
 from clip2video_plugin.errors import TrainingError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.installed import find_checkpoint, installed_checkpoints, lasting_name, models_folder
-from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.training import TrainConfig, TrainResult, train
 from clip2video_plugin.training.config import with_changes
 from clip2video_plugin.training.videos import CaptionedVideo, VideoFile, split
 from clip2video_plugin.training.world import scene_videos
-from clip2video_plugin.video.sampling import REFERENCE_FPS
+from clip2video_plugin.video.sampling import REFERENCE_FPS, SAMPLINGS
 
 TABLE_KEYS = ("dataset", "view", "tags", "captions", "scenes", "seed")
 

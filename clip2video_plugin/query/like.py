@@ -18,9 +18,9 @@ from clip2video_plugin.index import Hit, Keep
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.paths import expanded
 from clip2video_plugin.places import Place, Uri, place_of
-from clip2video_plugin.provenance import SAMPLINGS
 from clip2video_plugin.query.gallery import Gallery
 from clip2video_plugin.query.vectors import Vectors
+from clip2video_plugin.video.sampling import SAMPLINGS
 
 if TYPE_CHECKING:
     from clip2video_plugin.query.query import Query

@@ -13,6 +13,8 @@ from clip2video_plugin.errors import Clip2VideoError
 
 EXTRACTION_RATE = 5.0  # frames per second that the paper's sample_frame.py writes
 REFERENCE_FPS = 2.5  # what its MSR-VTT evaluation takes of them (feature_framerate 2)
+# What users choose of: name -> policy of ``read_frames``, frames a second
+SAMPLINGS = {"uniform": ("uniform", None), "reference": ("reference", 2.5), "reference-5fps": ("reference", 5.0)}
 
 
 def uniform_indices(n: int, count: int, rng: np.random.RandomState | None = None) -> list[int]:
