@@ -11,31 +11,23 @@ import logging
 import os
 import re
 import socket
-import tempfile
 import time
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib.util import find_spec
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from clip2video_plugin import __version__
+from clip2video_plugin.actor import Encoder, Task, Work, files_of
 from clip2video_plugin.bounds import checked_count
-from clip2video_plugin.encode import Embedded, Item, Stamp, Unreadable, usual_batch
-from clip2video_plugin.encode_windows import Underway, Windowed, Wish, encode_wishes
+from clip2video_plugin.encode import Embedded, Unreadable, usual_batch
+from clip2video_plugin.encode_windows import Windowed, Wish
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError, first_line
-from clip2video_plugin.model.checkpoint import Model, load_model
-from clip2video_plugin.model.installed import CONFIG, TOKENIZER, WEIGHTS
-from clip2video_plugin.model.reading import opened
-from clip2video_plugin.places import Place
+from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.video.windows import WindowPlan
 
 CALLS = 2  # blocks at an actor, so that it never waits for the next one
@@ -48,81 +40,11 @@ TICK = 1.0  # seconds between two looks at the cluster
 
 
 @dataclass(frozen=True)
-class Work:
-    """What actors do, whatever the videos. ``vectors`` is ``Model.makes_vectors`` of the driver's model."""
-
-    folder: Path
-    sha256: str
-    vectors: dict[str, object]
-    device: str
-    precision: str
-    plan: WindowPlan | None
-    sampling: str
-    batch_size: int
-    workers: int
-    version: str = __version__
-
-
-@dataclass(frozen=True)
 class Running:
     """How many actors work, and what is to be known of the cluster, in one line."""
 
     actors: int
     note: str | None
-
-
-Task = tuple[str, Place, Stamp, bool]  # a number, the video, and whether its own vector is wanted
-
-
-class Encoder:
-    """An actor: a process of the cluster that holds the model."""
-
-    def load(self, work: Work, files: dict[str, NDArray[np.uint8]] | None) -> tuple[str, str] | None:
-        """Loads the model from the driver's folder, or from its ``files``; None where that folder is not here.
-
-        Gives the id of the node and its address.
-        """
-        import ray
-
-        address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        if work.version != __version__:
-            raise Clip2VideoError(
-                f"node {address} has clip2video-plugin {__version__}, this process {work.version}; "
-                "install the same everywhere"
-            )
-        model = _loaded(work, files)
-        if model is None:
-            return None
-        if (model.sha256, model.makes_vectors()) != (work.sha256, work.vectors):
-            raise CheckpointError(
-                f"checkpoint {work.folder} is not what it was when this run began (weights {work.sha256[:12]}, "
-                f"now {model.sha256[:12]}, or another configuration); run the same command again"
-            )
-        self._model, self._work = model, work
-        return ray.get_runtime_context().get_node_id(), address
-
-    def encode(self, tasks: Sequence[Task]) -> list[Embedded | Windowed | Unreadable]:
-        """What ``encode_wishes`` gives of these videos, with their numbers for ids."""
-        work = self._work
-        wishes = (Wish(Item(place, number), stamp, whole) for number, place, stamp, whole in tasks)
-        batches = encode_wishes(
-            wishes, self._model, work.plan, sampling=work.sampling, batch_size=work.batch_size, workers=work.workers
-        )
-        return [done for batch in batches for done in batch if not isinstance(done, Underway)]
-
-
-def _loaded(work: Work, files: dict[str, NDArray[np.uint8]] | None) -> Model | None:
-    load = partial(load_model, device=work.device, precision=work.precision)
-    if files is not None:
-        with tempfile.TemporaryDirectory(prefix="c2v-model-") as folder:
-            for name, content in files.items():
-                Path(folder, name).write_bytes(content.data)
-            return load(folder)
-    try:
-        model = load(work.folder)
-    except CheckpointError:
-        return None
-    return model if model.sha256 == work.sha256 else None
 
 
 @dataclass
@@ -221,6 +143,10 @@ class Cluster:
             run = _Run(ray, work, blocks, self.actors, self.gpus, 0.0 if own else PATIENCE)
             try:
                 yield from run
+            except (ConnectionError, ray.exceptions.RaySystemError) as error:
+                raise Clip2VideoError(
+                    f"the Ray cluster is gone: {first_line(error)}; the same command goes on with what is missing"
+                ) from None
             finally:
                 run.close()
 
@@ -242,12 +168,18 @@ def connected(address: str | None) -> Iterator[tuple[Any, bool]]:
         warnings.filterwarnings("ignore", "lancedb fork support")  # Ray's processes are other programs
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds
-        raise Clip2VideoError(f"no Ray cluster {where}: {first_line(error)}") from None
+        raise Clip2VideoError(f"no Ray cluster {where}: {_last_line(error)}") from None
     try:
         node: Any = ray._private.worker._global_node
         yield ray, address is None and node.is_head()
     finally:
         ray.shutdown()
+
+
+def _last_line(error: BaseException) -> str:
+    """The cause in one of Ray's errors, which are reports of many lines."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip()[:300] if lines else type(error).__name__
 
 
 def _cores_beside(nodes: list[dict[str, Any]], gpus: float) -> int:
@@ -373,7 +305,7 @@ class _Run:
             actor.since = time.monotonic()
             return [replace(done, item=block.wishes[int(done.item.id)].item) for done in said]
         if said is None:
-            self._files = self._files or self._ray.put(_files(self._work.folder))
+            self._files = self._files or self._ray.put(files_of(self._work.folder))
             actor.loading = actor.handle.load.remote(self._told, self._files)
         else:
             actor.loading, actor.node, self._unready = None, said, 0
@@ -385,13 +317,13 @@ class _Run:
         self._actors.remove(actor)
         if actor.loading:
             self._unready += 1
-            last = str(error).strip().splitlines()[-1:]
+            last = _last_line(error or Exception())
             if getattr(error, "actor_init_failed", False):  # nothing of ours runs before ``load``
                 raise Clip2VideoError(
-                    f"actors cannot start: {last[0]}; install clip2video-plugin {__version__} on all machines"
+                    f"actors cannot start: {last}; install clip2video-plugin {__version__} on all machines"
                 )
             if self._unready >= STARTS:
-                raise Clip2VideoError(f"{STARTS} actors died as they started: {last[0]}")
+                raise Clip2VideoError(f"{STARTS} actors died as they started: {last}")
             return []
         block, *others = [block for block, _ in actor.calls]
         self._waiting.extendleft(reversed(others))
@@ -411,9 +343,3 @@ class _Run:
 
     def _lives(self, node: str) -> bool:
         return any(each["NodeID"] == node and each["Alive"] for each in self._ray.nodes())
-
-
-def _files(folder: Path) -> dict[str, NDArray[np.uint8]]:
-    """What a checkpoint's folder holds."""
-    with opened(folder) as files:
-        return {name: np.fromfile(files[name], np.uint8) for name in (CONFIG, WEIGHTS, TOKENIZER)}
