@@ -305,7 +305,7 @@ def test_from_elsewhere_through_ray_client(nodes, tmp_path, c2v):
 
 def test_what_dies_with_its_node_is_not_blamed(nodes, model):
     ray = pytest.importorskip("ray")
-    with cluster._connected(None) as (_, own):
+    with cluster.connected(None) as (_, own):
         assert not own
         here = ray.nodes()[0]["NodeID"]
         work = cluster.Work(model.folder, model.sha256, {}, "cpu", "auto", None, "uniform", 8, 1)
