@@ -3,7 +3,8 @@
     python benchmarks/cluster.py [--videos 300] [--actors 2]
 
 Generated clips of 24 frames, the embedded model, a cluster of this run alone. Seconds until an actor is ready and until
-the first rows, videos a second from then on, memory of an actor, and the least cosine of the rows of the two runs.
+the first videos are done, videos a second from then on, seconds of CPU time (of Ray's processes too), memory of an
+actor, and the least cosine of the rows of the two runs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import os
 import tempfile
 import time
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -42,15 +44,18 @@ def main() -> None:
         folder = Path(name)
         write_videos(folder / "videos", list(islice(scenes(5), args.videos)), paraphrases=1)
         for engine in (None, "ray"):
-            ready, first, memory, began = 0.0, 0.0, 0, time.monotonic()
+            ready, first, memory, began, mine = 0.0, 0.0, 0, time.monotonic(), time.process_time()
+            others = dict[int, float]()  # CPU seconds by process
 
-            def tell(report: Report, began: float = began) -> None:
+            def tell(report: Report, began: float = began, others: dict[int, float] = others) -> None:
                 nonlocal ready, first, memory
                 now = time.monotonic() - began
                 ready, first = ready or now * bool(report.actors), first or now * bool(report.embedded)
-                for process in psutil.process_iter(["cmdline"]) if report.actors else ():
-                    if "ray::Encoder" in " ".join(process.info["cmdline"] or ()):
-                        memory = max(memory, process.memory_info().rss)
+                for process in psutil.Process().children(recursive=True) if report.actors else ():
+                    with suppress(psutil.Error):
+                        others[process.pid] = sum(process.cpu_times()[:2])
+                        if "ray::Encoder" in " ".join(process.cmdline()):
+                            memory = max(memory, process.memory_info().rss)
 
             report = embed_videos(
                 [folder / "videos"],
@@ -60,12 +65,16 @@ def main() -> None:
                 actors=args.actors if engine else None,
                 progress=tell,
             )
-            seconds = time.monotonic() - began
+            seconds, cpu = time.monotonic() - began, time.process_time() - mine
             line = (
                 f"{engine or 'plain'}: {report.embedded} of {args.videos} in {seconds:.1f} s, first after {first:.1f}"
             )
             rate = f"then {report.embedded / max(seconds - first, 0.001):.1f} videos/s"
-            say(f"{line}, {rate}" + (f"; an actor after {ready:.1f} s, {memory / 1e6:.0f} MB" if engine else ""))
+            line = f"{line}, {rate}; {cpu:.0f} s of a core"
+            if engine:
+                line += f" and {sum(others.values()):.0f} s in {len(others)} processes"
+                line += f"; an actor after {ready:.1f} s, {memory / 1e6:.0f} MB"
+            say(line)
         cosines = np.einsum("nd,nd->n", vectors(folder / "None"), vectors(folder / "ray"))
         say(f"cosine {cosines.min():.9f} or more; load of the machine {os.getloadavg()[0]:.1f}")
 
