@@ -9,6 +9,7 @@ from typing import Any
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.recall import (
     HELD,
+    OTHERS,
     Best,
     K,
     Queries,
@@ -16,6 +17,7 @@ from clip2video_plugin.index.recall import (
     exact,
     found,
     found_by_refining,
+    measured,
     queries_of,
 )
 from clip2video_plugin.index.tuning import (
@@ -30,11 +32,12 @@ from clip2video_plugin.index.tuning import (
     lists_of,
     read_asked,
     read_tuning,
+    settings_of,
     write_tuning,
 )
 
-MARGIN = 0.995  # of recall on the queries that it is chosen on, and on all, so that .99 holds on others
-REFINE = (3, 10, 30)  # times as many vectors as are wanted that are compared whole
+MARGIN = 0.996  # of recall on the queries that it is chosen on, and on all, so that .99 holds on others
+REFINE = (3, 5, 10, 20, 30)  # times as many vectors as are wanted that are compared whole
 # Of tables too large to be kept twice: a thousand vectors of 1,024 numbers take 15 ms.
 REFINE_MORE = (100, 300, 1000)
 TWICE = 1024**3  # bytes of vectors up to which the index may keep them whole
@@ -53,11 +56,31 @@ def due(uri: str, table: Any) -> bool:
     return tuning is None or is_stale(table, tuning)
 
 
-def choose(uri: str, table: Any, sentences: Sentences | None, seed: int = 0) -> Tuning:
+def hold(uri: str, table: Any, sentences: Sentences | None = None) -> bool:
+    """Chooses settings for a table where it is due, or where those that there are do not hold; whether it did.
+
+    With the lock of builds held. What does not hold on other queries than it was chosen on is not chosen again.
+    """
+    if not upkeep.has_index(table, "vector"):
+        return False
+    if due(uri, table):
+        choose(uri, table, sentences)
+        return True
+    settings = settings_of(uri, table)
+    if measured(table, settings, read_asked(uri, table), OTHERS).problem is None:
+        return False
+    choose(uri, table, sentences, beyond=settings)
+    return True
+
+
+def choose(uri: str, table: Any, sentences: Sentences | None, seed: int = 0, beyond: Tuning | None = None) -> Tuning:
     """Chooses settings for the vector index of a table and stores them; makes a finer index where none hold.
 
     Chosen on half of the queries, and tried on the other. In order: the index that is there; one made anew; one that
     keeps whole vectors, where they are not too large to be kept twice; none.
+
+    Args:
+        beyond: settings that do not hold, below which nothing is chosen.
     """
     began = time.perf_counter()
     asked = sentences() if sentences is not None else read_asked(uri, table)
@@ -71,7 +94,7 @@ def choose(uri: str, table: Any, sentences: Sentences | None, seed: int = 0) -> 
         write_tuning(uri, table, Tuning(BITS, lists_of(rows), ALL_LISTS, SAFE, rows, rows), asked)
         upkeep.index_vectors(table, bits)
 
-    chosen = _settings(table, bits, queries, best)
+    chosen = _settings(table, bits, queries, best, beyond)
     if chosen is None and built != rows:
         made(BITS)
         built, chosen = rows, _settings(table, BITS, queries, best)
@@ -90,7 +113,7 @@ def _may_be_kept_twice(table: Any, rows: int) -> bool:
     return rows * int(table.schema.field("vector").type.list_size) * 4 <= TWICE
 
 
-def _settings(table: Any, bits: int, queries: Queries, best: Best) -> Tuning | None:
+def _settings(table: Any, bits: int, queries: Queries, best: Best, beyond: Tuning | None = None) -> Tuning | None:
     """The cheapest that hold on both halves of the queries."""
     half = len(queries.vectors) // 2
     first, rest = slice(0, half), slice(half, None)
@@ -110,11 +133,18 @@ def _settings(table: Any, bits: int, queries: Queries, best: Best) -> Tuning | N
             break
         probes = max(int(probes * SHARES), LEAST_LISTS)
     others = Best(best.last[rest], best.rows[rest])
+    if beyond is not None:
+        holding = _beyond(holding, beyond)
     while holding:
         _, tuning = min(holding, key=lambda one: one[0])
         shares = queries.part(rest).by_kind(found(table, queries.vectors[rest], others, tuning))
         both = [(share + tuning.recall[kind]) / 2 for kind, share in shares.items()]
         if min(shares.values()) >= HELD and min(both) >= MARGIN:
             return replace(tuning, recall=shares)
-        holding = [one for one in holding if one[1].probes > tuning.probes or one[1].refine > tuning.refine]
+        holding = _beyond(holding, tuning)
     return None
+
+
+def _beyond(holding: list[tuple[float, Tuning]], tuning: Tuning) -> list[tuple[float, Tuning]]:
+    """Those that read more lists, or compare more whole vectors."""
+    return [one for one in holding if one[1].probes > tuning.probes or one[1].refine > tuning.refine]

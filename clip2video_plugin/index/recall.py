@@ -17,6 +17,7 @@ from clip2video_plugin.index.view import vectors_of
 
 K, HELD = 10, 0.99  # hits of a query, and the share of them that has to be found
 QUERIES = 128  # of each kind
+OTHERS = 1  # the seed of those that nothing is chosen on
 WEIGHTS = (0.0, 0.5, 1.0)  # of the global half of a query
 EQUAL = 1e-6  # scores that differ by less are equal: products in another order differ in the last bits
 TIED = 1_000  # most rows that are remembered of those that score as the last hit

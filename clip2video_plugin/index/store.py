@@ -35,7 +35,7 @@ from clip2video_plugin.index.merge import add_missing, merge, open_or_make
 from clip2video_plugin.index.nearest import Hit, Keep, Nearest
 from clip2video_plugin.index.nearest import existing as files_there
 from clip2video_plugin.index.reading import IN_LIST, delete
-from clip2video_plugin.index.recall import Recall, Sentences, measured
+from clip2video_plugin.index.recall import OTHERS, Recall, Sentences, measured
 from clip2video_plugin.index.schema import (
     DATABASE,
     FAILED,
@@ -349,7 +349,7 @@ class VideoIndex:
     def _is_due(self, table: Any) -> bool:
         return upkeep.needs_indexing(table) or choosing.due(self.uri, table)
 
-    def finish(self, sentences: Sentences | None = None, *, each: Each | None = None, anew: bool = False) -> None:
+    def finish(self, sentences: Sentences | None = None, *, each: Each | None = None) -> None:
         """After an ingest: builds the indexes that pay, and folds new rows into those that exist.
 
         How the vector index is asked is chosen so that .99 of the 10 best are found on the table's own vectors, and
@@ -361,7 +361,6 @@ class VideoIndex:
             sentences: gives vectors [n, D] of sentences as they are asked, whose halves count alike; those that were
                 given before for the same weights are known.
             each: runs the parts of the vector index, each for some of the rows: ``segments.build``.
-            anew: choose even where few rows are new.
         """
         with plain_errors(self.uri):
             try:
@@ -369,7 +368,7 @@ class VideoIndex:
                     for table in self._both():
                         if upkeep.needs_indexing(table):
                             upkeep.build(self.uri, table, each)
-                        if choosing.due(self.uri, table) or (anew and upkeep.has_index(table, "vector")):
+                        if choosing.due(self.uri, table):
                             with memory.given_back():
                                 choosing.choose(self.uri, table, sentences)
             except IndexBusyError:
@@ -431,7 +430,7 @@ class VideoIndex:
         strays = [] if parts is None else read(self.uri, lambda: list(contents.strays_of(self._table, parts._table)))
         return read(self.uri, lambda: list(contents.problems_of(self._table))) + strays
 
-    def recall(self, asked: NDArray[np.float32] | None = None, *, seed: int = 1) -> Recall:
+    def recall(self, asked: NDArray[np.float32] | None = None, *, seed: int = OTHERS) -> Recall:
         """Recall@10 of the vector index on rows and sentences drawn by seed, against exact products with every row.
 
         Args:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.index.connection import (
     connect,
-    exists,
     local_folder,
     opened,
     plain_errors,
@@ -22,7 +21,8 @@ from clip2video_plugin.index.connection import (
     read,
     writer_lock,
 )
-from clip2video_plugin.index.schema import ADDED, TUNING, Provenance, identity_of, new_marks
+from clip2video_plugin.index.merge import merge, open_or_make
+from clip2video_plugin.index.schema import ADDED, ID, TUNING, Provenance, identity_of, new_marks
 from clip2video_plugin.index.segments import LIST_ROWS
 
 FORM = 1  # of what is stored: of another version, it is of no use
@@ -39,7 +39,7 @@ LEAST = 10  # hits that are refined for, at least
 
 SCHEMA = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),  # name of the table that is asked
+        ID,  # name of the table that is asked
         pa.field("identity", pa.string(), nullable=False),  # of that table
         pa.field("sha256", pa.string(), nullable=False),  # of the weights
         pa.field("added", pa.float64(), nullable=False),  # seconds since 1970
@@ -163,12 +163,8 @@ def write_tuning(uri: str, table: Any, tuning: Tuning, asked: NDArray[np.float32
     }
     connection = connect(uri)
     with plain_errors(uri), writer_lock(uri):
-        if exists(connection, TUNING):
-            kept = connection.open_table(TUNING)
-        else:
-            kept = connection.create_table(TUNING, schema=SCHEMA.with_metadata(new_marks()))
-        merge = kept.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-        merge.execute(pa.Table.from_pylist([row], schema=kept.schema))
+        kept = open_or_make(connection, TUNING, SCHEMA.with_metadata(new_marks()))
+        merge(kept, pa.Table.from_pylist([row], schema=kept.schema))
 
 
 def settings_of(uri: str, table: Any) -> Tuning | None:

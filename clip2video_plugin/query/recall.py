@@ -9,12 +9,12 @@ from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.index.connection import uri_of
 from clip2video_plugin.index.contents import describe, has_vectors
-from clip2video_plugin.index.recall import Recall
+from clip2video_plugin.index.recall import OTHERS, Recall
 from clip2video_plugin.query.asking import sentences
 from clip2video_plugin.query.search import load_for
 
 
-def recalls(index: str | Path | VideoIndex | None = None, *, seed: int = 1) -> Iterator[Recall]:
+def recalls(index: str | Path | VideoIndex | None = None, *, seed: int = OTHERS) -> Iterator[Recall]:
     """Recall@10 of each table with vectors, by kind of query, against exact products with every row.
 
     Sentences are encoded by the model that made the table; where that is not at hand, those are taken that were kept

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -220,6 +221,20 @@ def test_a_killed_choice_leaves_settings_that_hold_and_is_made_again(tmp_path, m
     reader = open_index(tmp_path)
     assert brute(vectors, asked, reader.search_all(asked, 10)) >= 0.99
     assert reader.needs_indexing()
+
+
+def test_settings_that_do_not_hold_are_chosen_anew_and_not_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(upkeep, "EXACT_ROWS", 2_000)
+    index = filled(tmp_path, tight(4_000, 1))
+    index.finish()
+    chosen = tuning.read_tuning(index.uri, index._table)
+    assert not choosing.hold(index.uri, index._table)
+    tuning.write_tuning(index.uri, index._table, replace(chosen, refine=1), None)
+    assert index.recall().problem is not None
+    assert choosing.hold(index.uri, index._table)
+    assert index.recall().problem is None
+    more = choosing.choose(index.uri, index._table, None, beyond=chosen)
+    assert more.refine > chosen.refine or more.bits == tuning.WHOLE
 
 
 def test_sentences_given_once_are_asked_again(tmp_path, monkeypatch):
