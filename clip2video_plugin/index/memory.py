@@ -15,6 +15,8 @@ import pyarrow as pa
 # Bytes that Lance reads ahead of who takes them: 2 GB by itself, so that folding 400,000 rows took 370 MB, not 130.
 # Read when a scan begins.
 os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", str(64 << 20))
+# And of codes of vectors on their way into the lists of an index: 128 MB by itself.
+os.environ.setdefault("LANCE_SHUFFLE_BATCH_BYTES", str(16 << 20))
 # What malloc.h calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 _TRIM, _MAP = -1, -3
 SMALL, LARGE = 1 << 20, 32 << 20  # bytes; glibc, left alone, grows its own threshold from 128 KB to the larger
