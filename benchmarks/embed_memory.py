@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,13 @@ def simulate(folder: Path, rows: int, dim: int, *, trace: bool) -> dict[str, flo
             place = Path(f"/library/{number // 1000:04}/a video of that number {number:08}.mp4")
             yield Item(place, video_id(place), stamp=(1_000_000 + number, 1.7e9 + number))
 
-    def simulated(todo: Any, *_: Any, **__: Any) -> Iterator[list[Embedded]]:
+    def simulated(todo: Any, *_: Any, **__: Any) -> Generator[list[Embedded], None, None]:
         for batch in batched(todo, BATCH):
             vectors = random.standard_normal((len(batch), dim), np.float32)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             yield [
-                Embedded(item, stamp, 12.0, vector, None, thumbnails)
-                for (item, stamp), vector in zip(batch, vectors, strict=True)
+                Embedded(wish.item, wish.stamp, 12.0, vector, None, thumbnails, wish.item.id)
+                for wish, vector in zip(batch, vectors, strict=True)
             ]
 
     index = VideoIndex.create(folder / "index", dim, provenance(model))
@@ -110,8 +110,7 @@ def simulate(folder: Path, rows: int, dim: int, *, trace: bool) -> dict[str, flo
             phase[0], indexing[0] = "indexing", time.perf_counter()
 
     threading.Thread(target=watch, daemon=True).start()
-    embed.encode_items = simulated
-    done = embed.embed_items(items(), model, index, progress=tell)
+    done = embed.embed_items(items(), model, index, encode=simulated, progress=tell)
     ended = time.perf_counter()
     over.set()
     assert (done.embedded, index.count()) == (rows, rows)

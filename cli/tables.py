@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.evaluation.report import Evaluation
     from clip2video_plugin.index import Hit
     from clip2video_plugin.index.contents import IndexInfo
+    from clip2video_plugin.index.optimizing import Optimized
     from clip2video_plugin.index.recall import Recall
     from clip2video_plugin.query import SearchResult
     from clip2video_plugin.query.confidence import Calibration
@@ -129,6 +130,19 @@ def print_recall(recall: Recall) -> None:
         table.add_row(kind, f"{share:.3f}")
     show(table)
     say(f"measured in {recall.seconds:.1f} s")
+
+
+def print_optimized(tables: list[Optimized]) -> None:
+    """Of each table what it was and is."""
+    shown = Table(box=box.SIMPLE_HEAD)
+    for column in ("table", "rows", "parts", "versions", "MB", "not in an index"):
+        shown.add_column(column, justify="left" if column == "table" else "right", overflow="fold")
+    for one in tables:
+        b, a = one.before, one.after
+        pairs = [(b.parts, a.parts), (b.versions, a.versions), (f"{b.bytes / 1e6:.2f}", f"{a.bytes / 1e6:.2f}")]
+        changes = [str(x) if x == y else f"{x} -> {y}" for x, y in [*pairs, (b.unindexed, a.unindexed)]]
+        shown.add_row(plain(one.name), str(one.rows), *changes)
+    show(shown)
 
 
 def print_speed(speed: Speed) -> None:

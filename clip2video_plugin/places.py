@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import re
@@ -139,3 +140,9 @@ def _plainly(text: str) -> str:
         return letter if letter in UNRESERVED else found[0].upper()
 
     return quote(re.sub("%([0-9a-fA-F]{2})", escape, text), safe=ALLOWED)
+
+
+def video_id(place: Place) -> str:
+    """The id of a video's row in an index of paths: the same for the same absolute path, or URI."""
+    name = str(place) if isinstance(place, Uri) else os.path.abspath(place)
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:32]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterable
@@ -14,7 +13,8 @@ from clip2video_plugin.encode import Item, Stamp, Unreadable
 from clip2video_plugin.index import Entry, VideoIndex, gone
 from clip2video_plugin.index.schema import ADDED, FINGERPRINT, TAGS, THUMBNAILS
 from clip2video_plugin.paths import printable, stored
-from clip2video_plugin.places import Place, Uri, place_of
+from clip2video_plugin.places import place_of
+from clip2video_plugin.places import video_id as video_id
 from clip2video_plugin.video.files import NO_STAMP
 from clip2video_plugin.video.fingerprint import fingerprint
 
@@ -29,12 +29,6 @@ LASTING = (ADDED.name, TAGS.name, THUMBNAILS.name)  # of a row, when its video i
 def with_tags(kept: Iterable[str] | None, more: Iterable[str]) -> list[str]:
     """The tags that a row has, and others behind them, each once."""
     return list(dict.fromkeys([*(kept or ()), *more]))
-
-
-def video_id(place: Place) -> str:
-    """The id of a video's row in an index of paths: the same for the same absolute path, or URI."""
-    name = str(place) if isinstance(place, Uri) else os.path.abspath(place)
-    return hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
 
 
 def unchanged(item: Item, stamp: Stamp, entry: Entry | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from clip2video_plugin.index.connection import (
     writer_lock,
 )
 from clip2video_plugin.index.merge import merge, open_or_make, protect
-from clip2video_plugin.index.schema import BANKS, CALIBRATION, ID, KEY, new_marks, state_of
+from clip2video_plugin.index.schema import BANKS, CALIBRATION, ID, KEY, check_form, new_marks, state_of
 from clip2video_plugin.index.store import VideoIndex
 
 AGAIN = 60.0  # seconds
@@ -101,6 +102,7 @@ def _row(index: VideoIndex, about: str) -> dict[str, Any] | None:
         return None
     with plain_errors(index.uri):
         table = connection.open_table(CALIBRATION)
+        check_form(table.schema.metadata, f"index {index.uri}")
         state = state_of(table)
     rows = read(index.uri, lambda: table.search().where(f"id = {quoted(key[1])}").limit(1).to_list())
     row = {**rows[0], "fit": json.loads(rows[0]["fit"])} if rows else None
@@ -126,9 +128,26 @@ def write_fit(index: VideoIndex, values: dict[str, Any], rows: int, about: str =
     _missed.pop(index.uri, None)
     with plain_errors(index.uri), writer_lock(index.uri):
         table = open_or_make(connection, CALIBRATION, SCHEMA.with_metadata(new_marks()))
+        check_form(table.schema.metadata, f"index {index.uri}")
         before = table.version
         merge(table, pa.Table.from_pylist([row], schema=table.schema))
         upkeep.tidy(index.uri, table, before)
+
+
+def take(index: VideoIndex, rows: list[dict[str, Any]], identities: Mapping[str, str]) -> None:
+    """Stores what was fitted for the tables of another index whose rows this one has now.
+
+    Args:
+        identities: of those tables, by name; what was fitted for tables before them stays stale.
+    """
+    windows = index.windows()
+    for row in rows:
+        name, _, about = row["id"].partition("/")
+        table = {index.name: index, windows.name if windows else "": windows}.get(name)
+        if table is not None and row["identity"] == identities.get(name):
+            values = json.loads(row["fit"])
+            if values.pop("form", None) == FORM and row["sha256"] == table.provenance.sha256:
+                write_fit(table, values, row["rows"], about)
 
 
 def sample_rows(index: VideoIndex, count: int, seed: int, *, captioned: bool = False) -> dict[str, dict[str, Any]]:

@@ -99,6 +99,11 @@ class IndexInfo:
     windows: int = 0
 
 
+def no_index(uri: str) -> VideoIndexError:
+    """There is none, and how to make one."""
+    return VideoIndexError(f"no index at {uri}; make one with: c2v embed PATH --index {uri}")
+
+
 def describe(index: str | Path | VideoIndex | None = None) -> IndexInfo:
     """What the index at a URI holds, its tables of FiftyOne's runs (``brain_``, ``frames_``) included.
 
@@ -107,14 +112,13 @@ def describe(index: str | Path | VideoIndex | None = None) -> IndexInfo:
     """
     uri = uri_of(index)
     folder = local_folder(uri)
-    nothing = VideoIndexError(f"no index at {uri}; make one with: c2v embed PATH --index {uri}")
     if folder is not None and not folder.is_dir():
-        raise nothing
+        raise no_index(uri)
     connection = connect(uri)
     with plain_errors(uri):
         opened = {name: connection.open_table(name) for name in table_names(connection)}
     if not opened:
-        raise nothing
+        raise no_index(uri)
     tables = [read(uri, partial(_table_info, uri, folder, table)) for table in opened.values()]
     rows = {table.name: table.rows for table in tables}
     schema = opened[VIDEOS].schema if VIDEOS in opened else None

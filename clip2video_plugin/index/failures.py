@@ -12,17 +12,18 @@ from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import chunks, exists, in_list, read
 from clip2video_plugin.index.merge import merge, open_or_make
 from clip2video_plugin.index.reading import IN_LIST
-from clip2video_plugin.index.schema import FAILED, FAILURES
+from clip2video_plugin.index.schema import FAILED, FAILURES, check_form
 from clip2video_plugin.paths import as_path
 
 
 def write(uri: str, connection: lancedb.DBConnection, rows: Sequence[dict[str, Any]]) -> None:
     """``VideoIndex.write_failures``, with the writers' lock held."""
     table = open_or_make(connection, FAILED, FAILURES)
+    check_form(table.schema.metadata, f"index {uri}")
     noted = {row["id"]: row for row in _find(table, [row["id"] for row in rows])}
-    if new := [row for row in rows if noted.get(row["id"]) != row]:
+    if new := [row for row in rows if {**noted.get(row["id"], {}), **row} != noted.get(row["id"])]:
         before = table.version
-        merge(table, pa.Table.from_pylist(new, schema=FAILURES))
+        merge(table, pa.Table.from_pylist(new, schema=table.schema))
         upkeep.tidy(uri, table, before)
 
 
@@ -31,6 +32,7 @@ def read_all(uri: str, connection: lancedb.DBConnection, where: str | None) -> l
     if not exists(connection, FAILED):
         return []
     table = connection.open_table(FAILED)
+    check_form(table.schema.metadata, f"index {uri}")
     rows = read(uri, lambda: table.search().where(where or "true").limit(None).to_list())
     return sorted(({**row, "path": as_path(row["path"])} for row in rows), key=lambda row: str(row["path"]))
 

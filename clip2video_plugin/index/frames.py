@@ -15,7 +15,7 @@ from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import connect, exists, in_list, plain_errors, read, writer_lock
 from clip2video_plugin.index.merge import add_missing, merge, protect
-from clip2video_plugin.index.schema import KEY, Provenance
+from clip2video_plugin.index.schema import FORM, FORM_NOW, KEY, Provenance
 
 STAMP = {"size": pa.int64(), "mtime": pa.float64()}  # which older tables do not have
 
@@ -33,7 +33,7 @@ def frames_schema(dim: int, provenance: Provenance) -> pa.Schema:
             pa.field("vector", pa.list_(pa.float16(), dim), nullable=False),
             *(pa.field(name, kind) for name, kind in STAMP.items()),
         ],
-        metadata=provenance.to_metadata(),
+        metadata={FORM: FORM_NOW} | provenance.to_metadata(),
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from clip2video_plugin import __version__
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.paths import as_path, stored
 
@@ -23,6 +25,10 @@ VOCABULARY = "vocabulary"  # the field of a network that stands for its tokenize
 PRIMARY_KEY = "lance-schema:unenforced-primary-key"
 ID = pa.field("id", pa.string(), nullable=False, metadata={PRIMARY_KEY: "true"})
 KEY = ID.with_name("key")  # where ids repeat, as of frames: a key of two columns would not be looked at
+IDENTITY, DATABASE, FORM, VERSION = (f"clip2video.{name}" for name in ("identity", "database", "form", "version"))
+# Of what tables hold and mean, major.minor; tables made before it was kept have none. With another major number, what
+# was written before is read wrongly; a minor one adds columns that may be null and are passed over by who knows none.
+FORM_NOW = "1.0"
 
 FAILURES = pa.schema(
     [
@@ -31,7 +37,8 @@ FAILURES = pa.schema(
         pa.field("size", pa.int64()),
         pa.field("mtime", pa.float64()),
         pa.field("reason", pa.string()),
-    ]
+    ],
+    metadata={FORM: FORM_NOW, VERSION: __version__},
 )
 # Tables of earlier versions get these columns when they are written to: a fingerprint of the file's content, when the
 # row was made (seconds since 1970), what its owner calls it, and the thumbnails of its frames in order, 64 bytes each
@@ -83,6 +90,7 @@ class Provenance:
     @classmethod
     def from_metadata(cls, metadata: dict[bytes, bytes] | None) -> Provenance:
         values = {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+        check_form(metadata)
         try:
             fields = {name: values[f"clip2video.{name}"] for name in ("model", "sha256", "policy", "count", "version")}
         except KeyError:
@@ -123,12 +131,26 @@ def _named(network: dict[str, Any], keys: list[str]) -> str:
     return ", ".join(f"{key} {network[key]!r}" if key in network else f"the usual {key}" for key in keys)
 
 
-IDENTITY, DATABASE = "clip2video.identity", "clip2video.database"
-
-
 def new_marks(database: str = "") -> dict[str, str]:
-    """What a table carries from the moment it is made: an identity, and the FiftyOne database whose run it serves."""
-    return {IDENTITY: uuid.uuid4().hex} | ({DATABASE: database} if database else {})
+    """What a table carries from the moment it is made: an identity, its form and which version of this package made it.
+
+    And the FiftyOne database whose run it serves.
+    """
+    marks = {IDENTITY: uuid.uuid4().hex, FORM: FORM_NOW, VERSION: __version__}
+    return marks | ({DATABASE: database} if database else {})
+
+
+def check_form(metadata: Mapping[bytes, bytes] | None, what: str = "the table") -> None:
+    """Raises VideoIndexError for a table whose form this version does not know."""
+    values = {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+    form = values.get(FORM, FORM_NOW)
+    if form.partition(".")[0] != FORM_NOW.partition(".")[0]:
+        made = values.get(VERSION, "unknown")
+        raise VideoIndexError(
+            f"{what} was made by version {made} of clip2video_plugin, in form {form}; this is version {__version__}, "
+            f"which knows form {FORM_NOW.partition('.')[0]}: install that version or a later one "
+            "(pip install --upgrade clip2video_plugin), or use another index (--index)"
+        )
 
 
 def identity_of(metadata: dict[bytes, bytes] | None) -> str:
@@ -159,5 +181,5 @@ def videos_schema(dim: int, provenance: Provenance, database: str = "", *, windo
             *LATER,
             *([VIDEO, SIZES] if windows else []),
         ],
-        metadata=provenance.to_metadata() | new_marks(database),
+        metadata=new_marks(database) | provenance.to_metadata(),
     )

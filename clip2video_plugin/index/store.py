@@ -12,6 +12,7 @@ from typing import Any
 import lancedb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clip2video_plugin.errors import IndexBusyError, VideoIndexError
@@ -40,9 +41,11 @@ from clip2video_plugin.index.schema import (
     DATABASE,
     FAILED,
     LATER,
+    SIZES,
     VIDEO,
     VIDEOS,
     Provenance,
+    check_form,
     is_windows,
     state_of,
     videos_schema,
@@ -76,6 +79,8 @@ class VideoIndex:
         self._nearest = Nearest(uri, table)
         self.text = Text(uri, table)
         self._windows: VideoIndex | None = None
+        with plain_errors(uri):
+            check_form(table.schema.metadata, f"index {uri}")
         self.provenance  # noqa: B018  # raises for a table that is none of this package's
 
     @property
@@ -324,6 +329,28 @@ class VideoIndex:
                 windows.drop_stale(
                     self.uri, parts._table, {i: (row["size"], row["mtime"]) for i, row in unique.items()}
                 )
+
+    def write_table(self, rows: pa.Table) -> None:
+        """``write`` of rows in columns: those of a table of videos, or whole windows of videos for one of windows."""
+        if not len(rows):
+            return
+        with plain_errors(self.uri), self.writing():
+            before = self._table.version
+            add_missing(self._table, [*LATER, SIZES] if self.is_windows else LATER)
+            if self.is_windows:
+                names = [VIDEO.name, "size", "mtime", SIZES.name]
+                of = {row[VIDEO.name]: row for row in rows.select(names).to_pylist()}
+                stamps = {video: (row["size"], row["mtime"]) for video, row in of.items()}
+                sizes = {video: row[SIZES.name] for video, row in of.items()}
+                windows.drop_stale(self.uri, self._table, stamps, sizes)
+            lacking = [field for field in self._table.schema if field.name not in rows.column_names]
+            for field in lacking:  # of a newer version
+                rows = rows.append_column(field.name, pa.nulls(len(rows), field.type))
+            merge(self._table, rows.select(self._table.schema.names).cast(self._table.schema))
+            upkeep.index_column(self._table, VIDEO.name if self.is_windows else "id")
+            if not self.is_windows and pc.any(pc.greater(pc.list_value_length(rows[upkeep.WORDS]), 0)).as_py():
+                self.text.make()
+            upkeep.tidy(self.uri, self._table, before)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Removes rows, of videos with all their windows; unknown ids are passed over."""

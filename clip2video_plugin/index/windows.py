@@ -122,10 +122,13 @@ def _rows(schema: pa.Schema, video: VideoWindows) -> pa.Table:
 NOT_SHARED = (THUMBNAILS.name, "fingerprint", "captions", CAPTION_TIMES.name)
 
 
-def drop_stale(uri: str, table: Any, stamps: Mapping[str, tuple[int, float]]) -> None:
-    """Removes the windows of videos whose files have other sizes or times of change by now."""
+def drop_stale(
+    uri: str, table: Any, stamps: Mapping[str, tuple[int, float]], sizes: Mapping[str, str | None] | None = None
+) -> None:
+    """Removes the windows of videos whose files have other sizes or times of change by now, or others than these."""
     there = made(uri, table, list(stamps))
-    if stale := [video for video, one in there.items() if (one.size, one.mtime) != stamps[video]]:
+    others = {video for video, one in there.items() if sizes is not None and one.sizes != sizes[video]}
+    if stale := [video for video, one in there.items() if video in others or (one.size, one.mtime) != stamps[video]]:
         delete(uri, table, VIDEO.name, stale)
 
 

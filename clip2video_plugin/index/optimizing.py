@@ -1,0 +1,121 @@
+"""An index brought in order on request: few large parts, complete indexes, no versions that nobody needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clip2video_plugin.index import upkeep, versions
+from clip2video_plugin.index.connection import (
+    connect,
+    held,
+    local_folder,
+    lock_of,
+    plain_errors,
+    read,
+    table_names,
+    uri_of,
+)
+from clip2video_plugin.index.contents import no_index
+from clip2video_plugin.index.schema import check_form
+from clip2video_plugin.progress import Tell
+
+if TYPE_CHECKING:
+    from clip2video_plugin.index.store import VideoIndex
+
+TRIES = 3  # where others commit at the same moment
+
+
+@dataclass(frozen=True)
+class State:
+    """Of a table: parts that its rows lie in, versions, bytes on disk with all of them, rows that no index knows."""
+
+    parts: int
+    versions: int
+    bytes: int
+    unindexed: int
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """A table before and after."""
+
+    name: str
+    rows: int
+    before: State
+    after: State
+
+
+def optimize(
+    index: str | Path | VideoIndex | None = None,
+    *,
+    keep: str | None = None,
+    seconds: float | None = None,
+    progress: Tell | None = None,
+) -> list[Optimized]:
+    """Folds the parts of every table together, brings its indexes up to date, and removes old versions.
+
+    Done again at once it finds nothing to do. Others may read and write meanwhile; of two who optimize or build
+    indexes, one waits.
+
+    Args:
+        keep: how old versions must be to go, as 90s, 30m, 2h or 7d; $C2V_KEEP or an hour by default. Those that a
+            reader holds stay (``versions.py``).
+        seconds: how long to wait for another; ten minutes by default, below 0 as long as it takes.
+        progress: called with the number of tables done, and of all.
+
+    Raises:
+        IndexBusyError: another process was folding or building all that time.
+        VideoIndexError: there is no index, or ``keep`` is no such time.
+    """
+    uri = uri_of(index)
+    age = versions.duration_of(keep, "keep") if keep else versions.kept() or versions.HOUR
+    if (folder := local_folder(uri)) is not None and not folder.is_dir():
+        raise no_index(uri)
+    connection = connect(uri)
+    with plain_errors(uri):
+        tables = [connection.open_table(name) for name in sorted(table_names(connection))]
+        for table in tables:
+            check_form(table.schema.metadata, f"index {uri}")
+    if not tables:
+        raise no_index(uri)
+    out = list[Optimized]()
+    for table in tables:
+        with plain_errors(uri), held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
+            before = _state(uri, table)
+            _patiently(partial(_optimize, uri, table, age))
+            out.append(Optimized(str(table.name), int(table.count_rows()), before, _state(uri, table)))
+        if progress:
+            progress(len(out), total=len(tables))
+    return out
+
+
+def _optimize(uri: str, table: Any, age: timedelta) -> None:
+    if "vector" in table.schema.names and "captions" in table.schema.names and upkeep.needs_indexing(table):
+        upkeep.build(uri, table)
+    versions.fold(table, age)
+
+
+def _patiently(step: Callable[[], None]) -> None:
+    for _ in range(TRIES):
+        try:
+            return step()
+        except (OSError, RuntimeError) as error:
+            if "conflict" not in str(error).lower():
+                raise
+    return step()
+
+
+def _state(uri: str, table: Any) -> State:
+    def ask() -> State:
+        stats, folder = table.stats(), local_folder(uri)
+        size = int(stats["total_bytes"]) if folder is None else upkeep.folder_bytes(folder / f"{table.name}.lance")
+        known = [table.index_stats(index.name).num_unindexed_rows for index in table.list_indices()]
+        parts = int(stats["fragment_stats"]["num_fragments"])
+        return State(parts, len(table.list_versions()), size, max(known, default=0))
+
+    return read(uri, ask)
