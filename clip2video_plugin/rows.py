@@ -13,7 +13,7 @@ from clip2video_plugin.encode import Item, Stamp, Unreadable
 from clip2video_plugin.index import Entry, VideoIndex, gone
 from clip2video_plugin.index.schema import ADDED, FINGERPRINT, TAGS, THUMBNAILS
 from clip2video_plugin.paths import printable, stored
-from clip2video_plugin.places import place_of
+from clip2video_plugin.places import Uri, place_of
 from clip2video_plugin.places import video_id as video_id
 from clip2video_plugin.video.files import NO_STAMP
 from clip2video_plugin.video.fingerprint import fingerprint

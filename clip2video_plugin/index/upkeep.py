@@ -129,7 +129,11 @@ def index_vectors(table: Any, bits: int) -> None:
 
     Of ``tuning.WHOLE`` bits, the numbers themselves: a second copy of the vectors.
     """
-    how: dict[str, Any] = {"distance_type": "dot", "num_partitions": lists_of(int(table.count_rows())), "sample_rate": SAMPLE}
+    how: dict[str, Any] = {
+        "distance_type": "dot",
+        "num_partitions": lists_of(int(table.count_rows())),
+        "sample_rate": SAMPLE,
+    }
     config = IvfFlat(**how) if bits == WHOLE else IvfRq(**how, num_bits=bits)
     with memory.given_back():
         table.create_index("vector", config=config, replace=True)

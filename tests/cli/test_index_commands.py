@@ -137,3 +137,26 @@ def test_check_says_what_the_vector_index_finds_and_optimize_when_it_finds_too_l
     assert "c2v index optimize" in document["problems"][0]
     assert "c2v index optimize" in check(code=1)
     assert "optimize" not in check("--no-recall")
+
+
+def test_an_index_is_optimized_carried_elsewhere_and_moved(c2v, indexed, tmp_path):
+    def run(*args, index="index", code=0):
+        done = c2v("index", *args, "--index", index)
+        assert done.exit_code == code, done.output
+        return done
+
+    tables = json.loads(run("optimize", "--keep", "0s", "--json").stdout)
+    assert {t["name"]: t["after"]["versions"] for t in tables} == {"failures": 1, "videos": 1}
+    assert "videos" in run("optimize").stdout
+    written = json.loads(run("export", "all", "--relative-to", indexed, "--json").stdout)
+    assert written["rows"] == {"videos": 3, "failures": 1}
+    assert "choose another name" in str(run("export", "all", code=1).exception)
+    assert "3 videos, 1 failures written to" in run("export", "all", "--force", "--relative-to", indexed).stdout
+    assert "3 videos, 1 failures read into" in run("import", "all", "--root", "/mnt/films", index="other").stdout
+    listed = json.loads(run("list", "--json", index="other").stdout)
+    assert [video["path"] for video in listed] == [f"/mnt/films/{name}" for name in ("a.mp4", "b.mp4", "deeper/c.mp4")]
+    assert "3 videos and 1 failures to move" in run("move", indexed, tmp_path / "new", "--dry-run").stdout
+    indexed.rename(tmp_path / "new")
+    moved = json.loads(run("move", indexed, tmp_path / "new", "--json").stdout)
+    assert (moved["videos"], moved["absent"]) == (3, 0)
+    assert json.loads(run("list", "--missing", "--json").stdout) == []
