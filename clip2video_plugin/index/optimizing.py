@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clip2video_plugin.index import upkeep, versions
 from clip2video_plugin.index.connection import (
@@ -21,12 +20,13 @@ from clip2video_plugin.index.connection import (
     uri_of,
 )
 from clip2video_plugin.index.contents import no_index
+from clip2video_plugin.index.recall import measured
 from clip2video_plugin.index.schema import check_form
+from clip2video_plugin.index.store import VideoIndex
+from clip2video_plugin.index.tuning import read_asked, read_tuning
 from clip2video_plugin.progress import Tell
 
-if TYPE_CHECKING:
-    from clip2video_plugin.index.store import VideoIndex
-
+SEED = 2  # of the queries that recall is measured on
 TRIES = 3  # where others commit at the same moment
 
 
@@ -85,19 +85,28 @@ def optimize(
         raise no_index(uri)
     out = list[Optimized]()
     for table in tables:
-        with plain_errors(uri), held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
+        with plain_errors(uri):
             before = _state(uri, table)
-            _patiently(partial(_optimize, uri, table, age))
+            with held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
+                _patiently(partial(versions.fold, table, age))
+            if "captions" in table.schema.names:  # of vectors of videos or windows, which have indexes
+                _index(uri, table)
             out.append(Optimized(str(table.name), int(table.count_rows()), before, _state(uri, table)))
         if progress:
             progress(len(out), total=len(tables))
     return out
 
 
-def _optimize(uri: str, table: Any, age: timedelta) -> None:
-    if "vector" in table.schema.names and "captions" in table.schema.names and upkeep.needs_indexing(table):
-        upkeep.build(uri, table)
-    versions.fold(table, age)
+def _index(uri: str, table: Any) -> None:
+    """Brings the indexes of a table up to date, and has its vector index asked anew where it finds too little."""
+    opened = VideoIndex.open(uri, table=table.name)
+    if opened.needs_indexing():
+        opened.finish()
+    settings = read_tuning(uri, table)
+    if upkeep.has_index(table, "vector") and settings is not None:
+        found = read(uri, lambda: measured(table, settings, read_asked(uri, table), SEED))
+        if found.problem:
+            opened.finish(anew=True)
 
 
 def _patiently(step: Callable[[], None]) -> None:
