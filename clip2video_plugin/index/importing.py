@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from clip2video_plugin import stores
 from clip2video_plugin.errors import VideoIndexError, VideoReadError, first_line
 from clip2video_plugin.index import calibration
-from clip2video_plugin.index.portable import RELATIVE, parts_of, target_of
+from clip2video_plugin.index.portable import RELATIVE, in_order, parts_of, target_of
 from clip2video_plugin.index.schema import (
     ADDED,
     CALIBRATION,
@@ -112,7 +112,7 @@ def import_index(
             tell(CALIBRATION, len(batch))
     if target.needs_indexing():
         target.finish()
-    return Imported(target.uri, rows, same)
+    return Imported(target.uri, in_order(rows), same)
 
 
 class Part:

@@ -17,6 +17,7 @@ from typing import Any
 import lancedb
 import pyarrow as pa
 
+from clip2video_plugin.index import memory
 from clip2video_plugin.index.connection import conflicts, exists
 from clip2video_plugin.index.schema import PRIMARY_KEY
 
@@ -34,7 +35,8 @@ def merge(table: Any, rows: pa.Table, *, of: str | None = None, key: str = "id")
     found = table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
     if of is not None:
         found = found.when_not_matched_by_source_delete(of)
-    patiently(lambda: found.use_index(False).execute(rows))
+    with memory.given_back():  # of a million keys 100 MB
+        patiently(lambda: found.use_index(False).execute(rows))
 
 
 def protect(table: Any, key: str = "id", made_of: str = "") -> None:

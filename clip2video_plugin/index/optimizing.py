@@ -88,10 +88,12 @@ def optimize(
         with plain_errors(uri):
             before = _state(uri, table)
             with held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
-                _patiently(partial(versions.fold, table, age))
-            if "captions" in table.schema.names:  # of vectors of videos or windows, which have indexes
+                pass  # nobody else is at it
+            if "captions" in table.schema.names:  # of videos or windows, whose vectors have an index
                 _index(uri, table)
-            out.append(Optimized(str(table.name), int(table.count_rows()), before, _state(uri, table)))
+            with held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
+                _patiently(partial(versions.fold, table, age))
+                out.append(Optimized(str(table.name), int(table.count_rows()), before, _state(uri, table)))
         if progress:
             progress(len(out), total=len(tables))
     return out

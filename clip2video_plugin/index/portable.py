@@ -82,7 +82,12 @@ def export_index(
                 if progress:
                     progress(sum(rows.values()), total=total)
         size = opened.bytes
-    return Exported(str(target), {name: rows[name] for name in sorted(rows, reverse=True)}, size)
+    return Exported(str(target), in_order(rows), size)
+
+
+def in_order(rows: dict[str, int]) -> dict[str, int]:
+    """By table, videos first."""
+    return {name: rows[name] for name in (VIDEOS, *PARTS) if name in rows}
 
 
 def _expanded(name: str | Path) -> str | Path:
