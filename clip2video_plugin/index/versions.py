@@ -23,6 +23,7 @@ from clip2video_plugin.index import memory
 from clip2video_plugin.index.connection import connect, plain_errors
 
 HOUR = timedelta(hours=1)
+LEAST = timedelta(milliseconds=1)  # of none LanceDB warns
 HELD, RENEWED = 3600.0, 600.0  # seconds that a tag holds a version, and after which a reader that goes on renews it
 TAG = "c2v-reader-"  # and until when, in seconds since 1970, and whose
 BATCH = 1024  # rows, 4 MB of vectors
@@ -58,7 +59,7 @@ def fold(table: Any, keep: timedelta = HOUR) -> None:
     """
     with memory.given_back():
         try:
-            table.optimize(cleanup_older_than=max(keep, _held(table)))
+            table.optimize(cleanup_older_than=max(keep, LEAST, _held(table)))
         except RuntimeError as error:
             if "tagged version" not in str(error):  # held since we looked; all but removing is done
                 raise
