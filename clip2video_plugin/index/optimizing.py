@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clip2video_plugin.index import upkeep, versions
+from clip2video_plugin.index import choosing, upkeep, versions
 from clip2video_plugin.index.connection import (
     connect,
     held,
@@ -20,13 +20,10 @@ from clip2video_plugin.index.connection import (
     uri_of,
 )
 from clip2video_plugin.index.contents import no_index
-from clip2video_plugin.index.recall import measured
 from clip2video_plugin.index.schema import check_form
 from clip2video_plugin.index.store import VideoIndex
-from clip2video_plugin.index.tuning import read_asked, read_tuning
 from clip2video_plugin.progress import Tell
 
-SEED = 2  # of the queries that recall is measured on
 TRIES = 3  # where others commit at the same moment
 
 
@@ -90,7 +87,7 @@ def optimize(
             with held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
                 pass  # nobody else is at it
             if "captions" in table.schema.names:  # of videos or windows, whose vectors have an index
-                _index(uri, table)
+                _index(uri, table, seconds)
             with held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
                 _patiently(partial(versions.fold, table, age))
                 out.append(Optimized(str(table.name), int(table.count_rows()), before, _state(uri, table)))
@@ -99,16 +96,14 @@ def optimize(
     return out
 
 
-def _index(uri: str, table: Any) -> None:
+def _index(uri: str, table: Any, seconds: float | None) -> None:
     """Brings the indexes of a table up to date, and has its vector index asked anew where it finds too little."""
     opened = VideoIndex.open(uri, table=table.name)
     if opened.needs_indexing():
         opened.finish()
-    settings = read_tuning(uri, table)
-    if upkeep.has_index(table, "vector") and settings is not None:
-        found = read(uri, lambda: measured(table, settings, read_asked(uri, table), SEED))
-        if found.problem:
-            opened.finish(anew=True)
+    elif upkeep.has_index(table, "vector"):
+        with held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
+            choosing.hold(uri, table)
 
 
 def _patiently(step: Callable[[], None]) -> None:
