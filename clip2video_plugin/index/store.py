@@ -376,7 +376,7 @@ class VideoIndex:
     def _is_due(self, table: Any) -> bool:
         return upkeep.needs_indexing(table) or choosing.due(self.uri, table)
 
-    def finish(self, sentences: Sentences | None = None, *, each: Each | None = None) -> None:
+    def finish(self, sentences: Sentences | None = None, *, each: Each | None = None, anew: bool = False) -> None:
         """After an ingest: builds the indexes that pay, and folds new rows into those that exist.
 
         How the vector index is asked is chosen so that .99 of the 10 best are found on the table's own vectors, and
@@ -388,6 +388,7 @@ class VideoIndex:
             sentences: gives vectors [n, D] of sentences as they are asked, whose halves count alike; those that were
                 given before for the same weights are known.
             each: runs the parts of the vector index, each for some of the rows: ``segments.build``.
+            anew: measure where few rows are new, too, and choose where .99 are not found.
         """
         with plain_errors(self.uri):
             try:
@@ -395,9 +396,9 @@ class VideoIndex:
                     for table in self._both():
                         if upkeep.needs_indexing(table):
                             upkeep.build(self.uri, table, each)
-                        if choosing.due(self.uri, table):
+                        if anew or choosing.due(self.uri, table):
                             with memory.given_back():
-                                choosing.choose(self.uri, table, sentences)
+                                choosing.hold(self.uri, table, sentences)
             except IndexBusyError:
                 return
 
