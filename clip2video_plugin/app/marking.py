@@ -24,8 +24,9 @@ from clip2video_plugin.app.videos import items_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.index import Span
 from clip2video_plugin.index.connection import chunks
-from clip2video_plugin.places import Place
+from clip2video_plugin.places import Place, Uri, place_of
 from clip2video_plugin.query import Query, SearchResult
+from clip2video_plugin.video.files import file_stamp
 from clip2video_plugin.video.frames import read_quietly
 from clip2video_plugin.video.image_folder import frame_rate
 
@@ -136,7 +137,8 @@ def bring_up_to_date(view: foc.SampleCollection) -> None:
     if view.media_type != fom.VIDEO:
         return
     ids, paths, sizes = view.values(["id", "filepath", "metadata.size_bytes"])
-    old = [n for n, path in enumerate(paths) if os.path.isfile(path) and os.path.getsize(path) != sizes[n]]
+    there = [isinstance(place_of(path), Uri) or os.path.isfile(path) for path in paths]
+    old = [n for n, path in enumerate(paths) if there[n] and file_stamp(place_of(path))[0] != sizes[n]]
     new = zip((ids[n] for n in old), metadata_of([paths[n] for n in old]), strict=True)
     if found := {one: metadata for one, metadata in new if metadata is not None}:
         view.set_values("metadata", found, key_field="id")

@@ -26,6 +26,8 @@ def playable(path: str) -> tuple[str | None, str | None]:
         return path, None
     if place.scheme != "s3":
         return None, f"the browser cannot play {place.scheme}://; its pictures and times are read by the server"
+    if {".", ".."} & set(place.text.split("/")):
+        return None, "the browser cannot ask for a key with . or .. between its slashes"
     from clip2video_plugin.stores.s3 import presigned
 
     try:

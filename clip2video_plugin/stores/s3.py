@@ -47,7 +47,7 @@ def client(uri: Uri) -> Any:
                 retries={"mode": "standard", "total_max_attempts": 2},
                 max_pool_connections=32,
                 s3={"addressing_style": "path"} if at else {},
-                signature_version=None if session.get_credentials() else UNSIGNED,
+                signature_version="s3v4" if session.get_credentials() else UNSIGNED,
             )
             _clients[which] = session.client("s3", endpoint_url=at, region_name=region, config=config)
         return _clients[which]

@@ -172,7 +172,7 @@ def test_sixteen_threads_and_a_fork_read_the_same(s3, clip):
 def test_a_presigned_address_reads_the_object(s3, clip):
     uri = place_of(s3.put("a b/ü.mp4", clip))
     address = presigned(uri, 60, "video/mp4")
-    assert "X-Amz-Signature" in address or "Signature" in address
+    assert "X-Amz-Signature=" in address
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in address
     np.testing.assert_array_equal(read_frames(address, size=32).pixels, read_frames(clip, size=32).pixels)
     assert "Signature" not in str(place_of(address))
