@@ -131,13 +131,17 @@ def _listed(listed: Listed, passed_over: Counter[str] | None) -> Iterator[Found]
 
 
 def _count(listed: Listed) -> int | None:
-    """How many names a list has, None where only reading it elsewhere would say so."""
+    """How many names a list has, None where only reading it elsewhere, or once and for all, would say so."""
     if isinstance(listed, list | tuple):
         return len(listed)
     if not isinstance(listed, str | Path) or str(listed) == STDIN or isinstance(place := place_of(listed), Uri):
         return None
+    if os.path.exists(place := expanded(place)) and not place.is_file():  # a pipe, or a folder, which reading it says
+        return None
     with _opened(place) as file:
-        return sum(1 for _ in (_rows(file, str(place)) if _is_parquet(file) else _lines(file, str(place))))
+        if _is_parquet(file):
+            return int(_columns(file, str(place))[0].metadata.num_rows)
+        return sum(1 for _ in _lines(file, str(place)))
 
 
 def _names(listed: Listed) -> Iterator[tuple[str | Path | Uri, Stamp | None]]:
@@ -155,7 +159,7 @@ def _names(listed: Listed) -> Iterator[tuple[str | Path | Uri, Stamp | None]]:
 
 
 @contextmanager
-def _opened(place: Place) -> Iterator[BinaryIO]:
+def _opened(place: Place) -> Iterator[io.BufferedReader]:
     try:
         raw: Any = stores.opened(place) if isinstance(place, Uri) else expanded(place).open("rb", buffering=0)
     except VideoReadError as error:
@@ -167,10 +171,8 @@ def _opened(place: Place) -> Iterator[BinaryIO]:
         yield file
 
 
-def _is_parquet(file: BinaryIO) -> bool:
-    head = file.read(4)
-    file.seek(0)
-    return head == PARQUET
+def _is_parquet(file: io.BufferedReader) -> bool:
+    return file.peek(4)[:4] == PARQUET
 
 
 def _lines(file: BinaryIO, name: str) -> Iterator[str]:
@@ -192,35 +194,53 @@ def _lines(file: BinaryIO, name: str) -> Iterator[str]:
 
 
 def _line(file: BinaryIO, name: str) -> bytes:
-    try:
+    with _plainly(name):
         return file.readline(LONGEST)
-    except OSError as error:
-        raise Clip2VideoError(f"cannot read the list {name}: {first_line(error)}") from None
+
+
+@contextmanager
+def _plainly(name: str) -> Iterator[None]:
+    """What goes wrong while a list is read, in one line."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, NotImplementedError, VideoReadError) as error:  # Arrow's are of these
+        reason = error.reason if isinstance(error, VideoReadError) else first_line(error)
+        raise Clip2VideoError(f"cannot read the list {name}: {reason}") from None
+
+
+def _columns(file: BinaryIO, name: str) -> tuple[Any, str, list[str]]:
+    """A Parquet file, its column of names, and those of size and time of change where it has them."""
+    from pyarrow.parquet import ParquetFile
+
+    with _plainly(name):
+        table = ParquetFile(file)
+    there = {column.lower(): column for column in reversed(table.schema_arrow.names)}
+    column = next((there[name] for name in COLUMNS if name in there), None)
+    if column is None:
+        raise Clip2VideoError(
+            f"the list {name} has no column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; "
+            f"it has {', '.join(table.schema_arrow.names) or 'none'}"
+        )
+    return table, column, [there["size"], there["mtime"]] if {"size", "mtime"} <= there.keys() else []
 
 
 def _rows(file: BinaryIO, name: str) -> Iterator[tuple[str, Stamp | None]]:
     """Of a Parquet file: names, and stamps where it has them."""
     import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
 
-    try:
-        table = ParquetFile(file)
-        there = {column.lower(): column for column in reversed(table.schema_arrow.names)}
-        column = next((there[name] for name in COLUMNS if name in there), None)
-        if column is None:
-            raise Clip2VideoError(
-                f"the list {name} has no column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; "
-                f"it has {', '.join(table.schema_arrow.names) or 'none'}"
-            )
-        stamped = [there["size"], there["mtime"]] if {"size", "mtime"} <= there.keys() else []
-        for batch in table.iter_batches(ROWS, columns=[column, *stamped]):
+    table, column, stamped = _columns(file, name)
+    batches = table.iter_batches(ROWS, columns=[column, *stamped])
+    while True:
+        with _plainly(name):
+            batch = next(batches, None)
+            if batch is None:
+                return
             names = batch.column(column).cast(pa.string()).to_pylist()
             sizes, times = (batch.column(one) for one in stamped) if stamped else ([None] * len(names),) * 2
-            for text, size, time in zip(names, _whole(sizes), _seconds(times), strict=True):
-                if text:
-                    yield text, None if size is None or time is None else (size, float(time))
-    except (pa.ArrowException, OSError) as error:
-        raise Clip2VideoError(f"cannot read the list {name}: {first_line(error)}") from None
+            rows = list(zip(names, _whole(sizes), _seconds(times), strict=True))
+        for text, size, time in rows:
+            if text:
+                yield text, None if size is None or time is None else (size, float(time))
 
 
 def _whole(column: Any) -> Any:

@@ -1,7 +1,9 @@
 """What ``embed`` takes: buckets, objects, lists in files and on standard input; and the next time."""
 
 import json
+import os
 import shutil
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from clip2video_plugin import embed_videos, open_index
+from clip2video_plugin import embed_videos, open_index, stores
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.index.contents import missing
 from clip2video_plugin.inputs import Inputs
@@ -211,12 +213,27 @@ def test_stamps_of_a_list_are_those_of_the_store(bucket, tmp_path):
 )
 def test_what_is_no_list_is_refused_in_one_line(content, wrong, tmp_path):
     (tmp_path / "list").write_bytes(content)
+    with pytest.raises(Clip2VideoError, match=wrong):
+        Inputs((), tmp_path / "list").count()
     with pytest.raises(Clip2VideoError, match=wrong) as error:
         names(listed=tmp_path / "list")
     assert "\n" not in str(error.value)
+    pq.write_table(pa.table({"path": [["a.mp4"]]}), tmp_path / "list")
+    with pytest.raises(Clip2VideoError, match="cannot read the list"):
+        names(listed=tmp_path / "list")
     pq.write_table(pa.table({"name": ["a.mp4"]}), tmp_path / "list")
     with pytest.raises(Clip2VideoError, match="no column path, uri or filepath; it has name"):
         names(listed=tmp_path / "list")
+
+
+def test_a_pipe_is_read_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_text("/a.mp4\n/b.mp4\n"))
+    writer.start()
+    inputs = Inputs((), tmp_path / "pipe")
+    assert inputs.count() is None
+    assert [str(found.place) for found in inputs.videos()] == ["/a.mp4", "/b.mp4"]
+    writer.join()
 
 
 def test_names_are_read_as_they_are_needed(world):
@@ -282,3 +299,47 @@ def test_texts_beside_an_object_are_its_captions_and_follow_it(s3, world, model,
     monkeypatch.setattr("clip2video_plugin.captions.CLOCKS", -3600)  # as an hour later
     monkeypatch.setattr("clip2video_plugin.subtitles.read_lines", lambda path: pytest.fail(f"{path} was fetched again"))
     assert embed() == (0, 2, 0)
+
+
+def test_a_table_of_captions_names_objects(bucket, model, tmp_path):
+    table = (
+        f"video,caption\n{bucket.uri('v/a.mp4')},by its address\nb.MP4,by its name\ns3://other/v/a.mp4,of no video\n"
+    )
+    (tmp_path / "captions.csv").write_text(table)
+    report = embed_videos(bucket.uri("v"), captions=tmp_path / "captions.csv", index=tmp_path / "index", model=model)
+    rows = lancedb.connect(tmp_path / "index").open_table("videos").to_arrow().to_pylist()
+    assert {row["path"]: row["captions"] for row in rows if row["captions"]} == {
+        bucket.uri("v/a.mp4"): ["by its address"],
+        bucket.uri("v/deep/er/b.MP4"): ["by its name"],
+    }
+    assert ["1 of 3 names fit no video" in note for note in report.caption_notes] == [True]
+    with pytest.raises(Clip2VideoError, match="of this machine"):
+        embed_videos(bucket.uri("v"), captions="s3://b/captions.csv", index=tmp_path / "index", model=model)
+
+
+def test_a_store_that_fails_while_it_is_listed_ends_the_run_and_nothing_is_lost(bucket, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("clip2video_plugin.pending.LOOKUP", 1)  # which is what a listing of thousands comes to
+    listed = stores.walk
+
+    def fails(uri):
+        for number, one in enumerate(listed(uri)):
+            if number == 4:
+                raise VideoReadError(uri, "no answer from its store")
+            yield one
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores, "walk", fails)
+        with pytest.raises(VideoReadError, match="no answer from its store"):
+            embed_videos(bucket.uri("v"), index=tmp_path / "index", model=model)
+    there = paths(tmp_path / "index")
+    assert set(there) < set(names(bucket.uri("v")))
+    assert counts(embed_videos(bucket.uri("v"), index=tmp_path / "index", model=model)) == (
+        3 - len(there), 0, len(there), 0,
+    )  # fmt: skip
+
+
+def test_nothing_is_made_for_what_is_not_there(s3, tmp_path):
+    for name in (s3.uri("typo"), f"s3://{s3.bucket}-typo/v", "http://127.0.0.1:9/folder/", tmp_path / "typo"):
+        with pytest.raises(VideoReadError):
+            embed_videos(name, index=tmp_path / "index")
+    assert not (tmp_path / "index").exists()
