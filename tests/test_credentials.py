@@ -81,11 +81,12 @@ def test_an_address_with_credentials_is_embedded_and_they_are_written_nowhere(
         c2v_here("index", "list", "--missing"),
         c2v_here("index", "failures", "--json"),
         c2v_here("index", "check"),
+        c2v_here("index", "prune", "--dry-run"),
         c2v_here("index", "list", good),
         c2v_here("embed", good, "--index", f"s3://{USER}:{KEY}@bucket/index"),
         c2v_here("frames", good, "out"),
     ]
-    assert [code for code, _, _ in others] == [1, 1, 0, 1, 0, 0, 1, 0, 1, 1]
+    assert [code for code, _, _ in others] == [1, 1, 0, 1, 0, 0, 1, 0, 0, 1, 1]
     assert any(SIGNATURE in path for _, path in asked)  # they were used
     texts = [done.stdout + done.stderr, *(out.decode() + err.decode() for _, out, err in [again, *others])]
     assert not any("Traceback" in text for text in texts)

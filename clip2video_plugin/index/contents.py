@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clip2video_plugin import listing
-from clip2video_plugin.errors import VideoIndexError
+from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, read, table_names, uri_of
 from clip2video_plugin.index.nearest import gone
@@ -190,7 +190,11 @@ def _gone(things: Iterable[tuple[T, str]], unasked: Counter[str]) -> Iterator[T]
     """Those whose path or URI is not there any more."""
     objects = dict[Uri, list[T]]()
     for thing, path in things:
-        if isinstance(place := place_of(path), Uri):
+        try:
+            place = place_of(path)
+        except Clip2VideoError:  # a failure's, of a kind that nobody can be asked for
+            continue
+        if isinstance(place, Uri):
             objects.setdefault(place, []).append(thing)
         elif gone(path):
             yield thing
