@@ -77,6 +77,12 @@ def simulate(folder: Path, rows: int, dim: int, *, trace: bool) -> dict[str, flo
             place = Path(f"/library/{number // 1000:04}/a video of that number {number:08}.mp4")
             yield Item(place, video_id(place), stamp=(1_000_000 + number, 1.7e9 + number))
 
+    def sentences(*_: Any) -> Any:
+        vectors = random.standard_normal((64, dim), np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    embed.sentences = sentences  # the network's own have another length
+
     def simulated(todo: Any, *_: Any, **__: Any) -> Generator[list[Embedded], None, None]:
         for batch in batched(todo, BATCH):
             vectors = random.standard_normal((len(batch), dim), np.float32)
