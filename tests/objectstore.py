@@ -23,12 +23,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving():
-    """Starts the store; gives its address."""
+def serving(log=None):
+    """Starts the store; gives its address. ``log``: a file that gets a line for each request."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with open(log or os.devnull, "wb") as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
     try:
         for _ in range(300):
             try:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip2video_plugin.index import upkeep
+from clip2video_plugin.index.commits import open_or_make
 from clip2video_plugin.index.connection import (
     connect,
     exists,
@@ -23,7 +24,7 @@ from clip2video_plugin.index.connection import (
     read,
     writer_lock,
 )
-from clip2video_plugin.index.merge import merge, open_or_make, protect
+from clip2video_plugin.index.merge import merge, protect
 from clip2video_plugin.index.schema import BANKS, CALIBRATION, ID, KEY, check_form, new_marks, state_of
 from clip2video_plugin.index.store import VideoIndex
 

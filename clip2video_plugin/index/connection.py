@@ -13,7 +13,10 @@ from urllib.parse import unquote, urlsplit
 import lancedb
 from filelock import FileLock, Timeout
 
-from clip2video_plugin.errors import IndexBusyError, VideoIndexError, first_line
+from clip2video_plugin.errors import IndexBusyError, VideoIndexError
+from clip2video_plugin.index.causes import cause
+from clip2video_plugin.index.commits import conflicts, opened_if_there
+from clip2video_plugin.index.lease import Lease, lease_of
 from clip2video_plugin.paths import expanded, stored
 from clip2video_plugin.places import has_credentials, without_credentials
 
@@ -64,17 +67,18 @@ def connect(uri: str) -> lancedb.DBConnection:
         return lancedb.connect(local_folder(uri) or uri, read_consistency_interval=timedelta(seconds=0))
 
 
-def lock_of(uri: str, name: str = ".c2v.lock") -> FileLock | None:
-    """The lock that keeps writers of a local index apart: two merge_inserts at once would both insert a new id.
+def lock_of(uri: str, name: str = ".c2v.lock") -> FileLock | Lease | None:
+    """What keeps writers of an index apart, so that they need not do their merges again: a file, elsewhere a lease.
 
-    An index elsewhere has no lock: let one process write to it at a time.
+    None for LanceDB's own servers, and for tables in memory.
     """
-    folder = local_folder(uri)
-    return FileLock(folder / name) if folder else None
+    if folder := local_folder(uri):
+        return FileLock(folder / name)
+    return None if urlsplit(uri).scheme in ("db", "memory") else lease_of(uri, name)
 
 
 @contextmanager
-def held(lock: FileLock | None, uri: str, seconds: float | None = None) -> Iterator[None]:
+def held(lock: FileLock | Lease | None, uri: str, seconds: float | None = None) -> Iterator[None]:
     """Holds a lock of ``lock_of``, having waited for it for ``seconds``; below 0 for as long as it takes.
 
     Raises:
@@ -83,18 +87,30 @@ def held(lock: FileLock | None, uri: str, seconds: float | None = None) -> Itera
     if lock is None:
         yield
         return
-    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
     seconds = LOCK_SECONDS if seconds is None else seconds
-    try:
-        lock.acquire(timeout=seconds)
-    except Timeout:
+    with plain_errors(uri):
+        who = _taken(lock, seconds)
+    if who:
         raise IndexBusyError(
-            f"index {uri}: another process has been writing to it for {seconds:g} s; try again when it is done"
-        ) from None
+            f"index {uri}: {who} has been writing to it; waited {seconds:g} s; try again when it is done"
+        )
     try:
         yield
     finally:
-        lock.release()
+        with plain_errors(uri):
+            lock.release()
+
+
+def _taken(lock: FileLock | Lease, seconds: float) -> str:
+    """Takes a lock; gives "", or who had it all the time."""
+    if isinstance(lock, Lease):
+        return lock.acquire(seconds)
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        return "another process"
+    return ""
 
 
 @contextmanager
@@ -114,10 +130,8 @@ def opened(connection: lancedb.DBConnection, table: str) -> Any:
     folder = local_folder(str(connection.uri))
     if folder is not None and not os.path.isdir(folder / f"{table}.lance"):
         return None
-    try:
-        return connection.open_table(table)
-    except (ValueError, FileNotFoundError):
-        return None
+    with plain_errors(str(connection.uri)):
+        return opened_if_there(connection, table)
 
 
 def table_names(connection: lancedb.DBConnection) -> list[str]:
@@ -155,15 +169,9 @@ def plain_errors(uri: str) -> Iterator[None]:
         if conflicts(error):
             raise IndexBusyError(
                 f"index {uri}: others kept writing to it, so this was not written; try again when they are done "
-                f"({first_line(error)})"
+                f"({cause(error)})"
             ) from error
-        raise VideoIndexError(f"index {uri}: {first_line(error)}") from error
-
-
-def conflicts(error: BaseException) -> bool:
-    """Whether LanceDB committed nothing as others committed first."""
-    said = str(error).lower()
-    return any(words in said for words in ("concurrent transaction", "concurrent writers", "commit conflict"))
+        raise VideoIndexError(f"index {uri}: {cause(error)}") from error
 
 
 def read(uri: str, question: Callable[[], T]) -> T:

@@ -9,8 +9,9 @@ import lancedb
 import pyarrow as pa
 
 from clip2video_plugin.index import upkeep
+from clip2video_plugin.index.commits import open_or_make
 from clip2video_plugin.index.connection import chunks, exists, in_list, read
-from clip2video_plugin.index.merge import merge, open_or_make
+from clip2video_plugin.index.merge import merge
 from clip2video_plugin.index.reading import IN_LIST
 from clip2video_plugin.index.schema import FAILED, FAILURES, check_form
 from clip2video_plugin.paths import as_path

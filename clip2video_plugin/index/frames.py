@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import upkeep
+from clip2video_plugin.index.commits import drop, open_or_make
 from clip2video_plugin.index.connection import connect, exists, in_list, plain_errors, read, writer_lock
 from clip2video_plugin.index.merge import add_missing, merge, protect
 from clip2video_plugin.index.schema import FORM, FORM_NOW, KEY, Provenance
@@ -57,14 +58,16 @@ class FrameIndex:
         """Opens the table, or makes an empty one; one of another model, of no use to this one, is replaced."""
         connection = connect(uri)
         with plain_errors(uri), writer_lock(uri):
-            if known := exists(connection, table):
+            known = exists(connection, table)
+            if known:
                 index = cls(uri, connection, connection.open_table(table))
                 if index.made_by(provenance):
                     add_missing(index._table, [pa.field(name, kind) for name, kind in STAMP.items()])
                     return index
-            how: dict[str, Any] = {"mode": "overwrite"} if known else {"exist_ok": True}
-            made = connection.create_table(table, schema=frames_schema(dim, provenance), **how)
-            return cls(uri, connection, made)
+            schema = frames_schema(dim, provenance)
+            if known:
+                return cls(uri, connection, connection.create_table(table, schema=schema, mode="overwrite"))
+            return cls(uri, connection, open_or_make(connection, table, schema))
 
     def made_by(self, provenance: Provenance) -> bool:
         """Whether these vectors compare with those of a model."""
@@ -116,5 +119,5 @@ class FrameIndex:
 
     def drop(self) -> None:
         """Removes the table."""
-        with plain_errors(self.uri):
-            self._connection.drop_table(self._table.name)
+        with plain_errors(self.uri), writer_lock(self.uri):
+            drop(self._connection, self._table.name)

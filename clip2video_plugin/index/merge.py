@@ -9,19 +9,14 @@ memory for every row of the table, .17 GB at a million rows.
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-import lancedb
 import pyarrow as pa
 
 from clip2video_plugin.index import memory
-from clip2video_plugin.index.connection import conflicts, exists
+from clip2video_plugin.index.commits import patiently, unless_done
 from clip2video_plugin.index.schema import PRIMARY_KEY
-
-PATIENCE = 120.0  # seconds
 
 
 def merge(table: Any, rows: pa.Table, *, of: str | None = None, key: str = "id") -> None:
@@ -50,33 +45,6 @@ def protect(table: Any, key: str = "id", made_of: str = "") -> None:
     unless_done(lambda: _protected(table, key), lambda: table.set_unenforced_primary_key(key))
 
 
-def unless_done(done: Callable[[], bool], step: Callable[[], Any]) -> None:
-    """Does what two processes at once would do twice, such as adding a column."""
-
-    def unless() -> None:
-        if not done():
-            try:
-                step()
-            except (OSError, RuntimeError, ValueError):  # as when another has done so meanwhile
-                if not done():
-                    raise
-
-    patiently(unless)
-
-
-def patiently(step: Callable[[], Any]) -> Any:
-    """Does it again while others commit to the table first, for a while; LanceDB itself gives up after 10 times."""
-    until, pause = time.monotonic() + PATIENCE, 0.05
-    while True:
-        try:
-            return step()
-        except (OSError, RuntimeError, ValueError) as error:
-            if not conflicts(error) or time.monotonic() > until:
-                raise
-        time.sleep(pause * random.uniform(0.5, 1.5))  # apart from the others
-        pause = min(2 * pause, 2.0)
-
-
 def _protected(table: Any, key: str) -> bool:
     schema = table.schema
     marks = (schema.field(key).metadata or {}).keys() if key in schema.names else ()
@@ -89,9 +57,3 @@ def add_missing(table: Any, columns: Iterable[pa.Field]) -> None:
         unless_done(
             lambda: {column.name for column in later} <= set(table.schema.names), lambda: table.add_columns(later)
         )
-
-
-def open_or_make(connection: lancedb.DBConnection, name: str, schema: pa.Schema) -> Any:
-    """Opens a table, made empty where it is not there; where two make it at once, it is one of theirs."""
-    unless_done(lambda: exists(connection, name), lambda: connection.create_table(name, schema=schema))
-    return connection.open_table(name)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.errors import IndexBusyError, VideoIndexError
 from clip2video_plugin.index import choosing, contents, failures, memory, products, reading, unfinished, upkeep, windows
+from clip2video_plugin.index.commits import drop, open_or_make
 from clip2video_plugin.index.connection import (
     chunks,
     connect,
@@ -32,7 +33,7 @@ from clip2video_plugin.index.connection import (
     writer_lock,
 )
 from clip2video_plugin.index.contents import Entry, IndexInfo, Pruned, Removed
-from clip2video_plugin.index.merge import add_missing, merge, open_or_make
+from clip2video_plugin.index.merge import add_missing, merge
 from clip2video_plugin.index.nearest import Hit, Keep, Nearest
 from clip2video_plugin.index.nearest import existing as files_there
 from clip2video_plugin.index.reading import IN_LIST, delete
@@ -363,11 +364,11 @@ class VideoIndex:
 
     def drop(self) -> None:
         """Removes the whole table, and that of its windows."""
-        with plain_errors(self.uri):
+        with plain_errors(self.uri), self.writing():
             if (parts := self.windows()) is not None:
                 parts.drop()
             unfinished.forget(self.uri, self._table.name)
-            self._connection.drop_table(self._table.name)
+            drop(self._connection, self._table.name)
 
     def needs_indexing(self) -> bool:
         """Whether so many rows came that ``finish`` has something to do."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from clip2video_plugin.index.commits import drop
 from clip2video_plugin.index.connection import (
     connect,
     exists,
@@ -86,6 +87,6 @@ def marked_tables(uri: str, prefixes: tuple[str, ...]) -> list[Marked]:
 def drop_tables(uri: str, names: Iterable[str]) -> None:
     """Removes tables."""
     connection = connect(uri)
-    with plain_errors(uri):
+    with plain_errors(uri), writer_lock(uri):
         for name in names:
-            connection.drop_table(name)
+            drop(connection, name)

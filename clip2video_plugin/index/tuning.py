@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from clip2video_plugin.index.commits import open_or_make
 from clip2video_plugin.index.connection import (
     connect,
     local_folder,
@@ -21,7 +22,7 @@ from clip2video_plugin.index.connection import (
     read,
     writer_lock,
 )
-from clip2video_plugin.index.merge import merge, open_or_make
+from clip2video_plugin.index.merge import merge
 from clip2video_plugin.index.schema import ADDED, ID, TUNING, Provenance, identity_of, new_marks
 from clip2video_plugin.index.segments import LIST_ROWS
 

@@ -10,6 +10,7 @@ from lancedb.index import FTS, BTree, IvfFlat, IvfRq
 
 from clip2video_plugin.errors import IndexBusyError
 from clip2video_plugin.index import memory, segments
+from clip2video_plugin.index.commits import unless_done
 from clip2video_plugin.index.connection import held, local_folder, lock_of
 from clip2video_plugin.index.tuning import BITS, WHOLE, bits_of, lists_of
 from clip2video_plugin.index.versions import HOUR, fold, is_held, kept
@@ -143,14 +144,14 @@ def index_column(table: Any, column: str) -> None:
     """Without it, each question for ids reads those of the whole table."""
     if not has_index(table, column) and table.count_rows() > EXACT_ROWS:
         with memory.given_back():
-            table.create_index(column, config=BTree())
+            unless_done(lambda: has_index(table, column), lambda: table.create_index(column, config=BTree()))
 
 
 def index_words(table: Any, column: str = WORDS) -> None:
     """Makes the index of a column's words where there is none; those of rows that come later are found at once."""
     if not has_index(table, column):
         with memory.given_back():
-            table.create_index(column, config=FTS())
+            unless_done(lambda: has_index(table, column), lambda: table.create_index(column, config=FTS()))
 
 
 def has_index(table: Any, column: str) -> bool:
