@@ -31,7 +31,7 @@ import numpy as np
 
 ROOT = Path(__file__).parent.parent
 DIM = 64
-WRITE = """
+WRITE = f"""
 import random, sys, time
 import numpy as np
 from clip2video_plugin.index import Provenance, VideoIndex, lease, writer
@@ -39,20 +39,21 @@ uri, number, count, step, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[
 lease.SECONDS, writer.FLUSH_ROWS = seconds, step
 order = list(range(count))
 random.Random(number).shuffle(order)
-index = VideoIndex.create(uri, {dim}, Provenance("shapes", "0" * 64, "uniform", 12, "1"))
-kept, vector = writer.Writer(index, lambda waiting: None), np.full({dim}, 1 / {dim} ** 0.5, np.float32)
+index = VideoIndex.create(uri, {DIM}, Provenance("shapes", "0" * 64, "uniform", 12, "1"))
+kept, vector = writer.Writer(index, lambda waiting: None), np.full({DIM}, 1 / {DIM} ** 0.5, np.float32)
 print("ready", flush=True)
 sys.stdin.readline()
 longest = 0.0
 for at in range(0, count, step):
     for i in order[at : at + step]:
-        kept.add({{"id": f"v{{i}}", "path": f"/v{{i}}", "size": number, "mtime": 0.0, "vector": vector, "captions": None}})
+        row = {{"id": f"v{{i}}", "path": f"/v{{i}}", "size": number, "mtime": 0.0, "vector": vector, "captions": None}}
+        kept.add(row)
     began = time.monotonic()
     kept.finish()
     longest = max(longest, time.monotonic() - began)
     print("written", *order[at : at + step], flush=True)
 print("longest", longest, flush=True)
-""".format(dim=DIM)
+"""
 
 
 def start(uri: str, number: int, rows: int, step: int, seconds: float) -> subprocess.Popen[str]:
@@ -76,6 +77,10 @@ def ids_at(uri: str) -> Counter[str]:
 def outcome(ids: Counter[str], wanted: set[str]) -> str:
     doubled, lost = sum(ids.values()) - len(ids), len(wanted - ids.keys())
     return f"{len(ids)} rows, {doubled} doubled, {lost} lost"
+
+
+def last_line(error: str, code: int) -> list[str]:
+    return [(error.strip().splitlines() or [f"exit {code}"])[-1]] if code else []
 
 
 def written(out: str) -> set[str]:
@@ -133,7 +138,7 @@ def kills(uri: str, times: int, rows: int, step: int, seconds: float, seed: int)
                 out, error = process.communicate()
                 wanted |= written(out)
                 longest = max(longest, *(float(x) for x in re.findall(r"longest ([\d.]+)", out)), 0.0)
-                failed += [error.strip().splitlines()[-1]] * bool(process.returncode)
+                failed += last_line(error, process.returncode)
                 others[at] = number + 2, start(uri, number + 2, rows, step, seconds)
                 others[at][1].stdout.readline()
                 go(others[at][1])
@@ -141,11 +146,11 @@ def kills(uri: str, times: int, rows: int, step: int, seconds: float, seed: int)
         out, error = process.communicate(timeout=1800)
         wanted |= written(out)
         longest = max(longest, *(float(x) for x in re.findall(r"longest ([\d.]+)", out)), 0.0)
-        failed += [error.strip().splitlines()[-1]] * bool(process.returncode)
+        failed += last_line(error, process.returncode)
     text = outcome(ids_at(uri), wanted)
     return (
-        f"{times} kills: {text}, {len(failed)} others failed, longest wait {longest:.1f} s, {time.monotonic() - began:.0f} s"
-        + "".join(f"\n    {line}" for line in failed)
+        f"{times} kills: {text}, {len(failed)} others failed, longest wait {longest:.1f} s, "
+        f"{time.monotonic() - began:.0f} s" + "".join(f"\n    {line}" for line in failed)
     )
 
 
@@ -169,7 +174,10 @@ def embedding(uri: str, rounds: int, folder: Path) -> str:
         processes[2].wait()
     ids = ids_at(uri)
     doubled = sum(ids.values()) - len(ids)
-    return f"{rounds} rounds of c2v embed: {len(ids)} rows of {wanted} videos, {doubled} doubled, {wanted - len(ids)} lost, {time.monotonic() - began:.0f} s"
+    return (
+        f"{rounds} rounds of c2v embed: {len(ids)} rows of {wanted} videos, {doubled} doubled, "
+        f"{wanted - len(ids)} lost, {time.monotonic() - began:.0f} s"
+    )
 
 
 def lease_cost(uri: str, log: Path | None) -> str:
