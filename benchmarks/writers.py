@@ -35,7 +35,7 @@ WRITE = f"""
 import random, sys, time
 import numpy as np
 from clip2video_plugin.index import Provenance, VideoIndex, lease, writer
-uri, number, count, step, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
+uri, (number, count, step), seconds = sys.argv[1], map(int, sys.argv[2:5]), float(sys.argv[5])
 lease.SECONDS, writer.FLUSH_ROWS = seconds, step
 order = list(range(count))
 random.Random(number).shuffle(order)
