@@ -156,6 +156,7 @@ def connected(address: str | None) -> Iterator[tuple[Any, bool]]:
     """Ray, and whether its cluster is this process's own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as it will be, and is warned about
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")  # what Ray says of lost machines goes to standard output
     import ray
 
     if ray.is_initialized():
@@ -327,11 +328,13 @@ class _Run:
             return []
         block, *others = [block for block, _ in actor.calls]
         self._waiting.extendleft(reversed(others))
-        if self._lives(actor.node[0]):
+        of = self._ray.exceptions
+        # Of a machine that is gone Ray knows only after seconds; until then its actors cannot be reached.
+        if not isinstance(error, of.ActorUnavailableError | of.ObjectLostError) and self._lives(actor.node[0]):
             block.crashes += 1
         else:
             block.losses, reason = block.losses + 1, f"{LOSSES} machines were lost while they read it"
-        if isinstance(error, self._ray.exceptions.OutOfMemoryError):
+        if isinstance(error, of.OutOfMemoryError):
             reason = "it takes more memory than its machine has"
         if len(block.wishes) > 1 and (block.crashes or block.losses == LOSSES):
             self._waiting.extend(Block([wish]) for wish in block.wishes)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections import deque
@@ -28,6 +29,7 @@ from clip2video_plugin.encode_windows import Wish
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
 
 from .conftest import C2V
+from .objectstore import environment
 from .test_embed import rows
 from .video import clips
 
@@ -65,8 +67,8 @@ av.open, os.path.isfile = opening, isfile
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory):
-    """A Ray cluster of one node with two CPU cores; the processes of this module find it."""
+def nodes(tmp_path_factory, store_address):
+    """A Ray cluster of one node with two CPU cores, which may read the store; the processes of this module find it."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -78,6 +80,8 @@ def nodes(tmp_path_factory):
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(tricks), prepend=os.pathsep)
         patch.setenv("C2V_TEST_SEEN", str(tricks))
+        for name, value in environment(store_address).items():
+            patch.setenv(name, value)
         started = Cluster(
             initialize_head=True,
             head_node_args={
@@ -174,6 +178,15 @@ def test_windows_are_those_of_a_plain_run(nodes, model, tmp_path):
     assert len(one) == len(other) > 20
     assert one.select(["path", "start", "end"]) == other.select(["path", "start", "end"])
     assert min(map(cosine, one["vector"].to_pylist(), other["vector"].to_pylist())) >= 0.9999999
+
+
+def test_videos_of_a_store_are_read_by_actors(nodes, model, s3, tmp_path):
+    for video in small_videos(tmp_path / "videos", 5):
+        s3.put(f"videos/{video.name}", video)
+    embed_videos([s3.uri("videos")], index=tmp_path / "plain", model=model)
+    report = embed_videos([s3.uri("videos")], index=s3.uri("index"), model=model, engine="ray", actors=1)
+    assert (report.embedded, report.failed) == (5, [])
+    assert_as_plain(s3.uri("index"), tmp_path / "plain")
 
 
 def test_an_actor_is_killed_and_nothing_is_lost_or_blamed(nodes, model, tmp_path):
@@ -311,16 +324,18 @@ def test_what_dies_with_its_node_is_not_blamed(nodes, model):
         work = cluster.Work(model.folder, model.sha256, {}, "cpu", "auto", None, "uniform", 8, 1)
         run = cluster._Run(ray, work, iter(()), 1, 0.0, 0.0)
 
-        def dies(block, node):
+        def dies(block, node, error=None):
             run._actors.append(actor := cluster._Actor(run._class.remote(), None, (node, ""), deque([(block, None)])))
-            return run._died(actor, "its decoder crashed")
+            return run._died(actor, "its decoder crashed", error)
 
         wish = Wish(Item(Path("/a.mp4"), "a"), (1, 1.0), whole=True)
         block = cluster.Block([wish])
-        assert [dies(block, "f" * 56) for _ in range(5)] == [[]] * 5
+        gone, unreachable = ray.exceptions.ActorDiedError(), ray.exceptions.ActorUnavailableError("socket closed", None)
+        assert [dies(block, "f" * 56, gone) for _ in range(3)] == [[]] * 3
+        assert [dies(block, here, unreachable) for _ in range(2)] == [[]] * 2
         assert [block.crashes, block.losses, len(run._waiting)] == [0, 5, 5]
-        assert dies(block, here) == []
-        assert [failure.reason for failure in dies(block, here)] == ["its decoder crashed"]
+        assert dies(block, here, gone) == []
+        assert [failure.reason for failure in dies(block, here, gone)] == ["its decoder crashed"]
         pair = cluster.Block([wish, wish])
         run._waiting.clear()
         assert dies(pair, "f" * 56) == []
@@ -390,6 +405,21 @@ def test_what_cannot_work_is_said_in_one_line(nodes, model, tmp_path, monkeypatc
     )
     monkeypatch.setattr(cluster, "find_spec", lambda name: None)
     assert said() == "engine ray is not installed: pip install clip2video-plugin[ray]"
+
+
+NOISE = """
+import time
+from clip2video_plugin.cluster import connected
+
+with connected(None) as (ray, own):
+    ray._private.utils.push_error_to_driver(ray._private.worker.global_worker, "node", "a machine was lost")
+    time.sleep(2)
+"""
+
+
+def test_what_ray_says_is_not_printed_among_what_is_asked_for(nodes):
+    done = subprocess.run([sys.executable, "-c", NOISE], capture_output=True, text=True, timeout=200)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_nothing_is_started_where_nothing_is_left_to_do(nodes, model, tmp_path, monkeypatch):
