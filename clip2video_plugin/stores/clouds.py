@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
 
 ACCOUNT = ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT")
-PATIENCE = 10  # seconds that Google's client goes on trying
+PATIENCE = 4  # seconds that Google's client goes on trying, for each of two questions
 T = TypeVar("T")
 
 
@@ -56,9 +56,13 @@ def _store(uri: Uri) -> FileSystem:
     said, process = os.environ.get, os.getpid()
     if uri.scheme == "gs":
         return _google(process, said("STORAGE_EMULATOR_HOST"), said("GOOGLE_APPLICATION_CREDENTIALS"))
-    account = next((os.environ[name] for name in ACCOUNT if os.environ.get(name)), None)
-    if account is None:
-        raise VideoReadError(uri, f"the storage account is not named; set {ACCOUNT[0]}")
+    host = uri.text.partition("://")[2].partition("/")[0]
+    account = host.partition("@")[2].partition(".")[0]  # of az://container@account.dfs.core.windows.net/key
+    account = account or next((os.environ[name] for name in ACCOUNT if os.environ.get(name)), "")
+    if not account:
+        raise VideoReadError(
+            uri, f"the storage account is not named; set {ACCOUNT[0]}, or write az://container@account/key"
+        )
     key = said("AZURE_STORAGE_ACCOUNT_KEY") or said("AZURE_STORAGE_KEY")
     return _azure(process, account, key, said("AZURE_STORAGE_SAS_TOKEN"), said("AZURE_BLOB_STORAGE_AUTHORITY"))
 
@@ -102,7 +106,8 @@ def version(info: FileInfo) -> Version:
 
 
 def _key(uri: Uri) -> str:
-    return uri.text.partition("://")[2]
+    host, slash, key = uri.text.partition("://")[2].partition("/")
+    return host.partition("@")[0] + slash + key
 
 
 def told(uri: Uri, ask: Callable[[], T]) -> T:
