@@ -22,6 +22,13 @@ def optimize(
         typer.Option(help="Remove versions older than this: 90s, 30m, 2h, 7d.", show_default="$C2V_KEEP, else 1h"),
     ] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for another process that does the same.")] = 600,
+    engine: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="ray|ray://HOST:PORT",
+            help="Make a vector index of over a million rows in parts on a Ray cluster, which must reach the index.",
+        ),
+    ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Fold small parts together, bring indexes up to date, remove old versions, and print what came of it.
@@ -34,10 +41,11 @@ def optimize(
     """
     with loading():
         from clip2video_plugin.index.optimizing import optimize as bring_in_order
-
+        from clip2video_plugin.tasks import run_with
+    each = run_with(engine) if engine is not None else None
     with bar("Optimizing", unit="tables", quiet=as_json) as progress:
         done = bring_in_order(
-            index, keep=keep, seconds=wait, progress=lambda n, *, total=None: progress(n, total=total)
+            index, keep=keep, seconds=wait, each=each, progress=lambda n, *, total=None: progress(n, total=total)
         )
     if as_json:
         terminal.document([asdict(one) for one in done])

@@ -20,6 +20,7 @@ from clip2video_plugin.encode import Embedded, Item
 from clip2video_plugin.encode_windows import Encoded, Underway, Windowed, encode_wishes
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
 from clip2video_plugin.index import VideoIndex
+from clip2video_plugin.index.connection import local_folder
 from clip2video_plugin.index.writer import Writer
 from clip2video_plugin.inputs import Inputs, Listed, items_of
 from clip2video_plugin.model.checkpoint import Model, load_model
@@ -332,7 +333,9 @@ def embed_items(
         report.indexing = True
         if progress:
             progress(report)
-        each = run_on(encode.address) if isinstance(encode, Cluster) else None
+        # A folder of this machine is not there on the others.
+        elsewhere = local_folder(index.uri) is None
+        each = run_on(encode.address) if isinstance(encode, Cluster) and elsewhere else None
         index.finish(partial(sentences, index, model), each=each)
     recalibrate(index, model)
     report.seconds = time.monotonic() - began

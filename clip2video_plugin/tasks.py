@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from clip2video_plugin import __version__
-from clip2video_plugin.cluster import connected
+from clip2video_plugin.cluster import Cluster, connected
 from clip2video_plugin.errors import Clip2VideoError, first_line
 
 TRIES = 3  # of a part whose process or machine is lost
@@ -37,12 +37,23 @@ def run_on(address: str | None) -> Callable[[Callable[[Part], Done], Sequence[Pa
             except ray.exceptions.RayError as error:
                 raise Clip2VideoError(f"a part was lost {TRIES} times on the cluster: {first_line(error)}") from None
             finally:
-                for one in waiting:  # where one failed, the others are of no use, and what they say is not asked for
-                    ray.cancel(one, force=True)
+                done, others = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+                for one in others:  # of no use where one failed; by force, a task that ends just now ends this process
+                    ray.cancel(one)
+                for one in done:  # what they say is not asked for, but would be told of
                     with suppress(Exception):
-                        ray.get(one, timeout=0)
+                        ray.get(one)
 
     return run
+
+
+def run_with(engine: str) -> Callable[[Callable[[Part], Done], Sequence[Part]], list[Done]]:
+    """``run_on`` for what a user asks for: ray, or ray://host:port.
+
+    Raises:
+        Clip2VideoError: it is neither, or Ray is not installed.
+    """
+    return run_on(Cluster.of(engine, None, None, None, "float32").address)
 
 
 def _done(work: Callable[[Part], Done], part: Part, version: str) -> Any:

@@ -21,6 +21,7 @@ from clip2video_plugin.index.connection import (
 )
 from clip2video_plugin.index.contents import no_index
 from clip2video_plugin.index.schema import check_form
+from clip2video_plugin.index.segments import Each
 from clip2video_plugin.index.store import VideoIndex
 from clip2video_plugin.progress import Tell
 
@@ -52,6 +53,7 @@ def optimize(
     *,
     keep: str | None = None,
     seconds: float | None = None,
+    each: Each | None = None,
     progress: Tell | None = None,
 ) -> list[Optimized]:
     """Folds the parts of every table together, brings its indexes up to date, and removes old versions.
@@ -63,6 +65,7 @@ def optimize(
         keep: how old versions must be to go, as 90s, 30m, 2h or 7d; $C2V_KEEP or an hour by default. Those that a
             reader holds stay (``versions.py``).
         seconds: how long to wait for another; ten minutes by default, below 0 as long as it takes.
+        each: runs the parts of a large vector index (``VideoIndex.finish``).
         progress: called with the number of tables done, and of all.
 
     Raises:
@@ -87,7 +90,7 @@ def optimize(
             with held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
                 pass  # nobody else is at it
             if "captions" in table.schema.names:  # of videos or windows, whose vectors have an index
-                _index(uri, table, seconds)
+                _index(uri, table, seconds, each)
             with held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
                 _patiently(partial(versions.fold, table, age))
                 out.append(Optimized(str(table.name), int(table.count_rows()), before, _state(uri, table)))
@@ -96,11 +99,11 @@ def optimize(
     return out
 
 
-def _index(uri: str, table: Any, seconds: float | None) -> None:
+def _index(uri: str, table: Any, seconds: float | None, each: Each | None) -> None:
     """Brings the indexes of a table up to date, and has its vector index asked anew where it finds too little."""
     opened = VideoIndex.open(uri, table=table.name)
     if opened.needs_indexing():
-        opened.finish()
+        opened.finish(each=each)
     elif upkeep.has_index(table, "vector"):
         with held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
             choosing.hold(uri, table)

@@ -12,6 +12,7 @@ import pytest
 from clip2video_plugin.errors import IndexBusyError
 from clip2video_plugin.index import Provenance, VideoIndex, segments, upkeep
 from clip2video_plugin.index.connection import held, lock_of
+from clip2video_plugin.index.optimizing import optimize
 
 pytest.importorskip("lance", reason="pylance comes with the extra ray")
 
@@ -73,6 +74,11 @@ def known(index):
 
 def lists(index):
     return index._table.to_lance().stats.index_stats(segments.NAME)["indices"][0]["num_partitions"]
+
+
+def test_an_engine_that_there_is_not_is_refused_in_one_line(c2v_here, index):
+    code, _, said = c2v_here("index", "optimize", "--index", index.uri, "--engine", "spark")
+    assert (code, said.strip()) == (1, b"c2v: engine is 'spark'; allowed are ray and ray://host:port")
 
 
 def parts_left(index):
@@ -280,6 +286,15 @@ def test_finish_makes_a_large_index_in_parts_and_any_where_it_is_told_who_makes_
     assert known(index) == (ROWS, 0, 1)
     assert recall(index, everything) >= RIGHT
     assert not index.needs_indexing()
+
+
+def test_optimize_makes_them_in_parts_too(index, monkeypatch):
+    monkeypatch.setattr(upkeep, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(segments, "PART_ROWS", 1000)
+    asked = []
+    optimize(index.uri, each=lambda make, parts: asked.extend(parts) or map(make, parts))
+    assert len(asked) == 3
+    assert known(index) == (ROWS, 0, 1)
 
 
 def test_without_pylance_one_process_makes_the_index(index, everything, monkeypatch):
