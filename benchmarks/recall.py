@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import resource
 import shutil
 import statistics
 import tempfile
@@ -186,11 +185,11 @@ def measured(kind: Kind, folder: Path) -> list[str]:
     before = folder.with_name("before")
     shutil.rmtree(before, ignore_errors=True)
     shutil.copytree(folder, before)
-    old, peak = VideoIndex.open(before), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    old = VideoIndex.open(before)
     began = time.process_time()
     sentences = kind.sentences
     chosen = choosing.choose(index.uri, index._table, None if sentences is None else lambda: sentences)
-    spent, more = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak
+    spent = time.process_time() - began
     index = VideoIndex.open(folder)
     assert tuning.read_tuning(index.uri, index._table) == chosen
     first, last = least(kind, old), least(kind, index)
@@ -209,7 +208,7 @@ def measured(kind: Kind, folder: Path) -> list[str]:
         return f"{statistics.median(spans):.1f} ms"
 
     cells = [kind.name, str(len(kind.rows)), shown(first), shown(last), chosen.words, f"{made:.1f} s"]
-    return [*cells, f"{spent:.1f} s, {more / 1024:.0f} MB", *map(milliseconds, times)]
+    return [*cells, f"{spent:.1f} s", *map(milliseconds, times)]
 
 
 if __name__ == "__main__":

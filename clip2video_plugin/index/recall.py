@@ -22,6 +22,7 @@ WEIGHTS = (0.0, 0.5, 1.0)  # of the global half of a query
 EQUAL = 1e-6  # scores that differ by less are equal: products in another order differ in the last bits
 TIED = 1_000  # most rows that are remembered of those that score as the last hit
 TOGETHER = 64  # queries in one question to the table
+BATCH = 1_024  # rows that are read at once, 4 MB of vectors of 1,024 numbers
 
 Floats = NDArray[np.float32]
 Sentences = Callable[[], Floats]  # vectors [n, D] of sentences, both halves weighted alike
@@ -109,7 +110,8 @@ def exact(table: Any, vectors: Floats, k: int = K) -> Best:
     """The best rows for each of vectors [n, D], in one pass over the table that holds a batch of it at a time."""
     last = np.full(len(vectors), -np.inf, np.float32)
     owner, scores, rows = np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.uint64)
-    for batch in table.search().select(["vector"]).with_row_id(True).limit(None).to_batches():
+    scan = table.search().select(["vector"]).with_row_id(True).limit(None)
+    for batch in scan.to_batches(batch_size=BATCH):
         part = pa.Table.from_batches([batch])
         products = vectors @ vectors_of(part).T
         least = last

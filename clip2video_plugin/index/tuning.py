@@ -28,7 +28,7 @@ from clip2video_plugin.index.segments import LIST_ROWS
 
 FORM = 1  # of what is stored: of another version, it is of no use
 # Of each number in a vector index: with one bit ten times as many whole vectors must be read to be right, with eight it
-# takes eight times as long to make (benchmarks/recall.py); of the number itself; where all vectors are read.
+# takes five to nine times as long to make (docs/performance.md); of the number itself; where all vectors are read.
 BITS, WHOLE, NONE = 4, 32, 0
 GROWN = 0.25  # share of a table that may be new until settings are measured again
 # Seconds after which a reader looks whether other settings were chosen, of a local index and of one elsewhere.
