@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from clip2video_plugin.captions import recaptioned, told_by
 from clip2video_plugin.encode import Item, Stamp, batched
 from clip2video_plugin.encode_windows import Windowed, Wish
-from clip2video_plugin.index import VideoIndex
+from clip2video_plugin.index import VideoIndex, memory
 from clip2video_plugin.index.schema import FINGERPRINT, TAGS, THUMBNAILS
 from clip2video_plugin.index.windows import Made, VideoWindows
 from clip2video_plugin.index.writer import Writer
@@ -48,19 +48,22 @@ class Pending:
     def wishes(self, items: Iterable[Item], tell: Callable[[], None]) -> Iterator[Wish]:
         """The videos to decode; the others are counted, or their rows copied from ``known`` or taken over."""
         for chunk in batched(items, LOOKUP):
-            stamps = self._stamps(chunk)
-            have = self._index.entries([item.id for item in chunk])
-            same = {item.id for item in chunk if unchanged(item, stamps[item.id], have.get(item.id))}
-            chunk = self._tagged(chunk, [i for i in have if i not in same])
-            bare = self._bare([item for item in chunk if item.id in same], stamps)
-            self._report.skipped += len(same) - len(bare)
-            recaptioned_rows = {row["id"]: row for row in recaptioned([i for i in chunk if i.id in same], self._index)}
-            self._report.captioned += len(recaptioned_rows)
-            for new in self._retagged([item for item in chunk if item.id in same], recaptioned_rows):
-                self._writer.add(new)
-            self._rows |= self._index.rows(bare)
-            left = [item for item in chunk if item.id not in same]
-            over = self._take_over(left, stamps) if left else set()
+            with memory.given_back():  # of questions to tables of any size
+                stamps = self._stamps(chunk)
+                have = self._index.entries([item.id for item in chunk])
+                same = {item.id for item in chunk if unchanged(item, stamps[item.id], have.get(item.id))}
+                chunk = self._tagged(chunk, [i for i in have if i not in same])
+                bare = self._bare([item for item in chunk if item.id in same], stamps)
+                self._report.skipped += len(same) - len(bare)
+                recaptioned_rows = {
+                    row["id"]: row for row in recaptioned([i for i in chunk if i.id in same], self._index)
+                }
+                self._report.captioned += len(recaptioned_rows)
+                for new in self._retagged([item for item in chunk if item.id in same], recaptioned_rows):
+                    self._writer.add(new)
+                self._rows |= self._index.rows(bare)
+                left = [item for item in chunk if item.id not in same]
+                over = self._take_over(left, stamps) if left else set()
             self._writer.flush_when_due()
             tell()
             for item in chunk:

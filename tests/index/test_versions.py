@@ -121,3 +121,16 @@ def test_how_long_to_keep_is_said_with_a_unit(monkeypatch):
         with pytest.raises(VideoIndexError, match=r"C2V_KEEP is .*; write how long, as 90s, 30m, 2h or 7d"):
             versions.kept()
     assert HOUR.total_seconds() == 3600
+
+
+def test_a_version_is_held_in_a_store_as_well(s3):
+    index = VideoIndex.create(s3.uri("index"), 64, MADE)
+    index.write([row(i, v) for i, v in enumerate(unit(3000, 1, 64))])
+    slow = open_index(s3.uri("index")).vector_batches()
+    found = len(next(slow)[0])
+    index.write([row(i, v) for i, v in enumerate(unit(3000, 2, 64))])
+    versions.fold(index._table, timedelta(milliseconds=1))
+    assert found + sum(len(ids) for ids, _ in slow) == 3000
+    versions.fold(index._table, timedelta(milliseconds=1))
+    assert len(index._table.list_versions()) == 1
+    assert index._table.tags.list() == {}
