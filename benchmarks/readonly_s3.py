@@ -128,6 +128,7 @@ def kind(key: str) -> str:
 @contextmanager
 def serving(folder: Path, latency: float = 0.0) -> Iterator[str]:
     """Serves a folder; gives the address."""
+    ThreadingHTTPServer.request_queue_size = 1024  # with its usual 5, clients that open many at once wait for seconds
     handler = type("Served", (Objects,), {"root": folder, "latency": latency})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
