@@ -98,6 +98,7 @@ def nodes(tmp_path_factory, store_address):
         yield started
         ray.shutdown()
         started.shutdown()
+    shutil.rmtree(short, ignore_errors=True)
 
 
 def free_port():
