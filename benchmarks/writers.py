@@ -130,6 +130,8 @@ def kills(uri: str, times: int, rows: int, step: int, seconds: float, seed: int)
         time.sleep(draw.uniform(0.0, 1.5))
         victim.kill()
         wanted |= written(victim.communicate()[0])
+        if (kill + 1) % 5 == 0:
+            print(f"    after {kill + 1} kills {outcome(ids_at(uri), wanted)}", flush=True)
         if following is not None:
             following.stdout.readline()
             victim = following

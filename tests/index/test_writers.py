@@ -18,6 +18,7 @@ from clip2video_plugin.index.schema import videos_schema
 from .test_store import MADE, row, unit
 
 FAILURE = {"id": "x", "path": "/x", "size": 0, "mtime": 0.0, "reason": "empty"}
+ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
 from filelock import FileLock
@@ -249,3 +250,9 @@ def _made(model):
     from clip2video_plugin.provenance import provenance
 
     return provenance(model)
+
+
+def test_writers_of_whom_some_are_killed_leave_each_row_once(tmp_path):
+    command = ["benchmarks/writers.py", "--places", "folder", "--kills", "2", "--rows", "200", "--step", "20"]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300, cwd=ROOT)
+    assert "2 kills: 200 rows, 0 doubled, 0 lost, 0 others failed" in done.stdout, done.stderr
