@@ -114,7 +114,7 @@ def test_check_says_what_the_vector_index_finds_and_optimize_when_it_finds_too_l
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     index = VideoIndex.create(tmp_path / "index", 64, Provenance("gone", "0" * 64, "uniform", 12, "0"))
     blank = {"sample_id": None, "start": 0.0, "end": 1.0, "duration": 1.0, "captions": [], "size": 1, "mtime": 1.0}
-    index.write([{"id": f"v{n}", "path": f"s3://b/{n}", "vector": v, **blank} for n, v in enumerate(vectors)])
+    index.write([{"id": f"v{n}", "path": __file__, "vector": v, **blank} for n, v in enumerate(vectors)])
     index.finish(lambda: vectors[:64])
 
     def check(*args, code=0):
