@@ -44,7 +44,7 @@ def frames(
     from clip2video_plugin.video.files import find_videos, passed_over_line
 
     passed_over = Counter[str]()
-    videos = list(find_videos([source], passed_over))
+    videos = [place for place in find_videos([source], passed_over) if isinstance(place, Path)]
     with bar("Extracting", len(videos)) as progress:
         report = extract_frames(
             videos, output, root=source, fps=fps, policy=policy, count=count, workers=workers, progress=progress.failing
