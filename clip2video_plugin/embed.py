@@ -295,8 +295,9 @@ def embed_items(
         if progress:
             progress(report)
 
-    writer = Writer(index, tell)
-    pending = Pending(index, known, windows, writer, report)
+    ingest = index.for_writing()
+    writer = Writer(ingest, tell)
+    pending = Pending(ingest, known, windows, writer, report)
     todo, sampling = pending.wishes(items, partial(tell, False)), index.provenance.policy
     batches = encode(todo, model, windows, sampling=sampling, batch_size=batch_size, workers=workers)
     try:

@@ -40,7 +40,7 @@ MARGIN = 0.996  # of recall on the queries that it is chosen on, and on all, so 
 REFINE = (3, 5, 10, 20, 30)  # times as many vectors as are wanted that are compared whole
 # Of tables too large to be kept twice: a thousand vectors of 1,024 numbers take 15 ms.
 REFINE_MORE = (100, 300, 1000)
-TWICE = 1024**3  # bytes of vectors up to which the index may keep them whole
+TWICE = 64 * 1024**2  # bytes of vectors up to which the index may keep them whole: making it takes three times that
 SHARES = 2**-0.5  # of the lists that are tried one after another, each of the one before
 # A query whose best are all in lists that are not read finds nothing at all; so many take a few milliseconds.
 LEAST_LISTS = 8

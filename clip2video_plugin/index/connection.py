@@ -23,6 +23,7 @@ from clip2video_plugin.places import has_credentials, without_credentials
 if TYPE_CHECKING:
     from clip2video_plugin.index.store import VideoIndex
 
+NOW = timedelta(0)
 LOCK_SECONDS = 600.0  # to wait for another writer, where nobody else says how long
 
 T = TypeVar("T")
@@ -59,12 +60,12 @@ def local_folder(uri: str) -> Path | None:
     return Path(os.path.abspath(unquote(parts.path))) if parts.scheme == "file" else None
 
 
-def connect(uri: str) -> lancedb.DBConnection:
-    """Opens a database, local or not; readers see what others write at once."""
+def connect(uri: str, session: Any = None) -> lancedb.DBConnection:
+    """Opens a database, local or not; readers see what others write at once. ``session`` bounds LanceDB's caches."""
     if stored(uri) != uri:
         raise VideoIndexError(f"index {uri} is not text in UTF-8, which LanceDB needs; choose another place (--index)")
     with plain_errors(uri):
-        return lancedb.connect(local_folder(uri) or uri, read_consistency_interval=timedelta(seconds=0))
+        return lancedb.connect(local_folder(uri) or uri, read_consistency_interval=NOW, session=session)
 
 
 def lock_of(uri: str, name: str = ".c2v.lock") -> FileLock | Lease | None:

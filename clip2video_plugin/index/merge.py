@@ -3,8 +3,9 @@
 Two writers at once that both find an id missing would both insert it. A merge on the primary key notices at its commit
 that another has inserted one of its ids since it read the table, and is then done again on what is there now. Two
 things it needs (``benchmarks/writers.py``, docs/writers.md): the key in the field's metadata, and no index on the key
-at the merge, as through an index it does not look. So each merge reads the column of the key: .3 s and 150 bytes of
-memory for every row of the table, .17 GB at a million rows.
+at the merge, as through an index it does not look. So each merge reads the column of the key: .3 s and .17 GB at a
+million rows. Of a large table on this machine, whose writers a file lock keeps apart, the index is asked instead, and
+rows that it does not know are appended.
 """
 
 from __future__ import annotations
@@ -16,22 +17,37 @@ import pyarrow as pa
 
 from clip2video_plugin.index import memory
 from clip2video_plugin.index.commits import patiently, unless_done
+from clip2video_plugin.index.connection import chunks, in_list
 from clip2video_plugin.index.schema import PRIMARY_KEY
 
+LARGE = 200_000  # rows of a table whose keys take 40 MB
+ASKED = 1_000  # keys in one filter
 
-def merge(table: Any, rows: pa.Table, *, of: str | None = None, key: str = "id") -> None:
+
+def merge(table: Any, rows: pa.Table, *, of: str | None = None, key: str = "id", alone: bool = False) -> None:
     """Adds rows, or replaces those of equal key, all at once.
 
     Args:
         of: a filter; the rows that it keeps and that are not among the new ones go.
         key: the column that tells rows apart, without nulls.
+        alone: the caller holds the lock of a folder, so that nobody else writes until this is done.
     """
     protect(table, key)
+    if alone and table.count_rows() > LARGE and not _known(table, rows, of, key):
+        with memory.given_back():
+            table.add(rows)
+        return
     found = table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
     if of is not None:
         found = found.when_not_matched_by_source_delete(of)
     with memory.given_back():  # of a million keys 100 MB
         patiently(lambda: found.use_index(False).execute(rows))
+
+
+def _known(table: Any, rows: pa.Table, of: str | None, key: str) -> bool:
+    """Whether any row would be replaced or go."""
+    keys = (in_list(key, part) for part in chunks(rows[key].to_pylist(), ASKED))
+    return any(table.count_rows(where) for where in ([of] if of is not None else keys))
 
 
 def protect(table: Any, key: str = "id", made_of: str = "") -> None:

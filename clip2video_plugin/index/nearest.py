@@ -155,8 +155,9 @@ class Nearest:
     ) -> list[list[Hit]]:
         """``search`` of several vectors [n, D], in order: one question to the table for 100 of them."""
         k, out = checked_k(k), list[list[Hit]]()
-        for start in range(0, len(vectors), TOGETHER):
-            part = np.asarray(vectors[start : start + TOGETHER], np.float32)
+        together = max(1, min(TOGETHER, VIEW_BYTES // (self._settings.now().candidates(k) * vectors[0].nbytes)))
+        for start in range(0, len(vectors), together):
+            part = np.asarray(vectors[start : start + together], np.float32)
             view, most = where and self._view_of(where, part[0].nbytes), WINDOWS_EACH * k if each else k
             if view:
                 out += [self._as_hits(view.nearest(one, most)) for one in part]

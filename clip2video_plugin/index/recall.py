@@ -22,6 +22,8 @@ WEIGHTS = (0.0, 0.5, 1.0)  # of the global half of a query
 EQUAL = 1e-6  # scores that differ by less are equal: products in another order differ in the last bits
 TIED = 1_000  # most rows that are remembered of those that score as the last hit
 TOGETHER = 64  # queries in one question to the table
+# And at most so many bytes of whole vectors that are read for them, and rows that are found in all lists together.
+REFINED, GATHERED = 32 * 1024**2, 4_000_000
 BATCH = 1_024  # rows that are read at once, 4 MB of vectors of 1,024 numbers
 
 Floats = NDArray[np.float32]
@@ -151,8 +153,9 @@ def found_by_refining(table: Any, vectors: Floats, best: Best, probes: int, refi
     """How many of the K best of each query are among the first K times each of ``refine`` by their codes: [n, m]."""
     out = np.zeros((len(vectors), len(refine)), np.int64)
     ends = K * np.array(refine)
-    for start in range(0, len(vectors), TOGETHER):
-        part = vectors[start : start + TOGETHER]
+    together = _together(int(ends[-1]), probes)
+    for start in range(0, len(vectors), together):
+        part = vectors[start : start + together]
         rows = _rows_of(_builder(table, part).limit(int(ends[-1])).nprobes(probes))
         query, ids = _query_index(rows), rows["_rowid"].to_numpy()
         order = np.lexsort((rows["_distance"].to_numpy(), query))
@@ -176,8 +179,10 @@ def measured(table: Any, settings: Tuning | None, sentences: Floats | None, seed
 
 def _asked(table: Any, vectors: Floats, tuning: Tuning) -> Iterator[tuple[int, pa.Table]]:
     """The K hits of some of the queries, and the place of the first of these."""
-    for start in range(0, len(vectors), TOGETHER):
-        asked = _builder(table, vectors[start : start + TOGETHER]).limit(K)
+    together = _together(tuning.candidates(K), min(tuning.probes, tuning.lists))
+    together = max(1, min(together, REFINED // (tuning.candidates(K) * vectors[0].nbytes)))
+    for start in range(0, len(vectors), together):
+        asked = _builder(table, vectors[start : start + together]).limit(K)
         yield start, _rows_of(with_settings(asked, tuning, K))
 
 
@@ -187,6 +192,11 @@ def with_settings(query: Any, tuning: Tuning, k: int) -> Any:
         return query.bypass_vector_index()
     query = query.nprobes(min(tuning.probes, ALL_LISTS))
     return query if tuning.bits == WHOLE else query.refine_factor(-(-tuning.candidates(k) // k))
+
+
+def _together(wanted: int, probes: int) -> int:
+    """How many queries to ask at once: each list gives as many rows as are wanted."""
+    return max(1, min(TOGETHER, GATHERED // (wanted * probes)))
 
 
 def _builder(table: Any, vectors: Floats) -> Any:

@@ -59,6 +59,8 @@ from clip2video_plugin.index.unfinished import Unfinished
 from clip2video_plugin.index.windows import Made, VideoWindows
 from clip2video_plugin.paths import stored
 
+CACHE = 16 * 1024**2  # bytes of LanceDB's caches while videos are embedded; of themselves gigabytes
+
 
 def open_index(index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
     """Opens an index that exists, by its URI; by default $C2V_INDEX or ./c2v-index. An open one is given back.
@@ -117,6 +119,15 @@ class VideoIndex:
     def identity(self) -> str:
         """Tells the table from another that was made in its place."""
         return self.state[0]
+
+    def for_writing(self) -> VideoIndex:
+        """The same, opened with small caches: what a long ingest looks up is of little use later, and would pile up."""
+        session = lancedb.Session(index_cache_size_bytes=CACHE, metadata_cache_size_bytes=CACHE // 2)
+        connection = connect(self.uri, session)
+        with plain_errors(self.uri):
+            again = VideoIndex(self.uri, connection, connection.open_table(self.name))
+        again._lock = self._lock
+        return again
 
     @classmethod
     def open(cls, index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
@@ -320,7 +331,7 @@ class VideoIndex:
             before = self._table.version
             add_missing(self._table, LATER)
             data = pa.Table.from_pylist(list(unique.values()), schema=self._table.schema)
-            merge(self._table, data)
+            merge(self._table, data, alone=local_folder(self.uri) is not None)
             self.delete([gone for gone in instead_of if gone not in unique])
             upkeep.index_column(self._table, "id")
             if not self.is_windows and any(row.get(upkeep.WORDS) for row in rows):

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip2video_plugin.index import upkeep
-from clip2video_plugin.index.connection import chunks, in_list, read
+from clip2video_plugin.index.connection import chunks, in_list, local_folder, read
 from clip2video_plugin.index.merge import add_missing, merge
 from clip2video_plugin.index.reading import IN_LIST, delete
 from clip2video_plugin.index.schema import CAPTION_TIMES, SIZES, THUMBNAILS, VIDEO
@@ -94,7 +94,7 @@ def write(uri: str, table: Any, videos: Sequence[VideoWindows]) -> None:
         if sum(len(one.spans) for one in some) >= ROWS or video is videos[-1]:
             ids = [one.row["id"] for one in some]
             data = pa.concat_tables([_rows(table.schema, one) for one in some])
-            merge(table, data, of=in_list(VIDEO.name, ids))
+            merge(table, data, of=in_list(VIDEO.name, ids), alone=local_folder(uri) is not None)
             some.clear()
     upkeep.index_column(table, VIDEO.name)
     upkeep.tidy(uri, table, before)

@@ -17,7 +17,7 @@ from clip2video_plugin.app import Clip2VideoModel
 from clip2video_plugin.app.moments import Timeline, compute_frames, mark_moments, timeline
 from clip2video_plugin.app.panel.parts import picture
 from clip2video_plugin.errors import Clip2VideoError
-from clip2video_plugin.index import Span
+from clip2video_plugin.index import Span, upkeep
 from clip2video_plugin.index.frames import FrameIndex
 from clip2video_plugin.model.installed import embedded_folder
 from clip2video_plugin.video.extract import extract_frames
@@ -166,7 +166,10 @@ def test_frames_that_are_computed_again_and_again_take_twice_their_room_at_most(
         index.write(f"{video} {n % 30}", times, vectors, (n, 1.0))
     folder = Path(run.config.uri) / f"{run.frames_table}.lance"
     assert len(times) * 33 == index._table.count_rows()
-    assert sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) < 2.1 * index._table.stats()["total_bytes"]
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    assert (
+        size < 2 * index._table.stats()["total_bytes"] + upkeep.SLACK
+    )  # 100 commits of 71 KB and more are six times that
 
 
 def test_a_changed_file_has_no_curve_until_its_frames_are_computed_anew(three):

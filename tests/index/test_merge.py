@@ -1,5 +1,6 @@
 """Rows that several processes write at once, without any lock: each id is there once."""
 
+import importlib
 import subprocess
 import sys
 from collections import Counter
@@ -115,3 +116,17 @@ def test_frames_of_an_earlier_version_are_replaced_and_those_of_others_stay(tmp_
     frames.write("a", [0.0, 1.0, 2.0], np.zeros((3, 2), np.float32), (3, 4.0))
     assert frames.read("a")[0].tolist() == [0, 1, 2]
     assert frames.read("b")[1].tolist() == [[1, 0], [0, 1]]
+
+
+def test_a_large_table_of_a_folder_is_asked_for_ids_and_gets_new_rows_appended(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("clip2video_plugin.index.merge"), "LARGE", 50)
+    index = VideoIndex.create(tmp_path, 16, MADE)
+    index.write([row(i, v) for i, v in enumerate(unit(100, 0))])
+    again, new = unit(20, 1), unit(20, 2)
+    index.write([row(i, v) for i, v in enumerate(again, 90)])  # half of them known
+    index.write([row(i, v) for i, v in enumerate(new, 200)])  # none
+    ids = lancedb.connect(tmp_path).open_table("videos").to_arrow()["id"].to_pylist()
+    assert sorted(ids) == sorted(f"v{i}" for i in [*range(110), *range(200, 220)])
+    found = index.vectors(["v95", "v219"])
+    np.testing.assert_array_equal(found["v95"], again[5])
+    np.testing.assert_array_equal(found["v219"], new[19])
