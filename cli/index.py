@@ -12,13 +12,13 @@ import typer
 from clip2video_plugin.cli import terminal, upkeep
 from clip2video_plugin.cli.embed import DEVICE, INDEX, MODEL
 from clip2video_plugin.cli.loading import loading
+from clip2video_plugin.cli.upkeep import JSON
 from clip2video_plugin.errors import Clip2VideoError
 
 if TYPE_CHECKING:
     from clip2video_plugin.app.tables import RunTable
 
 index = typer.Typer(help="What an index holds: show, check, clear up, move, carry elsewhere.", no_args_is_help=True)
-JSON = typer.Option("--json", help="Print one JSON document instead of text.")
 DRY_RUN = typer.Option("--dry-run", "-n", help="Remove nothing; print what would go.")
 
 

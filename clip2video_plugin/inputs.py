@@ -17,7 +17,7 @@ from clip2video_plugin import stores
 from clip2video_plugin.encode import Item
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError, first_line
 from clip2video_plugin.paths import expanded
-from clip2video_plugin.places import Place, Uri, place_of, without_credentials
+from clip2video_plugin.places import Place, Uri, absolute, place_of, without_credentials
 from clip2video_plugin.rows import video_id
 from clip2video_plugin.seen import Seen
 from clip2video_plugin.stores import Stamp
@@ -127,7 +127,7 @@ def _listed(listed: Listed, passed_over: Counter[str] | None) -> Iterator[Found]
         try:
             yield from named_videos(place, passed_over)
         except VideoReadError:
-            yield Found(place if isinstance(place, Uri) else Path(os.path.abspath(expanded(place))), NO_STAMP)
+            yield Found(absolute(place), NO_STAMP)
 
 
 def _count(listed: Listed) -> int | None:

@@ -12,6 +12,7 @@ from string import ascii_letters, digits
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.paths import expanded
 
 ALIASES = {"gcs": "gs", "abfs": "az", "abfss": "az"}
 SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
@@ -94,6 +95,12 @@ def place_of(name: str | Path | Uri) -> Place:
         raise Clip2VideoError(f"{shown} came with a signature, which belongs to an https:// address; write it as one")
     clean = without_credentials(whole)
     return Uri(clean, whole if whole != clean else None)
+
+
+def absolute(name: str | Path | Uri) -> Place:
+    """``place_of``, a path with ``~`` for a home and seen from the root."""
+    place = place_of(name)
+    return place if isinstance(place, Uri) else Path(os.path.abspath(expanded(place)))
 
 
 def has_credentials(address: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import PurePath
 from typing import Any
 
 import fiftyone as fo
@@ -63,8 +62,7 @@ def path_of(sample: fo.Sample) -> Place:
 
 def name_of(path: str) -> str:
     """The name of a sample's file, which may be a URI."""
-    place = place_of(path)
-    return place.name if isinstance(place, Uri) else PurePath(path).name
+    return place_of(path).name
 
 
 def is_missing(path: str) -> bool:

@@ -15,6 +15,8 @@ PATIENCE = 120.0  # seconds
 
 def open_or_make(connection: lancedb.DBConnection, name: str, schema: pa.Schema) -> Any:
     """Opens a table, made empty where it is not there; where two make it at once, it is one of theirs."""
+    if (found := opened_if_there(connection, name)) is not None:
+        return found
     unless_done(
         lambda: opened_if_there(connection, name) is not None, lambda: connection.create_table(name, schema=schema)
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clip2video_plugin.index.store import VideoIndex
 
 NOW = timedelta(0)
+IN_LIST = 1_000  # values in one filter
 LOCK_SECONDS = 600.0  # to wait for another writer, where nobody else says how long
 
 T = TypeVar("T")

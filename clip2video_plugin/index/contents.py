@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from clip2video_plugin import listing
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
-from clip2video_plugin.index import upkeep
+from clip2video_plugin.index import segments, upkeep
 from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, read, table_names, uri_of
 from clip2video_plugin.index.nearest import gone
 from clip2video_plugin.index.schema import (
@@ -33,8 +33,8 @@ from clip2video_plugin.index.schema import (
 )
 from clip2video_plugin.index.tuning import read_tuning
 from clip2video_plugin.index.view import vectors_of
-from clip2video_plugin.paths import as_path, expanded, stored
-from clip2video_plugin.places import Uri, place_of
+from clip2video_plugin.paths import as_path, stored
+from clip2video_plugin.places import Uri, absolute, place_of
 
 if TYPE_CHECKING:
     from clip2video_plugin.index.store import VideoIndex
@@ -145,7 +145,7 @@ def _table_info(uri: str, folder: Path | None, table: Any) -> TableInfo:
         model = None
     size = table.stats()["total_bytes"] if folder is None else upkeep.folder_bytes(folder / f"{table.name}.lance")
     indexes = sorted(index.name for index in table.list_indices())
-    chosen = read_tuning(uri, table) if model and "vector_idx" in indexes else None
+    chosen = read_tuning(uri, table) if model and segments.NAME in indexes else None
     asked = (chosen.words, chosen.recall) if chosen else (None, None)
     return TableInfo(table.name, table.count_rows(), size, len(table.list_versions()), indexes, model, *asked)
 
@@ -153,11 +153,10 @@ def _table_info(uri: str, folder: Path | None, table: Any) -> TableInfo:
 def _at_or_below(paths: Iterable[str | Path]) -> Iterator[tuple[str, str]]:
     """The absolute path or URI of each, and a filter for the rows of this file, or of what lies in this folder."""
     for path in paths:
-        place = place_of(path)
-        absolute = str(place) if isinstance(place, Uri) else os.path.abspath(expanded(place))
-        text = stored(absolute)
+        place = str(absolute(path))
+        text = stored(place)
         yield (
-            absolute,
+            place,
             f"(path = {quoted(text.rstrip('/') or text)} OR starts_with(path, {quoted(text.rstrip('/') + '/')}))",
         )
 

@@ -10,9 +10,8 @@ import pyarrow as pa
 
 from clip2video_plugin.index import upkeep
 from clip2video_plugin.index.commits import open_or_make
-from clip2video_plugin.index.connection import chunks, exists, in_list, read
+from clip2video_plugin.index.connection import IN_LIST, chunks, in_list, opened, read
 from clip2video_plugin.index.merge import merge
-from clip2video_plugin.index.reading import IN_LIST
 from clip2video_plugin.index.schema import FAILED, FAILURES, check_form
 from clip2video_plugin.paths import as_path
 
@@ -30,9 +29,8 @@ def write(uri: str, connection: lancedb.DBConnection, rows: Sequence[dict[str, A
 
 def read_all(uri: str, connection: lancedb.DBConnection, where: str | None) -> list[dict[str, Any]]:
     """``VideoIndex.failures``."""
-    if not exists(connection, FAILED):
+    if (table := opened(connection, FAILED)) is None:
         return []
-    table = connection.open_table(FAILED)
     check_form(table.schema.metadata, f"index {uri}")
     rows = read(uri, lambda: table.search().where(where or "true").limit(None).to_list())
     return sorted(({**row, "path": as_path(row["path"])} for row in rows), key=lambda row: str(row["path"]))

@@ -27,6 +27,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pyarrow as pa
 
 from clip2video_plugin.index.commits import open_or_make, patiently
+from clip2video_plugin.index.schema import ID
 
 SECONDS = 30.0  # without a beat, after which an owner counts as dead
 RELEASES = 32  # after about so many, old versions of the table go
@@ -121,7 +122,7 @@ class Lease:
 
 SCHEMA = pa.schema(
     [
-        pa.field("name", pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"}),
+        ID.with_name("name"),
         pa.field("owner", pa.string(), nullable=False),  # drawn at each taking; FREE: nobody has it
         pa.field("beat", pa.int64(), nullable=False),
         pa.field("host", pa.string(), nullable=False),

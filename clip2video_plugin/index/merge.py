@@ -17,11 +17,10 @@ import pyarrow as pa
 
 from clip2video_plugin.index import memory
 from clip2video_plugin.index.commits import patiently, unless_done
-from clip2video_plugin.index.connection import chunks, in_list
+from clip2video_plugin.index.connection import IN_LIST, chunks, in_list
 from clip2video_plugin.index.schema import PRIMARY_KEY
 
 LARGE = 200_000  # rows of a table whose keys take 40 MB
-ASKED = 1_000  # keys in one filter
 
 
 def merge(table: Any, rows: pa.Table, *, of: str | None = None, key: str = "id", alone: bool = False) -> None:
@@ -46,7 +45,7 @@ def merge(table: Any, rows: pa.Table, *, of: str | None = None, key: str = "id",
 
 def _known(table: Any, rows: pa.Table, of: str | None, key: str) -> bool:
     """Whether any row would be replaced or go."""
-    keys = (in_list(key, part) for part in chunks(rows[key].to_pylist(), ASKED))
+    keys = (in_list(key, part) for part in chunks(rows[key].to_pylist(), IN_LIST))
     return any(table.count_rows(where) for where in ([of] if of is not None else keys))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from clip2video_plugin.index import choosing, upkeep, versions
+from clip2video_plugin.index.commits import patiently
 from clip2video_plugin.index.connection import (
     connect,
     held,
@@ -24,8 +24,6 @@ from clip2video_plugin.index.schema import check_form
 from clip2video_plugin.index.segments import Each
 from clip2video_plugin.index.store import VideoIndex
 from clip2video_plugin.progress import Tell
-
-TRIES = 3  # where others commit at the same moment
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def optimize(
             if "captions" in table.schema.names:  # of videos or windows, whose vectors have an index
                 _index(uri, table, seconds, each)
             with held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
-                _patiently(partial(versions.fold, table, age))
+                patiently(partial(versions.fold, table, age))
                 out.append(Optimized(str(table.name), int(table.count_rows()), before, _state(uri, table)))
         if progress:
             progress(len(out), total=len(tables))
@@ -107,16 +105,6 @@ def _index(uri: str, table: Any, seconds: float | None, each: Each | None) -> No
     elif upkeep.has_index(table, "vector"):
         with held(lock_of(uri, upkeep.BUILD_LOCK), uri, seconds):
             choosing.hold(uri, table)
-
-
-def _patiently(step: Callable[[], None]) -> None:
-    for _ in range(TRIES):
-        try:
-            return step()
-        except (OSError, RuntimeError) as error:
-            if "conflict" not in str(error).lower():
-                raise
-    return step()
 
 
 def _state(uri: str, table: Any) -> State:

@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clip2video_plugin.index.connection import chunks, in_list
-from clip2video_plugin.index.reading import IN_LIST
+from clip2video_plugin.index.connection import IN_LIST, chunks, in_list
 from clip2video_plugin.index.schema import VIDEO, is_windows
 from clip2video_plugin.index.view import vectors_of
 

@@ -11,14 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from clip2video_plugin.index import upkeep
-from clip2video_plugin.index.connection import chunks, in_list, read
+from clip2video_plugin.index.connection import IN_LIST, chunks, in_list, read
 from clip2video_plugin.index.contents import Entry
 from clip2video_plugin.index.schema import CAPTION_TIMES, FINGERPRINT, LATER
 from clip2video_plugin.index.versions import batches
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path
 
-IN_LIST = 1_000  # ids in one filter
 ASKED = 20_000  # ids up to which rows are asked for by them; of more all are read
 
 

@@ -19,9 +19,9 @@ from clip2video_plugin.errors import IndexBusyError, VideoIndexError
 from clip2video_plugin.index import choosing, contents, failures, memory, products, reading, unfinished, upkeep, windows
 from clip2video_plugin.index.commits import drop, open_or_make
 from clip2video_plugin.index.connection import (
+    IN_LIST,
     chunks,
     connect,
-    exists,
     held,
     in_list,
     local_folder,
@@ -36,7 +36,7 @@ from clip2video_plugin.index.contents import Entry, IndexInfo, Pruned, Removed
 from clip2video_plugin.index.merge import add_missing, merge
 from clip2video_plugin.index.nearest import Hit, Keep, Nearest
 from clip2video_plugin.index.nearest import existing as files_there
-from clip2video_plugin.index.reading import IN_LIST, delete
+from clip2video_plugin.index.reading import delete
 from clip2video_plugin.index.recall import OTHERS, Recall, Sentences, measured
 from clip2video_plugin.index.schema import (
     DATABASE,
@@ -171,11 +171,11 @@ class VideoIndex:
         uri = uri_of(index)
         connection = connect(uri)
         with plain_errors(uri):
-            if not exists(connection, table):
+            if (found := opened(connection, table)) is None:
                 with writer_lock(uri):  # another process may have made it while this one waited
                     schema = videos_schema(dim, provenance, database, windows=is_windows(table))
-                    open_or_make(connection, table, schema)
-            created = cls(uri, connection, connection.open_table(table))
+                    found = open_or_make(connection, table, schema)
+            created = cls(uri, connection, found)
         created.provenance.check(provenance, f"index {uri}")
         return created
 
@@ -358,7 +358,8 @@ class VideoIndex:
             lacking = [field for field in self._table.schema if field.name not in rows.column_names]
             for field in lacking:  # of a newer version
                 rows = rows.append_column(field.name, pa.nulls(len(rows), field.type))
-            merge(self._table, rows.select(self._table.schema.names).cast(self._table.schema))
+            rows = rows.select(self._table.schema.names).cast(self._table.schema)
+            merge(self._table, rows, alone=local_folder(self.uri) is not None)
             upkeep.index_column(self._table, VIDEO.name if self.is_windows else "id")
             if not self.is_windows and pc.any(pc.greater(pc.list_value_length(rows[upkeep.WORDS]), 0)).as_py():
                 self.text.make()
@@ -428,9 +429,9 @@ class VideoIndex:
 
     def clear_failures(self, ids: Sequence[str]) -> None:
         """Forgets failures of videos that were read since."""
-        if ids and exists(self._connection, FAILED):
+        if ids and (noted := opened(self._connection, FAILED)) is not None:
             with plain_errors(self.uri), self.writing():
-                delete(self.uri, self._connection.open_table(FAILED), "id", ids)
+                delete(self.uri, noted, "id", ids)
 
     def failures(self, where: str | None = None) -> list[dict[str, Any]]:
         """The videos that could not be read, by path; of a filter those that it keeps."""

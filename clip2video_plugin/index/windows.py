@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip2video_plugin.index import upkeep
-from clip2video_plugin.index.connection import chunks, in_list, local_folder, read
+from clip2video_plugin.index.connection import IN_LIST, chunks, in_list, local_folder, read
 from clip2video_plugin.index.merge import add_missing, merge
-from clip2video_plugin.index.reading import IN_LIST, delete
+from clip2video_plugin.index.reading import delete
 from clip2video_plugin.index.schema import CAPTION_TIMES, SIZES, THUMBNAILS, VIDEO
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import VideoIndex, open_index
 from clip2video_plugin.index.schema import CAPTION_TIMES
 from clip2video_plugin.model.checkpoint import Model
-from clip2video_plugin.paths import as_path, expanded
-from clip2video_plugin.places import Uri, place_of
+from clip2video_plugin.paths import as_path
+from clip2video_plugin.places import absolute, place_of
 from clip2video_plugin.progress import Tell
 from clip2video_plugin.query.search import load_for
 
@@ -152,11 +151,10 @@ def nearest_captions(
         VideoIndexError: there is no index, or it was made with another model.
     """
     k, opened = checked_k(k), index if isinstance(index, VideoIndex) else open_index(index)
-    place = place_of(video)
-    path = str(place) if isinstance(place, Uri) else os.path.abspath(expanded(place))
+    path = str(absolute(video))
     rows = opened.rows([str(video)]) or opened.rows([e.id for e in opened.videos([video]) if e.path == path])
     if not rows:
-        raise QueryError(f"{place} is no video of index {opened.uri}; see: c2v index list")
+        raise QueryError(f"{place_of(video)} is no video of index {opened.uri}; see: c2v index list")
     row = next(iter(rows.values()))
     if captions is None:
         texts = [text for _, _, some in _captioned(opened, None) for text in some]

@@ -16,8 +16,7 @@ from clip2video_plugin import stores
 from clip2video_plugin.errors import QueryError, VideoGoneError
 from clip2video_plugin.index import Hit, Keep
 from clip2video_plugin.model.checkpoint import Model, load_model
-from clip2video_plugin.paths import expanded
-from clip2video_plugin.places import Place, Uri, place_of
+from clip2video_plugin.places import Place, Uri, absolute, place_of
 from clip2video_plugin.query.gallery import Gallery
 from clip2video_plugin.query.vectors import Vectors
 from clip2video_plugin.video.sampling import SAMPLINGS
@@ -77,7 +76,7 @@ def _one(text: str, gallery: Gallery, model: Model) -> tuple[NDArray[np.float32]
     span = _SPAN.fullmatch(text)
     names = [(text, None), *([(span["what"], (float(span["start"]), float(span["end"])))] if span else [])]
     for name, times in names:
-        place = _place(name)
+        place = absolute(name)
         path = str(place)
         rows = gallery.videos.named([name, path])
         there = os.path.lexists(path) if isinstance(place, Path) else not rows and _in_store(place)
@@ -91,11 +90,6 @@ def _one(text: str, gallery: Gallery, model: Model) -> tuple[NDArray[np.float32]
             return gallery.videos.vectors(rows[:1])[rows[0]], rows, path if there else None
         return _encoded(place, None, gallery, model), rows, path
     raise QueryError(f"like is {text!r}, which is no file and not in the index; name a file, an id, or FILE@12-17")
-
-
-def _place(name: str) -> Place:
-    place = place_of(name)
-    return place if isinstance(place, Uri) else Path(os.path.abspath(expanded(place)))
 
 
 def _in_store(uri: Uri) -> bool:

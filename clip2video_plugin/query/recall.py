@@ -10,6 +10,7 @@ from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.index.connection import uri_of
 from clip2video_plugin.index.contents import describe, has_vectors
 from clip2video_plugin.index.recall import OTHERS, Recall
+from clip2video_plugin.index.segments import NAME
 from clip2video_plugin.query.asking import sentences
 from clip2video_plugin.query.search import load_for
 
@@ -25,7 +26,7 @@ def recalls(index: str | Path | VideoIndex | None = None, *, seed: int = OTHERS)
         if info.model is None or not has_vectors(info.name):
             continue
         table = VideoIndex.open(uri, table=info.name)
-        if "vector_idx" not in info.indexes:
+        if NAME not in info.indexes:
             yield table.recall()
             continue
         try:

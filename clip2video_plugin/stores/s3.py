@@ -27,13 +27,22 @@ def endpoint() -> str | None:
     return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
+def region() -> str | None:
+    """Where the environment says that buckets lie."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
+def keys_of(uri: Uri) -> str:
+    """The credentials that a URI came with, NAME:KEY with escapes, or nothing."""
+    return (uri.secret or "").partition("://")[2].partition("/")[0].rpartition("@")[0]
+
+
 def client(uri: Uri) -> Any:
     """The client of this process for a URI, with its credentials or those of the environment, or none."""
-    with_keys = (uri.secret or "").partition("://")[2].partition("/")[0].rpartition("@")[0]
+    with_keys, at, of = keys_of(uri), endpoint(), region()
     name, _, key = with_keys.partition(":")
-    at, region = endpoint(), os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     known = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
-    which = (os.getpid(), with_keys, at, region, *map(os.environ.get, known))
+    which = (os.getpid(), with_keys, at, of, *map(os.environ.get, known))
     with _making:
         if which not in _clients:
             import boto3
@@ -49,7 +58,7 @@ def client(uri: Uri) -> Any:
                 s3={"addressing_style": "path"} if at else {},
                 signature_version="s3v4" if session.get_credentials() else UNSIGNED,
             )
-            _clients[which] = session.client("s3", endpoint_url=at, region_name=region, config=config)
+            _clients[which] = session.client("s3", endpoint_url=at, region_name=of, config=config)
         return _clients[which]
 
 
@@ -114,7 +123,7 @@ def walk(uri: Uri) -> Iterator[tuple[Uri, Version]]:
     place = where(uri)
     prefix = f"{place['Key'].rstrip('/')}/" if place["Key"] else ""
     pages = client(uri).get_paginator("list_objects_v2").paginate(Bucket=place["Bucket"], Prefix=prefix)
-    keys = uri.secret.partition("://")[2].partition("/")[0].rpartition("@")[0] if uri.secret else ""
+    keys = keys_of(uri)
     following = iter(pages)
     while (page := told(uri, lambda: next(following, None))) is not None:
         for found in page.get("Contents", ()):
@@ -179,7 +188,7 @@ def _refusal(uri: Uri, code: str, answer: dict[str, Any]) -> Exception:
     from botocore import UNSIGNED
 
     bucket, status = where(uri)["Bucket"], answer.get("HTTPStatusCode", 0)
-    region = answer.get("HTTPHeaders", {}).get("x-amz-bucket-region")
+    lies = answer.get("HTTPHeaders", {}).get("x-amz-bucket-region")
     if code == "NoSuchBucket":
         reason = f"there is no bucket {bucket!r}; check its name, and AWS_ENDPOINT_URL where it is not at Amazon"
     elif code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AuthFailure"):
@@ -189,7 +198,7 @@ def _refusal(uri: Uri, code: str, answer: dict[str, Any]) -> Exception:
     elif code == "InvalidObjectState":
         reason = "it is archived; restore it first"
     elif code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"):
-        reason = f"bucket {bucket!r} lies in another region; set AWS_REGION={region or 'to it'}"
+        reason = f"bucket {bucket!r} lies in another region; set AWS_REGION={lies or 'to it'}"
     elif code in ("PreconditionFailed", "412"):
         reason = CHANGED
     elif code in ("InvalidRange", "416"):

@@ -37,21 +37,18 @@ def store_of(uri: Uri) -> tuple[FileSystem, str]:
         from clip2video_plugin.stores.clouds import _key, _store
 
         return _store(uri), _key(uri)
-    from clip2video_plugin.stores.s3 import endpoint
+    from clip2video_plugin.stores.s3 import endpoint, keys_of, region
 
-    keys = (uri.secret or "").partition("://")[2].partition("/")[0].rpartition("@")[0]
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     known = tuple(map(os.environ.get, ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")))
-    return _s3(os.getpid(), endpoint(), region, keys, known), uri.text.partition("://")[2]
+    return _s3(os.getpid(), endpoint(), region(), keys_of(uri), known), uri.text.partition("://")[2]
 
 
 def remove(uri: Uri) -> None:
     """Removes an object, if it is there."""
     if uri.scheme == "s3":
-        from clip2video_plugin.stores.s3 import client
+        from clip2video_plugin.stores.s3 import client, where
 
-        bucket, _, key = uri.text.partition("://")[2].partition("/")
-        client(uri).delete_object(Bucket=bucket, Key=key)  # pyarrow would leave a marker of a folder
+        client(uri).delete_object(**where(uri))  # pyarrow would leave a marker of a folder
         return
     store, key = store_of(uri)
     if store.get_file_info(key).is_file:

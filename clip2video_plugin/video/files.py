@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 from clip2video_plugin import listing, stores
 from clip2video_plugin.errors import VideoReadError
-from clip2video_plugin.paths import expanded
-from clip2video_plugin.places import Place, Uri, place_of
+from clip2video_plugin.places import Place, Uri, absolute
 from clip2video_plugin.seen import Seen
 from clip2video_plugin.stores import Stamp
 from clip2video_plugin.subtitles import ENDINGS, owners_of, texts_of
@@ -65,11 +64,10 @@ def find_videos(paths: str | Place | Iterable[str | Place], passed_over: Counter
 
 def named_videos(name: str | Place, passed_over: Counter[str] | None = None) -> Iterator[Found]:
     """``find_videos`` of one name."""
-    place = place_of(name)
-    if isinstance(place, Uri):
-        yield from _in_store(place, passed_over)
+    path = absolute(name)
+    if isinstance(path, Uri):
+        yield from _in_store(path, passed_over)
         return
-    path = Path(os.path.abspath(expanded(place)))
     try:
         path.stat()
     except PermissionError:

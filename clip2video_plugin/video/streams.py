@@ -40,19 +40,23 @@ def _opened_at(path: Place, plan: Presentation, first: int, wanted: list[int]) -
     if first and not plan.joined:
         at = next((pts for number, pts in zip(plan.packets, plan.pts, strict=True) if number == first), None)
     if at is not None:
-        source = opened(path) if isinstance(path, Uri) else None
-        with open_video(path, source=source) as (container, stream):
-            if source and plan.spans:
-                fetch_runs(source, plan, wanted)
+        with _opened(path, plan, wanted) as (container, stream):
             packets = _sought(container, stream, at)
             if packets is not None:
                 yield stream, packets
                 return
+    with _opened(path, plan, wanted) as (container, stream):
+        yield stream, islice(read_packets(container, stream, Reading()), first, None)
+
+
+@contextmanager
+def _opened(path: Place, plan: Presentation, wanted: list[int]) -> Iterator[tuple[Any, Any]]:
+    """A video's container and stream, with the bytes that the wanted frames need."""
     source = opened(path) if isinstance(path, Uri) else None
-    with open_video(path, source=source) as (container, stream):
+    with open_video(path, source=source) as both:
         if source and plan.spans:
             fetch_runs(source, plan, wanted)
-        yield stream, islice(read_packets(container, stream, Reading()), first, None)
+        yield both
 
 
 def _sought(container: Any, stream: Any, pts: int) -> Iterator[Any] | None:
