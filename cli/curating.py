@@ -10,8 +10,8 @@ import typer
 
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import INDEX, MODEL
-from clip2video_plugin.cli.index import JSON
 from clip2video_plugin.cli.loading import loading, local
+from clip2video_plugin.cli.upkeep import JSON
 
 if TYPE_CHECKING:
     from clip2video_plugin.query.curate import Duplicates, Group
