@@ -23,7 +23,7 @@ import psutil
 from rich.console import Console
 
 from clip2video_plugin import embed_videos, load_model
-from clip2video_plugin.embed import Report
+from clip2video_plugin.report import Report
 from clip2video_plugin.shapes import scenes, write_videos
 
 

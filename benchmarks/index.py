@@ -102,7 +102,7 @@ def recall(index: VideoIndex, rows: int) -> None:
 
 
 def beside_exact(index: VideoIndex, rows: int, view: NDArray[np.int64], rounds: int) -> None:
-    everything = np.concatenate(list(vectors.parts(rows)))
+    everything = vectors.everything(rows)
     table: Any = index._table
     ids = frozenset(vectors.row_id(n) for n in view.tolist())
     for gap in (False, True):
@@ -155,7 +155,7 @@ def beside_fiftyone(index: VideoIndex, rows: int, view: NDArray[np.int64], round
     console.print("filling FiftyOne's backends ...")
     dataset = fo.Dataset()
     ids = dataset.add_samples([fo.Sample(filepath=f"/videos/{n}.mp4") for n in range(rows + 1000)], progress=False)
-    everything = np.concatenate(list(vectors.parts(rows)))
+    everything = vectors.everything(rows)
     peers = {}
     for backend, more in (("lancedb", {"uri": str(folder / "theirs"), "metric": "cosine"}), ("sklearn", {})):
         peers[backend] = fob.compute_similarity(dataset, backend=backend, brain_key=backend, embeddings=False, **more)

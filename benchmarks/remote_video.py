@@ -1,6 +1,7 @@
 """Twelve frames of a large video in a store: requests and bytes, beside the bytes that the picks need.
 
     python benchmarks/remote_video.py [--megabytes 100] [--keyint 250] [--kinds faststart tail ...] [--delay 0.0]
+        [--policy uniform]
 
 It makes a video with ffmpeg (640x360, B-frames, AAC sound) and the same packets in other containers: MP4 with its
 tables at the head, at the tail, in fragments; Matroska and MPEG-TS for the record; H.264 with open groups; VP9 as WebM.
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--keyint", type=int, default=250)
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--policy", default="uniform", help="of read_frames: which frames")
     args = parser.parse_args()
     Counts.delay = args.delay
     with tempfile.TemporaryDirectory() as folder, serving() as store:
@@ -60,18 +62,18 @@ def main() -> None:
         )
         for kind in args.kinds:
             file = made(Path(folder), kind, args.megabytes, args.keyint)
-            local = read_frames(file)
+            local = read_frames(file, policy=args.policy)
             need = needed(file, local.timestamps)
             bucket.put(file.name, file)
             for name, uri in (("s3", bucket.uri(file.name)), ("http", f"{files.url}/{file.name}")):
                 Counts.requests = Counts.bytes = 0
                 began = time.perf_counter()
-                frames = read_frames(uri)
+                frames = read_frames(uri, policy=args.policy)
                 seconds = time.perf_counter() - began
                 read, asked = Counts.bytes, Counts.requests
                 began = time.perf_counter()
                 whole = download(bucket if name == "s3" else uri, file, Path(folder))
-                read_frames(whole)
+                read_frames(whole, policy=args.policy)
                 by_download = time.perf_counter() - began
                 whole.unlink()
                 same = np.array_equal(frames.pixels, local.pixels) and np.array_equal(

@@ -45,6 +45,15 @@ def parts(rows: int) -> Iterator[NDArray[np.float32]]:
         yield near(min(PART, rows - start), seed=1000 + start)
 
 
+def everything(rows: int) -> NDArray[np.float32]:
+    """All ``parts`` [rows, DIM], in no more memory than they take."""
+    out, done = np.empty((rows, DIM), np.float32), 0
+    for part in parts(rows):
+        out[done : done + len(part)] = part
+        done += len(part)
+    return out
+
+
 def row_id(number: int) -> str:
     return f"{number:032x}"
 

@@ -16,7 +16,7 @@ from clip2video_plugin.cli.loading import loading, local
 def bench(
     videos: Annotated[
         Optional[list[Path]],
-        typer.Argument(help="Videos or folders, of which 200 are taken; generated ones without.", parser=local),
+        typer.Argument(help="Videos or folders, 200 videos at most. Without any, videos are generated.", parser=local),
     ] = None,
     model: Annotated[Optional[str], MODEL] = None,
     device: Annotated[Optional[str], DEVICE] = None,

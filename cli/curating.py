@@ -1,4 +1,4 @@
-"""``c2v index duplicates``, ``audit`` and ``captions``: what a library holds twice, and which captions are wrong."""
+"""``c2v index duplicates``, ``audit`` and ``captions``: copies of videos, wrong captions, captions that fit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import INDEX, MODEL
 from clip2video_plugin.cli.loading import loading, local
 from clip2video_plugin.cli.upkeep import JSON
+from clip2video_plugin.counted import counted
 
 if TYPE_CHECKING:
     from clip2video_plugin.query.curate import Duplicates, Group
@@ -22,23 +23,26 @@ OWN_MODEL = typer.Option("--model", "-m", help=MODEL.help, show_default="the ind
 def duplicates(
     index: Annotated[Optional[str], INDEX] = None,
     by: Annotated[
-        Optional[str], typer.Option(metavar="folder|tags", help="What splits are, to find copies that two share.")
+        Optional[str],
+        typer.Option(metavar="folder|tags", help="What the splits are: finds copies that two share."),
     ] = None,
     splits: Annotated[
         Optional[list[str]],
-        typer.Option(metavar="GLOB", help="Or: a pattern of the paths of one split; once for each split."),
+        typer.Option(metavar="GLOB", help="Or: a pattern that the paths of one split match; give one for each split."),
     ] = None,
     least: Annotated[
         Optional[float], typer.Option(help="Cosine from which two videos are copies.", show_default="0.75")
     ] = None,
     read: Annotated[
-        bool, typer.Option("--read", help="First read the videos that an earlier version indexed, which takes a while.")
+        bool,
+        typer.Option("--read", help="First decode the videos that an earlier version indexed; takes a while."),
     ] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Find copies: encoded anew, scaled, trimmed, mirrored, parts of longer videos; and those that two splits share.
+    """Find copies of videos: encoded anew, scaled, trimmed, mirrored, parts of longer ones.
 
-    Compares thumbnails of frames that c2v embed kept, so it reads no video. Nothing is removed.
+    With --by or --splits, copies that two splits share are marked. Compares thumbnails of frames that c2v embed kept,
+    so no video is read. Nothing is removed.
 
     [dim]c2v index duplicates[/]
 
@@ -75,8 +79,8 @@ def duplicates(
         _print_summary(found, bool(by or splits))
     if found.without:
         terminal.warn(
-            f"{found.without} videos have no thumbnails, as an earlier version indexed them or their rows were copied "
-            "from elsewhere, and were not compared; to read them: --read"
+            f"{found.without} videos were not compared, as they have no thumbnails: an earlier version indexed them, "
+            "or their rows were copied from elsewhere; --read decodes them"
         )
 
 
@@ -105,7 +109,9 @@ def audit(
         terminal.show(terminal.plain(suspect.caption, "bold"), soft_wrap=True)
         terminal.say(f"    rank {suspect.rank:g} ({suspect.score:.3f})  {suspect.path}")
         terminal.say(f"    first       ({suspect.rival_score:.3f})  {suspect.rival}")
-    terminal.say(f"of {found.captions} captions {found.first} find their own video first, among {found.videos}")
+    terminal.say(
+        f"of {counted(found.captions, 'caption')} {found.first} find their own video first, among {found.videos}"
+    )
 
 
 def captions(
@@ -117,7 +123,7 @@ def captions(
         typer.Option(
             "--captions",
             metavar="FILE",
-            help="Text with a caption a line, instead of those of the index.",
+            help="A text file with one caption on each line, instead of the captions in the index.",
             parser=local,
         ),
     ] = None,
@@ -167,8 +173,8 @@ def _print_group(number: int, group: Group) -> None:
 
 def _print_summary(found: Duplicates, split: bool) -> None:
     copies = sum(len(group.videos) for group in found.groups)
-    terminal.say(f"{len(found.groups)} groups of {copies} videos, among {found.searched}")
+    terminal.say(f"{counted(len(found.groups), 'group')} of {counted(copies, 'video')}, among {found.searched}")
     if split:
         terminal.say(f"{found.leaks} pairs lie in two splits")
     if found.blank:
-        terminal.say(f"{found.blank} videos show too little to be compared")
+        terminal.say(f"left out, as too little is seen in it: {counted(found.blank, 'video')}")

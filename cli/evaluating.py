@@ -9,6 +9,7 @@ import typer
 
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.loading import loading, local
+from clip2video_plugin.counted import counted
 
 if TYPE_CHECKING:
     from clip2video_plugin.app.compare import Comparison
@@ -21,7 +22,7 @@ def eval_(
     dataset: Annotated[Optional[str], typer.Argument(help="A FiftyOne dataset with captions.")] = None,
     protocol: Annotated[
         Optional[str],
-        typer.Option(help="Instead of a name: the dataset imported for this protocol. Of files: what they are."),
+        typer.Option(help="The dataset imported for it, instead of a name. Of files: the protocol to compare with."),
     ] = None,
     brain_key: Annotated[
         Optional[list[str]], typer.Option("--brain-key", help="Runs to compare.", show_default="all CLIP2Video runs")
@@ -82,14 +83,14 @@ def eval_(
     ] = None,
     truth: Annotated[
         Optional[Path],
-        typer.Option(metavar="FILE", rich_help_panel=FILES, help="The true moments, likewise.", parser=local),
+        typer.Option(metavar="FILE", rich_help_panel=FILES, help="The true moments, in the same form.", parser=local),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
     """Evaluate retrieval on a dataset's captions, or by scores or vectors in files, beside the published numbers.
 
-    Exits with 4 when the gallery is not the protocol's.
+    Ends with exit code 4 when the videos or captions are not those of the protocol.
 
     [dim]c2v eval msrvtt-test --brain-key clip2video[/]
 
@@ -139,7 +140,7 @@ def eval_(
 
         others = [name for name, value in of_datasets.items() if value not in (None, [])]
         evaluation = evaluate_files(**files, others=others, protocol=protocol, **options)
-        name = protocol or f"{evaluation.captions} captions of {evaluation.videos} videos"
+        name = protocol or f"{counted(evaluation.captions, 'caption')} of {counted(evaluation.videos, 'video')}"
         _print(name, [evaluation], None, as_json, as_markdown)
         return
     with loading():

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional, cast
 
 import typer
 
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.loading import local
+from clip2video_plugin.counted import counted
+
+if TYPE_CHECKING:
+    from clip2video_plugin.video.extract import Extracted
 
 
 def frames(
@@ -24,10 +28,11 @@ def frames(
         str,
         typer.Option(
             help="extract: what ffmpeg -r FPS writes, as the paper's sample_frame.py; fps: the frame on show at every "
-            "1/FPS seconds; uniform: COUNT frames over the clip; reference: the frames the paper's model sees."
+            "1/FPS seconds; uniform: COUNT frames over the clip; keyframes: key frames near those; reference: the "
+            "frames the paper's model sees."
         ),
     ] = "extract",
-    count: Annotated[int, typer.Option(min=1, help="Frames per video, for uniform and reference.")] = 12,
+    count: Annotated[int, typer.Option(min=1, help="Frames per video, for uniform, keyframes and reference.")] = 12,
     workers: Annotated[Optional[int], typer.Option(min=1, help="Videos at once.", show_default="one per core")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 when a video cannot be read.")] = False,
 ) -> None:
@@ -47,9 +52,18 @@ def frames(
     videos = [place for place in find_videos([source], passed_over) if isinstance(place, Path)]
     with bar("Extracting", len(videos)) as progress:
         report = extract_frames(
-            videos, output, root=source, fps=fps, policy=policy, count=count, workers=workers, progress=progress.failing
+            videos,
+            output,
+            root=source,
+            fps=fps,
+            policy=cast("Extracted", policy),
+            count=count,
+            workers=workers,
+            progress=progress.failing,
         )
-    terminal.say(f"{report.written} videos written, {report.skipped} done before, {len(report.failed)} failed")
+    terminal.say(
+        f"{counted(report.written, 'video')} written, {report.skipped} done before, {len(report.failed)} failed"
+    )
     for path, reason in report.failed:
         terminal.say(f"  failed: {path}: {reason}")
     if line := passed_over_line(passed_over):

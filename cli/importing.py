@@ -36,7 +36,7 @@ def import_(
         from clip2video_plugin.cli.tables import print_import
         from clip2video_plugin.datasets import import_dataset
 
-    options: dict[str, Any] = {"on_missing": on_missing}
+    options: dict[str, Any] = {"kind": kind, "splits": split, "on_missing": on_missing}
     if kind == "folder":
         options["captions_path"] = annotations
     else:
@@ -49,5 +49,5 @@ def import_(
         }
     if max_samples is not None:
         options["max_samples"] = max_samples
-    dataset = import_dataset(kind, folder, name=name, splits=list(split), **options)
+    dataset = import_dataset(dataset_dir=folder, name=name, **options)
     print_import(dataset.name, len(dataset), dataset.info)

@@ -13,12 +13,13 @@ from clip2video_plugin.cli import terminal, upkeep
 from clip2video_plugin.cli.embed import DEVICE, INDEX, MODEL
 from clip2video_plugin.cli.loading import loading
 from clip2video_plugin.cli.upkeep import JSON
+from clip2video_plugin.counted import counted
 from clip2video_plugin.errors import Clip2VideoError
 
 if TYPE_CHECKING:
     from clip2video_plugin.app.tables import RunTable
 
-index = typer.Typer(help="What an index holds: show, check, clear up, move, carry elsewhere.", no_args_is_help=True)
+index = typer.Typer(help="Look after an index: show, check, prune, optimize, move, export.", no_args_is_help=True)
 DRY_RUN = typer.Option("--dry-run", "-n", help="Remove nothing; print what would go.")
 
 
@@ -51,14 +52,15 @@ def info(index: Annotated[Optional[str], INDEX] = None, as_json: Annotated[bool,
 @index.command("list")
 def list_videos(
     paths: Annotated[
-        Optional[list[str]], typer.Argument(metavar="[PATH...]", help="Only these files, and those below folders.")
+        Optional[list[str]],
+        typer.Argument(metavar="[PATH...]", help="Only these files, and those below these folders."),
     ] = None,
     index: Annotated[Optional[str], INDEX] = None,
     missing: Annotated[bool, typer.Option("--missing", help="Only videos whose files are gone.")] = False,
-    tables: Annotated[bool, typer.Option("--tables", help="The tables of FiftyOne runs instead.")] = False,
+    tables: Annotated[bool, typer.Option("--tables", help="List the tables of FiftyOne runs instead.")] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """List the videos with their durations, and mark those whose files are gone; stores are asked with --missing.
+    """List the videos with their durations, and mark those whose files are gone. Stores are asked only with --missing.
 
     [dim]c2v index list[/]
 
@@ -109,11 +111,13 @@ def failures(index: Annotated[Optional[str], INDEX] = None, as_json: Annotated[b
 
 @index.command()
 def remove(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files, and folders for all that is below.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Files; a folder stands for all videos below it.")
+    ],
     index: Annotated[Optional[str], INDEX] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Remove videos from an index, by path, whether the files still exist or not. The files stay.
+    """Remove videos from an index, by path. The files stay, or may be gone already.
 
     [dim]c2v index remove holiday/beach.mp4[/]
 
@@ -138,18 +142,18 @@ def prune(
     index: Annotated[Optional[str], INDEX] = None,
     dry_run: Annotated[bool, DRY_RUN] = False,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask; and remove what was in folders that are gone as a whole.")
+        bool, typer.Option("--yes", "-y", help="Do not ask. Also remove videos whose whole folder is gone.")
     ] = False,
     tables: Annotated[
         Optional[list[str]],
-        typer.Option("--table", help="A table that does not say which FiftyOne database it is of, to remove as well."),
+        typer.Option("--table", help="Also remove this table, which does not say which FiftyOne database it is of."),
     ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Remove videos and failures whose files are gone, and tables of FiftyOne runs that no dataset has, and print them.
+    """Remove videos and failures whose files are gone, and tables of FiftyOne runs that no dataset has.
 
-    Asks before, in a terminal. In a script, videos in a folder that is gone or empty as a whole are kept unless --yes
-    is given, and the exit code is 1: their disk may only be away. Tables are kept as well then.
+    Prints what goes, and asks first in a terminal. A script does not ask. It keeps tables, and videos whose whole
+    folder is gone or empty, as their disk may only be away. The exit code is then 1, and --yes removes them.
 
     [dim]c2v index prune --dry-run[/]
 
@@ -157,7 +161,7 @@ def prune(
     """
     with loading():
         from clip2video_plugin.index import open_index
-        from clip2video_plugin.index.contents import Pruned
+        from clip2video_plugin.index.pruning import Pruned
 
     unowned, named = _unowned(index), tables or []
     # An index that holds nothing but runs has no table of videos.
@@ -184,7 +188,7 @@ def prune(
         _print_removed(pruned.videos, pruned.failures, removed, "to remove" if dry_run else "removed")
     for folder, count in pruned.kept.items():
         terminal.warn(
-            f"kept {count} videos of {folder}, which is gone or empty as a whole; "
+            f"kept {counted(count, 'video')} of {folder}, which is gone or empty as a whole; "
             "is its disk there? To remove them: --yes"
         )
     for reason, count in pruned.unasked.items():
@@ -192,7 +196,7 @@ def prune(
     for table in unowned:
         if table.name in removed:
             continue
-        what = f"kept table {table.name} of {table.rows} rows, which no dataset has"
+        what = f"kept table {table.name} of {counted(table.rows, 'row')}, which no dataset has"
         if table.ours or table.name in named:
             terminal.warn(f"{what}; to remove it: --yes")
         else:
@@ -204,13 +208,15 @@ def prune(
 @index.command()
 def check(
     index: Annotated[Optional[str], INDEX] = None,
-    recall: Annotated[bool, typer.Option("--recall/--no-recall", help="Measure what the vector index finds.")] = True,
+    recall: Annotated[
+        bool, typer.Option("--recall/--no-recall", help="Measure the recall of the vector index.")
+    ] = True,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
     """Check that an index is sound: vectors, ids, indexes, files. Exits with 1 when something is wrong.
 
-    Of a table with a vector index, the 10 best that it finds for some of its rows and for sentences, at three weights
-    of the global vector, are held against products with every row: 99 of 100 have to be found.
+    The recall of a vector index is measured. For some rows and sentences, at three weights of the global vector, its 10
+    best are compared with those of an exact scan. It has to find 99 of 100.
 
     [dim]c2v index check[/]
 
@@ -240,17 +246,19 @@ def check(
 @index.command()
 def calibrate(
     index: Annotated[Optional[str], INDEX] = None,
-    table: Annotated[str, typer.Option(help="That of a FiftyOne run (see: c2v index list --tables).")] = "videos",
+    table: Annotated[
+        str, typer.Option(help="videos, or the table of a FiftyOne run (see: c2v index list --tables).")
+    ] = "videos",
     model: Annotated[
         Optional[str], typer.Option("--model", "-m", help=MODEL.help, show_default="the index's own")
     ] = None,
     device: Annotated[Optional[str], typer.Option("--device", help=DEVICE.help, show_default="cpu")] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Learn how probable a hit of a score is right, from the captions in the index or else from its videos.
+    """Learn from which score a hit is probably right, from the captions in the index or else from its videos.
 
-    A search says so from then on, and --min-confidence leaves out what is not probable enough. What was learnt is kept
-    in the index, and learnt again when it has grown by half.
+    From then on a search shows how probable it is that each hit is right, and --min-confidence leaves out the others.
+    The result is kept in the index. It is learnt again when the index has grown by half.
 
     [dim]c2v index calibrate && c2v search "a dog runs on the beach" --min-confidence .9[/]
 
@@ -276,8 +284,8 @@ def _print_removed(videos: list[str], failures: list[str], tables: list[str], do
         terminal.say(f"{done}: {path} (a noted failure)")
     for table in tables:
         terminal.say(f"{done}: table {table}, which no dataset has")
-    and_tables = f" and {len(tables)} tables" if tables else ""
-    terminal.say(f"{len(videos)} videos and {len(failures)} failures{and_tables} {done}")
+    and_tables = f" and {counted(len(tables), 'table')}" if tables else ""
+    terminal.say(f"{counted(len(videos), 'video')} and {counted(len(failures), 'failure')}{and_tables} {done}")
 
 
 def _has_videos(index: str | None) -> bool:

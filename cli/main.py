@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from clip2video_plugin import __version__
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.bench import bench
 from clip2video_plugin.cli.curating import audit, captions, duplicates
@@ -27,6 +26,7 @@ from clip2video_plugin.cli.search import search
 from clip2video_plugin.cli.training import finetune, train
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.paths import printable
+from clip2video_plugin.version import __version__
 
 UsageError: Any = typer.BadParameter.__mro__[1]
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional, cast
 
 import typer
 
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.loading import loading, local
 
-models = typer.Typer(help="Checkpoints: list, import, fetch.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from clip2video_plugin.model.config import Activation
+
+models = typer.Typer(help="Models: list, fetch, import, choose the default.", no_args_is_help=True)
 
 
 @models.command("list")
@@ -49,7 +52,9 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON d
     terminal.say("R@1: text to video, in percent, as published for the benchmark named")
     terminal.say("Get one: c2v models fetch NAME --default    A file: c2v models import FILE --name NAME")
     drive = next(known for known in PUBLISHED.values() if known.on_drive)
-    terminal.say(f"CLIP2Video lies on Google Drive, which takes gdown: pip install gdown. See {drive.page}")
+    terminal.say(
+        f'CLIP2Video lies on Google Drive, which takes pip install "gdown>=6.5" (extra [drive]). See {drive.page}'
+    )
     terminal.say(f"Models live in {models_folder()}")
 
 
@@ -91,7 +96,7 @@ def info(
 
 
 @models.command()
-def use(name: Annotated[str, typer.Argument(help="Of an installed model; shapes is the embedded one.")]) -> None:
+def use(name: Annotated[str, typer.Argument(help="Name of an installed model; shapes is the embedded one.")]) -> None:
     """Make a model the default: of new indexes, and wherever else no --model is given. An index keeps its own.
 
     [dim]c2v models use clip-vit-b32[/]
@@ -173,7 +178,7 @@ def import_model(
         init_from_clip=init_from_clip,
         options={key: value for key, value in given.items() if value is not None},
         heads=_heads(heads),
-        activation=activation,
+        activation=cast("Activation | None", activation),
         tell=terminal.say,
     )
     terminal.say(f"{folder.name}: {folder}")
@@ -199,18 +204,18 @@ def _heads(text: Optional[str]) -> Optional[tuple[int, ...]]:
 
 @models.command("fetch")
 def fetch(
-    name: Annotated[str, typer.Argument(help="One that c2v models list shows.")],
+    name: Annotated[str, typer.Argument(help="A name that c2v models list shows.")],
     default: Annotated[bool, typer.Option("--default", help="Use it from now on where no --model is given.")] = False,
     url: Annotated[
         Optional[str],
         typer.Option(
-            help="Where the file lies instead, or the folder of the files. C2V_MIRROR stands before all addresses.",
+            help="Another address of the file, or of the folder of its files. C2V_MIRROR is put before every address.",
             show_default="the published address",
         ),
     ] = None,
     sha256: Annotated[
         Optional[str],
-        typer.Option(help="Of the weights: takes these, and no others.", show_default="the published, or the first"),
+        typer.Option(help="SHA-256 that the weights must have.", show_default="the published, or the first"),
     ] = None,
 ) -> None:
     """Download a published model, check it and install it, ready to embed and search with. Resumes.

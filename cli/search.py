@@ -11,7 +11,7 @@ from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import DEVICE, INDEX, MODEL
 from clip2video_plugin.cli.loading import loading, one_thread
 
-WHAT = "What is looked for"
+WHAT = "The query"
 NUMBER = "NUMBER"
 
 
@@ -19,13 +19,13 @@ def search(
     query: Annotated[
         Optional[str],
         typer.Argument(
-            help="What happens in the video, in words; - reads queries from standard input, a line each.",
+            help="What happens in the video, in words; - reads one query from each line of standard input.",
             show_default=False,
         ),
     ] = None,
     also: Annotated[
         Optional[list[str]],
-        typer.Option(metavar="TEXT", help="The same in other words: the mean is looked for.", rich_help_panel=WHAT),
+        typer.Option(metavar="TEXT", help="The same in other words; searches for the mean.", rich_help_panel=WHAT),
     ] = None,
     without: Annotated[
         Optional[list[str]],
@@ -35,34 +35,36 @@ def search(
         Optional[float],
         typer.Option(
             metavar=NUMBER,
-            help="Score from which a video shows what it is not to.",
-            show_default="the index's",
+            help="Score from which --not leaves a video out.",
+            show_default="chosen from the index",
             rich_help_panel=WHAT,
         ),
     ] = None,
     then: Annotated[
         Optional[list[str]],
-        typer.Option(metavar="TEXT", help="What comes after it, and after that.", rich_help_panel=WHAT),
+        typer.Option(metavar="TEXT", help="What happens next; may be repeated.", rich_help_panel=WHAT),
     ] = None,
     where: Annotated[
         Optional[str],
         typer.Option(
             metavar="FILTER",
-            help="duration<60, path:*.mp4, caption:dog, tag:beach, added>7d, with and, or, not, ().",
+            help="Search only these: duration<60, path:*.mp4, caption:dog, tag:beach, added>7d; and, or, not, ().",
             rich_help_panel=WHAT,
         ),
     ] = None,
     like: Annotated[
         Optional[list[str]],
         typer.Option(
-            metavar="FILE", help="Like this video, image or row's id; FILE@12-17 for a part.", rich_help_panel=WHAT
+            metavar="FILE",
+            help="Like this video, image or id of a row; FILE@12-17 is a part, in seconds.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     captions: Annotated[
         Optional[str],
         typer.Option(
             metavar="TEXT",
-            help='Words of the captions; "" leaves captions out.',
+            help='Other words to look for in captions; "" ignores captions.',
             show_default="the query",
             rich_help_panel=WHAT,
         ),
@@ -73,7 +75,7 @@ def search(
             min=0,
             max=1,
             metavar=NUMBER,
-            help="Share of the global vector against the aligned one.",
+            help="Share of appearance (the global vector); the rest is motion (the aligned vector).",
             show_default="the model's",
             rich_help_panel=WHAT,
         ),
@@ -82,28 +84,28 @@ def search(
         Optional[str],
         typer.Option(
             metavar="FILE",
-            help="Queries, a line each, to normalise by, where that helps (QB-Norm).",
+            help="A text file of queries, one a line: corrects for videos near to every sentence (QB-Norm).",
             rich_help_panel=WHAT,
         ),
     ] = None,
     k: Annotated[
         Optional[int], typer.Option("-k", min=1, metavar=NUMBER, help="Most videos to show.", show_default="10")
     ] = None,
-    moments: Annotated[bool, typer.Option("--moments", help="Show all spans of a hit that fit.")] = False,
+    moments: Annotated[bool, typer.Option("--moments", help="Show every stretch of a hit that fits.")] = False,
     min_confidence: Annotated[
         Optional[float],
         typer.Option(
             min=0,
             max=1,
             metavar=NUMBER,
-            help="Leave out what is right with less than this probability (after: c2v index calibrate).",
+            help="Leave out hits that are less probably right than this (first: c2v index calibrate).",
         ),
     ] = None,
     diverse: Annotated[
         Optional[float],
-        typer.Option(min=0, max=1, metavar=NUMBER, help="How far hits are to differ from each other."),
+        typer.Option(min=0, max=1, metavar=NUMBER, help="How much hits must differ from each other."),
     ] = None,
-    existing: Annotated[bool, typer.Option("--existing", help="Pass over videos whose files are gone.")] = False,
+    existing: Annotated[bool, typer.Option("--existing", help="Leave out videos whose files are gone.")] = False,
     index: Annotated[Optional[str], INDEX] = None,
     model: Annotated[
         Optional[str], typer.Option("--model", "-m", help=MODEL.help, show_default="the index's own")
@@ -113,10 +115,10 @@ def search(
 ) -> None:
     """Find the videos that a query describes.
 
-    A query may be one line: alternatives stand between |, and the options of
-    what is looked for, -k, --moments, --min-confidence and --diverse may stand
-    in it, each with the words up to the next one, or with words in double
-    quotes, in which nothing is an option. All else is text.
+    Alternatives are separated by |. The options under "The query", and -k,
+    --moments, --min-confidence and --diverse, may also be written inside the
+    query. There, the value of an option reaches to the next option, or is in
+    double quotes. Everything else is text.
 
     [dim]c2v search "a dog runs on the beach"[/]
 

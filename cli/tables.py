@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from clip2video_plugin.cli.terminal import plain, say, show
+from clip2video_plugin.counted import counted
 
 if TYPE_CHECKING:
     from clip2video_plugin.app.compare import Comparison
@@ -102,9 +103,9 @@ def print_index(info: IndexInfo) -> None:
     """What an index holds and by which model, and a row per table."""
     say(f"index     {info.index}")
     if info.model is not None:
-        say(f"made by   model {info.model} ({(info.sha256 or '')[:12]}), {info.frames} {info.sampling} frames")
+        say(f"made by   model {info.model} ({(info.sha256 or '')[:12]}), {info.seen}")
         say(f"vectors   {info.dim} numbers each")
-    say(f"videos    {info.videos}, and {info.failures} failures noted")
+    say(f"videos    {info.videos}, and {counted(info.failures, 'failure')} noted")
     if info.bytes is not None:
         say(f"on disk   {info.bytes / 1e6:.2f} MB")
     table = Table(box=box.SIMPLE_HEAD)
@@ -124,7 +125,7 @@ def print_recall(recall: Recall) -> None:
     """What a vector index finds of what it should, by kind of query, and how it was asked."""
     if recall.settings is None:  # every query reads all rows
         return
-    say(f"table {plain(recall.table)}: {recall.rows} rows, asked with {recall.settings.words}")
+    say(f"table {plain(recall.table)}: {counted(recall.rows, 'row')}, asked with {recall.settings.words}")
     table = Table("of the 10 best found for", "", box=box.SIMPLE)
     for kind, share in recall.recall.items():
         table.add_row(kind, f"{share:.3f}")
@@ -147,7 +148,7 @@ def print_optimized(tables: list[Optimized]) -> None:
 
 def print_speed(speed: Speed) -> None:
     """Rates of this machine, and how near embedding comes to what its parts allow."""
-    say(f"{speed.videos} videos, model {speed.model}, {speed.device}, {speed.cores} cores")
+    say(f"{counted(speed.videos, 'video')}, model {speed.model}, {speed.device}, {counted(speed.cores, 'core')}")
     table = Table("", "videos/s", box=box.SIMPLE)
     for name, rate in (("decode", speed.decode), ("encode", speed.encode), ("embed", speed.embed)):
         table.add_row(name, f"{rate:.1f}")
@@ -181,7 +182,7 @@ def _table(what: str, last: str, sure: str | None = None, when: str | None = Non
 
 def _print(query: str, searched: int, table: Table) -> None:
     shown = query if '"' in query else f'"{query}"'
-    show(plain(shown, "bold").append(f"  among {searched} videos", "not bold"), soft_wrap=True)
+    show(plain(shown, "bold").append(f"  among {counted(searched, 'video')}", "not bold"), soft_wrap=True)
     show(table)
 
 
@@ -190,7 +191,7 @@ LISTED = 3  # names that stand for the rest
 
 def print_import(name: str, samples: int, info: dict[str, Any]) -> None:
     """What an import found, and what is not as published."""
-    say(f"{name}: {samples} videos")
+    say(f"{name}: {counted(samples, 'video')}")
     for part in info.get("splits", [info]):
         if "expected" in part:
             found, expected = part["found"], part["expected"]
@@ -280,7 +281,7 @@ def print_training(result: TrainResult) -> None:
     """How a run ended and where its results are."""
     end = "stopped early, as validation got no better" if result.stopped_early else "done"
     best = ", ".join(f"{name} {result.best[name]:.1f}" for name in ("R@1", "R@5", "R@10") if name in result.best)
-    say(f"{result.steps} steps, {end}; best epoch {result.best_epoch}: {best} on the validation videos")
+    say(f"{counted(result.steps, 'step')}, {end}; best epoch {result.best_epoch}: {best} on the validation videos")
     if result.failed:
         say(f"{len(result.failed)} videos could not be read and were left out")
     say(f"weights {result.checkpoint}")

@@ -19,7 +19,9 @@ JSON = typer.Option("--json", help="Print one JSON document.")
 
 
 def train(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A TOML file, or a recipe: msrvtt, msvd, vatex.")],
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="A TOML file or a recipe: msrvtt, msvd, vatex, shapes.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.", parser=local)] = Path("runs/train"),
     changes: Annotated[Optional[list[str]], SET] = None,
     resume: Annotated[bool, RESUME] = False,
@@ -50,14 +52,15 @@ def finetune(
     brain_key: Annotated[str, typer.Option("--brain-key", help="Key of the new embeddings.")],
     tags: Annotated[Optional[list[str]], typer.Option("--tag", help="Train on samples with this tag.")] = None,
     val_tags: Annotated[
-        Optional[list[str]], typer.Option("--val-tag", help="Validate on these.", show_default="a share held out")
+        Optional[list[str]],
+        typer.Option("--val-tag", help="Validate on samples with this tag.", show_default="a share held out"),
     ] = None,
     captions: Annotated[str, typer.Option("--captions", help="Field of captions.")] = "captions",
     model: Annotated[
-        Optional[str], typer.Option("--model", "-m", help="Start from.", show_default=MODEL.show_default)
+        Optional[str], typer.Option("--model", "-m", help="Model to start from.", show_default=MODEL.show_default)
     ] = None,
     name: Annotated[
-        Optional[str], typer.Option("--name", help="Of the new checkpoint.", show_default="dataset and brain key")
+        Optional[str], typer.Option("--name", help="Name of the new checkpoint.", show_default="dataset and brain key")
     ] = None,
     config: Annotated[str, typer.Option("--config", help="A TOML file or recipe of settings.")] = "finetune",
     changes: Annotated[Optional[list[str]], SET] = None,

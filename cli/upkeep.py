@@ -10,6 +10,7 @@ import typer
 from clip2video_plugin.cli import terminal
 from clip2video_plugin.cli.embed import INDEX
 from clip2video_plugin.cli.loading import loading
+from clip2video_plugin.counted import counted
 from clip2video_plugin.progress import bar
 
 JSON = typer.Option("--json", help="Print one JSON document instead of text.")
@@ -21,19 +22,20 @@ def optimize(
         Optional[str],
         typer.Option(help="Remove versions older than this: 90s, 30m, 2h, 7d.", show_default="$C2V_KEEP, else 1h"),
     ] = None,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for another process that does the same.")] = 600,
+    wait: Annotated[float, typer.Option(help="Seconds to wait while another process optimizes or builds.")] = 600,
     engine: Annotated[
         Optional[str],
         typer.Option(
             metavar="ray|ray://HOST:PORT",
-            help="Make a vector index of over a million rows in parts on a Ray cluster, which must reach the index.",
+            help="Make the vector index of over a million rows in parts, on a Ray cluster that can reach the index.",
         ),
     ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Fold small parts together, bring indexes up to date, remove old versions, and print what came of it.
+    """Fold small parts together, bring indexes up to date, and remove old versions.
 
-    c2v embed does so by itself as an index grows. Others may read and write meanwhile.
+    Prints each table before and after. c2v embed does this by itself as an index grows. Others may read and write
+    meanwhile.
 
     [dim]c2v index optimize[/]
 
@@ -59,14 +61,15 @@ def export(
     place: Annotated[
         str,
         typer.Argument(
-            metavar="FILE|FOLDER", help="FILE.parquet for the videos, a folder for all; here or in s3, gs, az."
+            metavar="FILE|FOLDER",
+            help="FILE.parquet: the videos alone. Any other name: a folder with all of it. Here, or in s3, gs, az.",
         ),
     ],
     index: Annotated[Optional[str], INDEX] = None,
-    force: Annotated[bool, typer.Option("--force", help="Take the place of what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     relative_to: Annotated[
         Optional[str],
-        typer.Option(metavar="FOLDER", help="Write paths from this folder or prefix on, below which all videos are."),
+        typer.Option(metavar="FOLDER", help="Write paths from this folder or prefix on. All videos must lie below it."),
     ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
@@ -97,11 +100,11 @@ def import_(
     source: Annotated[str, typer.Argument(metavar="FILE|FOLDER", help="What c2v index export wrote, or its URI.")],
     index: Annotated[Optional[str], INDEX] = None,
     root: Annotated[
-        Optional[str], typer.Option(metavar="FOLDER", help="Where paths that are relative go on from.")
+        Optional[str], typer.Option(metavar="FOLDER", help="The folder or prefix that relative paths start at.")
     ] = None,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Read an export into an index, new or not: rows of the same videos are replaced, all others stay.
+    """Read an export into an index, which is made when absent. Rows of the same videos are replaced, all others stay.
 
     [dim]c2v index import videos.parquet --index /data/index[/]
 
@@ -121,14 +124,14 @@ def import_(
 
 def move(
     old: Annotated[str, typer.Argument(metavar="OLD", help="The folder or prefix where the videos were.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Where they are now; a folder or a prefix of a store.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The folder or prefix where they are now.")],
     index: Annotated[Optional[str], INDEX] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Change nothing; print what would.")] = False,
     as_json: Annotated[bool, JSON] = False,
 ) -> None:
-    """Tell an index that its videos are elsewhere now: on another disk, another machine, or in a store.
+    """Tell an index where its videos are now: on another disk, another machine, or in a store.
 
-    Nothing is embedded again for it, then or at the next c2v embed of the new place.
+    Vectors stay. The next c2v embed of the new place skips each video with the same content.
 
     [dim]c2v index move /media/disk /mnt/films[/]
 
@@ -143,7 +146,9 @@ def move(
         terminal.document(asdict(done))
         return
     verb = "to move" if dry_run else "moved"
-    terminal.say(f"{done.videos} videos and {done.failures} failures {verb} from {done.old} to {done.new}")
+    terminal.say(
+        f"{counted(done.videos, 'video')} and {counted(done.failures, 'failure')} {verb} from {done.old} to {done.new}"
+    )
     if done.absent:
         terminal.warn(f"{done.absent} of them are not there (yet), the first {done.first_absent}")
     if done.changed:

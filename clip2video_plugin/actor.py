@@ -11,26 +11,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clip2video_plugin import __version__
 from clip2video_plugin.encode import Embedded, Item, Stamp, Unreadable
 from clip2video_plugin.encode_windows import Underway, Windowed, Wish, encode_wishes
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
-from clip2video_plugin.model.checkpoint import Model, load_model
+from clip2video_plugin.model.checkpoint import Model, Precision, load_model
 from clip2video_plugin.model.installed import CONFIG, TOKENIZER, WEIGHTS
 from clip2video_plugin.model.reading import opened
 from clip2video_plugin.places import Place
+from clip2video_plugin.version import __version__
 from clip2video_plugin.video.windows import WindowPlan
 
 
 @dataclass(frozen=True)
 class Work:
-    """What actors do, whatever the videos. ``vectors`` is ``Model.makes_vectors`` of the driver's model."""
+    """What all actors are told once. ``vectors`` is ``Model.makes_vectors`` of the driver's model."""
 
     folder: Path
     sha256: str
     vectors: dict[str, object]
     device: str
-    precision: str
+    precision: Precision
     plan: WindowPlan | None
     sampling: str
     batch_size: int
@@ -45,9 +45,9 @@ class Encoder:
     """An actor: a process of the cluster that holds the model."""
 
     def load(self, work: Work, files: dict[str, NDArray[np.uint8]] | None) -> tuple[str, str] | None:
-        """Loads the model from the driver's folder, or from its ``files``; None where that folder is not here.
+        """Loads the model from ``files``, else from the driver's folder.
 
-        Gives the id of the node and its address.
+        Returns: the id of the node and its address; None where that folder, with these weights, is not on this node.
         """
         import ray
 

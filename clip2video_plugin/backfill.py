@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from clip2video_plugin.bounds import checked_count
-from clip2video_plugin.embed import Failure
 from clip2video_plugin.encode import batched
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.index import VideoIndex, open_index
@@ -16,6 +15,7 @@ from clip2video_plugin.index.contents import Entry
 from clip2video_plugin.index.schema import THUMBNAILS
 from clip2video_plugin.places import place_of
 from clip2video_plugin.progress import Tell
+from clip2video_plugin.report import Failure
 from clip2video_plugin.video.files import NO_STAMP, file_stamp
 from clip2video_plugin.video.frames import read_quietly
 from clip2video_plugin.video.sampling import SAMPLINGS

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clip2video_plugin.encode import Item
-from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.errors import AnnotationError, Clip2VideoError
 from clip2video_plugin.index.connection import chunks
 from clip2video_plugin.index.schema import ADDED, CAPTION_TIMES
 from clip2video_plugin.paths import expanded, printable
@@ -83,7 +83,7 @@ def read_table(table: str | Path, videos: Iterable[Place]) -> tuple[dict[str, li
     Raises:
         AnnotationError: it cannot be read as such.
     """
-    from clip2video_plugin.datasets.annotations import AnnotationError, Warnings, clean_caption
+    from clip2video_plugin.datasets.annotations import Warnings, clean_caption
     from clip2video_plugin.datasets.caption_table import records
     from clip2video_plugin.datasets.pairing import inside, pair
 

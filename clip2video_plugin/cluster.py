@@ -2,7 +2,7 @@
 
 Only a video's place and stamp travel to an actor, and its vectors back. An actor that dies is replaced. Only the block
 that it was working on is suspect, and tried again one video at a time: a video whose decoder crashes twice is a
-failure. What was waiting at that actor, or on a node that was lost, is no video's fault.
+failure. Blocks that waited at that actor, or that were on a node that was lost, are not suspect.
 """
 
 from __future__ import annotations
@@ -17,64 +17,36 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from itertools import chain
 from typing import Any
 
-from clip2video_plugin import __version__
-from clip2video_plugin.actor import Encoder, Task, Work, files_of
+from clip2video_plugin.actor import Encoder, Work, files_of
+from clip2video_plugin.apart import CRASHED
+from clip2video_plugin.blocks import HOUR, Block, blocks_of
 from clip2video_plugin.bounds import checked_count
 from clip2video_plugin.encode import Embedded, Unreadable, usual_batch
 from clip2video_plugin.encode_windows import Windowed, Wish
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError, first_line
-from clip2video_plugin.model.checkpoint import Model
+from clip2video_plugin.isolated import CRASHES, STARTS
+from clip2video_plugin.model.checkpoint import Model, Precision
+from clip2video_plugin.version import __version__
 from clip2video_plugin.video.windows import WindowPlan
 
 CALLS = 2  # blocks at an actor, so that it never waits for the next one
-BATCHES, MEGABYTES = {"cpu": 2, "cuda": 4}, 16  # of a block: batches, and megabytes of files for each of its videos
-CRASHES, LOSSES = 2, 6  # of actors alone, and of their nodes, after which a video is a failure
-STARTS = 3  # actors in a row that die before they are ready, after which a run ends
+BATCHES = {"cpu": 2, "cuda": 4}  # of a block
+LOSSES = 6  # of nodes while their actors worked on the same video, after which it is a failure
 PATIENCE = 15 * 60.0  # seconds for the first actor to find room in a cluster, which may be growing
-HOUR, PER_HOUR = 3600.0, 100e6  # a block may take an hour, and one more for each 100 MB of its files
 TICK = 1.0  # seconds between two looks at the cluster
 
 
 @dataclass(frozen=True)
 class Running:
-    """How many actors work, and what is to be known of the cluster, in one line."""
+    """How many actors work; ``note`` is a line about the cluster for the user, if there is one to tell."""
 
     actors: int
     note: str | None
-
-
-@dataclass
-class Block:
-    """Videos that an actor gets at once, and how often actors died of them, or with their nodes."""
-
-    wishes: list[Wish]
-    crashes: int = 0
-    losses: int = 0
-
-    @property
-    def seconds(self) -> float:
-        """How long it may take."""
-        return HOUR * (1 + sum(wish.stamp[0] for wish in self.wishes) / PER_HOUR)
-
-    def tasks(self) -> list[Task]:
-        return [(str(n), wish.item.path, wish.stamp, wish.whole) for n, wish in enumerate(self.wishes)]
-
-
-def blocks_of(todo: Iterator[Wish], most: int) -> Iterator[Block]:
-    """Up to ``most`` videos each; of large files fewer, so that a film is alone."""
-    wishes, size = list[Wish](), 0
-    for wish in todo:
-        if wishes and (len(wishes) == most or size + wish.stamp[0] > most * MEGABYTES * 1e6):
-            yield Block(wishes)
-            wishes, size = [], 0
-        wishes.append(wish)
-        size += wish.stamp[0]
-    if wishes:
-        yield Block(wishes)
 
 
 @dataclass(frozen=True)
@@ -91,11 +63,11 @@ class Cluster:
     actors: int | None
     gpus: float
     device: str
-    precision: str
+    precision: Precision
 
     @classmethod
     def of(
-        cls, engine: str, actors: int | None, gpus_per_actor: float | None, device: str | None, precision: str
+        cls, engine: str, actors: int | None, gpus_per_actor: float | None, device: str | None, precision: Precision
     ) -> Cluster:
         """What a user asks for.
 
@@ -167,7 +139,13 @@ def connected(address: str | None) -> Iterator[tuple[Any, bool]]:
         if found := re.fullmatch(r"(?:ray://)?(?P<host>[^/]+):(?P<port>\d+)/?", where):  # Ray would try for minutes
             socket.create_connection((found["host"].strip("[]"), int(found["port"])), 15).close()
         warnings.filterwarnings("ignore", "lancedb fork support")  # Ray's processes are other programs
-        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        join = partial(ray.init, address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            join()
+        except Exception as error:
+            if "psutil." not in str(error):
+                raise
+            join()  # Ray's server looked at a process that ended at that moment
     except Exception as error:  # of many kinds
         raise Clip2VideoError(f"no Ray cluster {where}: {_last_line(error)}") from None
     try:
@@ -294,7 +272,7 @@ class _Run:
         try:
             said = self._ray.get(actor.next)
         except self._deaths as error:
-            return self._died(actor, "its decoder crashed", error)
+            return self._died(actor, CRASHED, error)
         except self._ray.exceptions.RayTaskError as error:
             cause = error.cause
             if isinstance(cause, Clip2VideoError):
@@ -313,7 +291,7 @@ class _Run:
         return []
 
     def _died(self, actor: _Actor, reason: str, error: Exception | None = None) -> list[Unreadable]:
-        """An actor less: what waited there waits here again, and what it was at is tried again, or a failure."""
+        """Forgets an actor. Blocks that waited there wait again; the one it worked on is tried again, or fails."""
         self._end(actor)
         self._actors.remove(actor)
         if actor.loading:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence, Sized
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -23,7 +23,8 @@ from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.index.connection import local_folder
 from clip2video_plugin.index.writer import Writer
 from clip2video_plugin.inputs import Inputs, Listed, items_of
-from clip2video_plugin.model.checkpoint import Model, load_model
+from clip2video_plugin.isolated import Isolation
+from clip2video_plugin.model.checkpoint import Model, Precision, load_model
 from clip2video_plugin.model.installed import chosen_default, find_checkpoint
 from clip2video_plugin.paths import printable
 from clip2video_plugin.pending import Pending
@@ -31,66 +32,14 @@ from clip2video_plugin.places import Place
 from clip2video_plugin.provenance import checkpoint_of, provenance
 from clip2video_plugin.query.asking import sentences
 from clip2video_plugin.query.calibrate import recalibrate
+from clip2video_plugin.report import Failure, Progress, Report
 from clip2video_plugin.rows import failure_of, row_of
 from clip2video_plugin.subtitles import Sidecars
 from clip2video_plugin.tasks import run_on
+from clip2video_plugin.video.files import holds_videos
+from clip2video_plugin.video.sampling import Sampling
 from clip2video_plugin.video.windows import WindowPlan, WindowSize
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A video, by the path that open() takes, and what is wrong with it, in one line."""
-
-    path: str
-    reason: str
-
-
-@dataclass
-class Report:
-    """What an embedding run did: counts, the videos that could not be read, and seconds taken.
-
-    ``damaged`` lists videos that were embedded from the part of them that can be read; ``total`` is the number
-    of videos asked for, where it is known; ``indexing`` says that all are embedded and the vector index is being made;
-    ``waiting`` that another process writes to the index and this one waits; ``model`` names the model, ``warning`` is
-    its (``Model.warning``), and ``about`` what it says of itself; ``note`` says why it is not the default one where it
-    might be expected. ``moved`` counts videos whose files were found under another path with the same content;
-    ``passed_over``, by ending, files in folders that may be videos though their ending is of none. ``captioned`` of the
-    skipped got other captions; ``caption_notes`` say in lines what of the captions was of no use.
-    ``windows`` says
-    which windows videos get, None for none; ``windowed`` counts those that got them, ``others`` those of these that had
-    other ones. ``current`` is a long video that is underway, and ``within`` how much of it is done, 0 to 1. ``actors``
-    of a cluster work at it (``engine``).
-    """
-
-    embedded: int = 0
-    skipped: int = 0
-    moved: int = 0
-    failed: list[Failure] = field(default_factory=list)
-    seconds: float = 0.0
-    damaged: list[Failure] = field(default_factory=list)
-    total: int | None = None
-    indexing: bool = False
-    waiting: bool = False
-    warning: str | None = None
-    passed_over: dict[str, int] = field(default_factory=dict)
-    model: str = ""
-    about: str | None = None
-    note: str | None = None
-    captioned: int = 0
-    caption_notes: list[str] = field(default_factory=list)
-    windows: str | None = None
-    windowed: int = 0
-    others: int = 0
-    current: str = ""
-    within: float = 0.0
-    actors: int = 0
-
-    @property
-    def done(self) -> int:
-        return self.embedded + self.skipped + self.moved + len(self.failed)
-
-
-Progress = Callable[[Report], None]
 Encode = Callable[..., Generator[Sequence[Encoded | Running], None, None]]  # as ``encode_wishes``
 
 
@@ -100,9 +49,9 @@ def embed_videos(
     listed: Listed | None = None,
     index: str | Path | VideoIndex | None = None,
     model: str | Path | Model | None = None,
-    sampling: str = "uniform",
+    sampling: Sampling = "uniform",
     device: str | None = None,
-    precision: str = "auto",
+    precision: Precision = "auto",
     batch_size: int | None = None,
     workers: int | None = None,
     shard: str | None = None,
@@ -112,6 +61,9 @@ def embed_videos(
     engine: str | None = None,
     actors: int | None = None,
     gpus_per_actor: float | None = None,
+    isolate: bool = False,
+    video_seconds: float | None = None,
+    video_memory: float | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Embeds the videos in files, folders and stores and writes them to an index.
@@ -133,13 +85,15 @@ def embed_videos(
         index: URI of the index, made when absent, or an open one; $C2V_INDEX or ./c2v-index by default.
         model: name or folder of a checkpoint, or a loaded one; by default the one that made the index, for a new
             index the default one (``model.installed.default_model``).
-        sampling: which frames a vector is made of: "uniform", or those of the paper's pipeline, "reference" (thinned
-            to 2.5 a second, as for MSR-VTT) or "reference-5fps" (MSVD, VATEX). An index has one sampling.
+        sampling: which frames a vector is made of: "uniform"; "keyframes", the key frames near those where there are
+            many, which long videos are read faster by (docs/keyframes.md); or those of the paper's pipeline,
+            "reference" (thinned to 2.5 a second, as for MSR-VTT) or "reference-5fps" (MSVD, VATEX). An index has one
+            sampling.
         precision: of the image tower, see ``load_model``; a loaded model keeps its own.
         batch_size: videos encoded at once; by default 8 on a CPU and 64 elsewhere.
         workers: decoding threads; by default one per CPU core.
         shard: "2/4" embeds the second of four parts. Processes with a part each, one per GPU say, may write to the
-            same local index at once.
+            same index at once.
         captions: a table of captions (CSV, TSV, JSON; ``captions.read_table``), which take the place of those that
             the index has from such a table.
         windows: of each video beside the whole, as seconds/stride: "5/2.5,10/5,15/5"; "auto" for sizes by a video's
@@ -150,6 +104,11 @@ def embed_videos(
             ``device``, ``precision`` and ``batch_size`` are theirs, ``workers`` the cores of each, by default one.
         actors: processes of the engine; by default as many as there is room for.
         gpus_per_actor: of each, 1 say, or 0.5 where two are to share one; by default none.
+        isolate: decodes in processes apart, so that a file that crashes its decoder, never ends or takes all memory is
+            a failure in the report (docs/isolation.md).
+        video_seconds: that a video may then take to decode, by default 300, and as many more for each 100 MB of its
+            file; with windows each part of it.
+        video_memory: gigabytes of each such process, by default 2.
         progress: called with the report so far after every batch.
 
     Raises:
@@ -162,7 +121,8 @@ def embed_videos(
     part = None if shard is None else _part(shard)
     plan, named = WindowPlan.of(windows), _tags(tags)
     precision = model.precision if isinstance(model, Model) else precision
-    encode = _encoder(engine, actors, gpus_per_actor, device, precision)
+    isolation = Isolation.of(isolate, video_seconds, video_memory)
+    encode = _encoder(engine, actors, gpus_per_actor, device, precision, isolation)
     inputs, passed_over, sidecars = Inputs(paths, listed), Counter[str](), Sidecars()
     videos, total, said, caption_notes = inputs.videos(passed_over), None, None, list[str]()
     if captions is not None:  # which may speak of any of them
@@ -200,6 +160,8 @@ def embed_videos(
         encode=encode,
         progress=progress,
     )
+    # A folder that could not be listed failed as a video does; it is never embedded, which would clear its note.
+    target.clear_failures([str(noted["id"]) for noted in target.failures() if holds_videos(noted["path"])])
     report.passed_over = dict(passed_over)
     report.total = report.done if report.total is None else report.total
     report.caption_notes = [*caption_notes, *dict.fromkeys(map(printable, sidecars.unread))]
@@ -207,8 +169,15 @@ def embed_videos(
 
 
 def _encoder(
-    engine: str | None, actors: int | None, gpus_per_actor: float | None, device: str | None, precision: str
+    engine: str | None,
+    actors: int | None,
+    gpus_per_actor: float | None,
+    device: str | None,
+    precision: Precision,
+    isolation: Isolation | None,
 ) -> Encode:
+    if engine is not None and isolation:
+        raise Clip2VideoError(f"engine {engine} decodes in processes of its own already; leave out isolate (--isolate)")
     if engine is not None:
         return Cluster.of(engine, actors, gpus_per_actor, device, precision)
     for name, value in (("actors", actors), ("gpus_per_actor", gpus_per_actor)):
@@ -216,7 +185,7 @@ def _encoder(
             raise Clip2VideoError(
                 f"{name} is {value}, and there is no engine to run them; add engine ray (--engine ray)"
             )
-    return encode_wishes
+    return partial(encode_wishes, isolation=isolation)
 
 
 def windows_of(index: VideoIndex) -> WindowPlan | None:

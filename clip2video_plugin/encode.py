@@ -10,15 +10,16 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from clip2video_plugin import stores
 from clip2video_plugin.bounds import checked_count
-from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.errors import VideoReadError, WorkerError, as_unreadable
+from clip2video_plugin.isolated import Workers
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.places import Place
 from clip2video_plugin.subtitles import Line
-from clip2video_plugin.video.fingerprint import fingerprint
+from clip2video_plugin.video.fingerprint import fingerprint_read
 from clip2video_plugin.video.frames import Frames, read_quietly
 from clip2video_plugin.video.sampling import SAMPLINGS
 
@@ -93,8 +94,9 @@ def encode_items(
     sampling: str = "uniform",
     batch_size: int | None = None,
     workers: int | None = None,
+    isolated: Workers | None = None,
 ) -> Iterator[list[Embedded | Unreadable]]:
-    """Decodes in threads and encodes in batches; gives each batch's items in order.
+    """Decodes in threads, or by their ``isolated`` workers, and encodes in batches; gives each batch's items in order.
 
     Beside a GPU the threads decode ahead, and a batch is put together while the one before is encoded. On a CPU
     decoding and encoding take turns, each with all cores: an encoder beside decoders waits at each of its barriers
@@ -104,7 +106,8 @@ def encode_items(
     workers = checked_count("workers", workers) or os.cpu_count() or 1
     turns = model.device.type == "cpu"
     window = max(TURN, TURN_PER_WORKER * workers) if turns else 2 * batch_size + workers
-    decoded = _decoded(iter(todo), model, sampling, workers, window, turns=turns)
+    reading = isolated.frames if isolated else _read
+    decoded = _decoded(iter(todo), model, reading, sampling, workers, window, turns=turns)
     running = ((batch, _start(batch, model)) for batch in batched(decoded, batch_size))
     for batch, embedding in _delayed(running, 0 if turns else 1):
         vectors = iter(embedding.cpu().vector.numpy() if embedding else ())
@@ -141,20 +144,31 @@ def usual_batch(device: str) -> int:
     return 8 if device == "cpu" else 64
 
 
+def _read(path: Place, size: int, /, **options: Any) -> Read:
+    with stores.held(path):
+        return read_quietly(path, **options), fingerprint_read(path)
+
+
 def _decoded(
-    todo: Iterator[tuple[Item, Stamp]], model: Model, sampling: str, workers: int, window: int, *, turns: bool
+    todo: Iterator[tuple[Item, Stamp]],
+    model: Model,
+    reading: Callable[..., Read],
+    sampling: str,
+    workers: int,
+    window: int,
+    *,
+    turns: bool,
 ) -> Iterator[Decoded]:
     """Decodes ahead in threads, at most ``window`` videos, and gives them in order."""
     policy, fps = SAMPLINGS[sampling]
     count, how = model.config.max_frames, model.config.preprocessing
 
-    def read(item: Item) -> Read:
-        with stores.held(item.path):
-            frames = read_quietly(item.path, policy=policy, fps=fps, count=count, **how.options)
-            frames.thumbnails  # noqa: B018  # made in this thread
-            return frames, fingerprint(item.path)
+    def read(item: Item, stamp: Stamp) -> Read:
+        frames, content = reading(item.path, stamp[0], policy=policy, fps=fps, count=count, **how.options)
+        frames.thumbnails  # noqa: B018  # made in this thread
+        return frames, content
 
-    jobs = (((item, stamp), partial(unless_unreadable, item.path, partial(read, item))) for item, stamp in todo)
+    jobs = (((item, stamp), partial(unless_unreadable, item.path, partial(read, item, stamp))) for item, stamp in todo)
     for (item, stamp), read_of in ahead(jobs, workers, window, turns=turns):
         yield item, stamp, read_of
 
@@ -163,10 +177,10 @@ def unless_unreadable(path: Place, reading: Callable[[], T]) -> T | VideoReadErr
     """What reading a video gives, or why it cannot be read."""
     try:
         return reading()
-    except VideoReadError as error:
-        return error
+    except WorkerError:
+        raise
     except Exception as error:  # one strange file must not end a run over a million
-        return VideoReadError(path, f"{type(error).__name__}: {error}")
+        return as_unreadable(path, error)
 
 
 def ahead(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -29,9 +30,10 @@ from clip2video_plugin.encode import (
     usual_batch,
 )
 from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.isolated import Isolation, Workers
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.places import Place
-from clip2video_plugin.video.fingerprint import fingerprint
+from clip2video_plugin.video.fingerprint import fingerprint_read
 from clip2video_plugin.video.grid import Grid, Untrue, Wanted
 from clip2video_plugin.video.sampling import SAMPLINGS
 from clip2video_plugin.video.thumbnails import NUMBERS, thumbnails
@@ -99,14 +101,16 @@ def encode_wishes(
     sampling: str = "uniform",
     batch_size: int | None = None,
     workers: int | None = None,
+    isolation: Isolation | None = None,
 ) -> Generator[Sequence[Encoded], None, None]:
-    """Videos with the windows of a plan, or without any; several at a time."""
-    if plan is None:
-        items = ((wish.item, wish.stamp) for wish in todo)
-        yield from encode_items(items, model, sampling=sampling, batch_size=batch_size, workers=workers)
-    else:
-        some = encode_windows(todo, model, plan, sampling=sampling, batch_size=batch_size, workers=workers)
-        yield from ([done] for done in some)
+    """Videos with the windows of a plan, or without any; several at a time, decoded apart by ``isolation``."""
+    how: dict[str, Any] = {"sampling": sampling, "batch_size": batch_size, "workers": workers}
+    with Workers(isolation) if isolation else nullcontext() as isolated:
+        if plan is None:
+            items = ((wish.item, wish.stamp) for wish in todo)
+            yield from encode_items(items, model, isolated=isolated, **how)
+        else:
+            yield from ([done] for done in encode_windows(todo, model, plan, isolated=isolated, **how))
 
 
 def encode_windows(
@@ -117,6 +121,7 @@ def encode_windows(
     sampling: str = "uniform",
     batch_size: int | None = None,
     workers: int | None = None,
+    isolated: Workers | None = None,
 ) -> Iterator[Windowed | Unreadable | Underway]:
     """Decodes in threads, encodes between, as ``encode_items`` does; gives each video when its last window is there.
 
@@ -127,12 +132,16 @@ def encode_windows(
     turns, count = model.device.type == "cpu", model.config.max_frames
     most = max(MOST, 2 * workers) if turns else 2 * workers
     wanted = Wanted(partial(plan.rate, count=count), SAMPLINGS[sampling], count, model.config.preprocessing)
+    opening = isolated.grid if isolated else _open
     alive = set[_Video]()
 
     def jobs() -> Iterator[tuple[_Video | Unreadable, Callable[[], Any]]]:
-        opening = ((wish, partial(unless_unreadable, wish.item.path, partial(_open, wish, wanted))) for wish in todo)
-        for wish, grid in ahead(opening, workers, most, turns=turns):
+        for wish, grid in ahead(((wish, partial(opened, wish)) for wish in todo), workers, most, turns=turns):
             yield from parts_of(wish, grid)
+
+    def opened(wish: Wish, *, anew: bool = False) -> Grid | VideoReadError:
+        path = wish.item.path
+        return unless_unreadable(path, partial(opening, path, wish.stamp[0], wanted, anew=anew))
 
     def parts_of(wish: Wish, grid: Grid | VideoReadError) -> Iterator[tuple[_Video | Unreadable, Callable[[], Any]]]:
         if isinstance(grid, VideoReadError):
@@ -153,12 +162,16 @@ def encode_windows(
                 yield Underway(video.wish.item.path, video.done)
                 if video.done == 1:
                     alive.remove(video)
-                    yield video.finish()
+                    try:
+                        yield video.finish()
+                    except VideoReadError as error:
+                        video.close()
+                        yield Unreadable(video.wish.item, video.wish.stamp, error.reason)
             else:
                 alive.remove(video)
                 video.close()
                 if isinstance(pixels, Untrue):
-                    again = unless_unreadable(video.wish.item.path, video.grid.anew)
+                    again = opened(video.wish, anew=True)
                     yield from encoded(ahead(parts_of(video.wish, again), workers, most, turns=turns))
                 else:
                     yield Unreadable(video.wish.item, video.wish.stamp, pixels.reason)
@@ -170,8 +183,8 @@ def encode_windows(
             video.close()
 
 
-def _open(wish: Wish, wanted: Wanted) -> Grid:
-    return Grid.open(wish.item.path, wanted)
+def _open(path: Place, size: int, wanted: Wanted, *, anew: bool) -> Grid:
+    return (Grid.anew if anew else Grid.open)(path, wanted)
 
 
 def _read(grid: Grid, part: NDArray[np.int64]) -> NDArray[np.uint8] | Untrue:
@@ -251,7 +264,8 @@ class _Video:
 
     def finish(self) -> Windowed:
         """The video with all its windows."""
-        content = fingerprint(self.wish.item.path) if self.wish.whole else None  # while the grid holds what it fetched
+        item = self.wish.item
+        content = fingerprint_read(item.path) if self.wish.whole else None  # while the grid holds what it fetched
         self.close()
         layout, vector = self.grid.layout, None
         of_whole, small = np.zeros((0, NUMBERS), np.uint8), list[bytes | None]()

@@ -19,10 +19,9 @@ from clip2video_plugin.errors import Clip2VideoError, VideoReadError, first_line
 from clip2video_plugin.paths import expanded
 from clip2video_plugin.places import Place, Uri, absolute, place_of, without_credentials
 from clip2video_plugin.rows import video_id
-from clip2video_plugin.seen import Seen
 from clip2video_plugin.stores import Stamp
 from clip2video_plugin.subtitles import Line, Sidecars
-from clip2video_plugin.video.files import NO_STAMP, Found, named_videos
+from clip2video_plugin.video.files import NO_STAMP, Found, each_once, named_videos
 
 STDIN = "-"
 COLUMNS = ("path", "uri", "filepath")  # the first that is there names the videos
@@ -61,10 +60,8 @@ class Inputs:
             Clip2VideoError: a list cannot be read, or is none.
         """
         alone = self.listed is None and isinstance(self.names, list | tuple) and len(self.names) == 1
-        seen = None if alone and self.names != [STDIN] else Seen()
-        for found in self._all(passed_over):
-            if seen is None or seen.is_new(str(found.place)):
-                yield found
+        videos = self._all(passed_over)
+        return videos if alone and self.names != [STDIN] else each_once(videos)
 
     def _all(self, passed_over: Counter[str] | None) -> Iterator[Found]:
         for name in self.names:

@@ -1,4 +1,4 @@
-"""What stores have under a name, and which objects they no longer have."""
+"""The objects that a store has below a name, and those that it no longer has."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LISTED_EACH = 30  # objects that are listed in the time in which one is asked fo
 
 
 def below(uri: Uri) -> Iterator[tuple[Uri, Stamp]]:
-    """An object itself, or those below a prefix, without hidden ones, as they are listed; an address of http unasked.
+    """An object itself, or those below a prefix in the order of the listing, without hidden ones.
 
     Raises:
         VideoReadError: there is neither, or the store does not say.
@@ -56,14 +56,16 @@ def is_empty(folder: Uri) -> bool:
 
 @dataclass
 class Absent:
-    """Of URIs, those of which stores say that they are not there, and of how many others why nobody said anything."""
+    """The URIs that stores say are ``gone``; and how many could not be looked up (``unasked``), by the reason."""
 
     gone: set[Uri] = field(default_factory=set)
     unasked: Counter[str] = field(default_factory=Counter)
 
 
 def absent(uris: Iterable[Uri]) -> Absent:
-    """Which of these are gone: asked one by one, or by listing the folder above all of a bucket where that is less."""
+    """Which of these are gone. Each is asked for; many of a bucket are listed from the folder above them, where that
+    takes less time.
+    """
     out, buckets = Absent(), defaultdict[str, set[Uri]](set)
     for uri in uris:
         buckets["/".join(uri.text.split("/", 3)[:3])].add(uri)
@@ -81,7 +83,7 @@ def absent(uris: Iterable[Uri]) -> Absent:
 
 
 def _unlisted(uris: set[Uri]) -> set[Uri]:
-    """Those that a listing does not show; all of them where that would take longer than asking for each."""
+    """Those that a listing of their folder does not show; all of them where asking for each takes less time."""
     folder = os.path.commonpath([uri.text.partition("://")[2].rpartition("/")[0] for uri in uris])
     left, most = set(uris), LISTED_EACH * len(uris)
     try:

@@ -76,6 +76,8 @@ def move_videos(
     def moved(text: str) -> Place:
         return place_of(as_path(target + text.removeprefix(source)))
 
+    if not dry_run:
+        videos = videos.for_writing()
     with ThreadPoolExecutor(LOOKS) as pool:
         for ids in batched(videos.ids(where), ROWS):
             rows = videos.rows(ids)

@@ -23,7 +23,7 @@ from clip2video_plugin.video.fingerprint import fingerprint
 from clip2video_plugin.video.windows import WindowPlan
 
 if TYPE_CHECKING:
-    from clip2video_plugin.embed import Report
+    from clip2video_plugin.report import Report
 
 LOOKUP = 1000  # videos asked for in the index at once
 

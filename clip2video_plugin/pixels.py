@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from clip2video_plugin.bounds import check_choice
 from clip2video_plugin.errors import Clip2VideoError
 
-# RGB, on the scale [0, 1] (OpenAI CLIP; reference section 8.3)
+# RGB, on the scale [0, 1] (OpenAI CLIP)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 Resize = Literal["crop", "squash"]
+"""How a picture becomes square: its middle is cut out, or all of it is squashed."""
 Interpolation = Literal["bicubic", "bilinear"]
+"""How a picture is resized; both are antialiased."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,7 @@ class Preprocessing:
         if self.size < 1:
             raise Clip2VideoError(f"size is {self.size}; it must be at least 1 pixel")
         for name, kind in (("resize", Resize), ("interpolation", Interpolation)):
-            if getattr(self, name) not in get_args(kind):
-                raise Clip2VideoError(f"{name} is {getattr(self, name)!r}; allowed are {', '.join(get_args(kind))}")
+            check_choice(name, getattr(self, name), kind)
 
     @property
     def options(self) -> dict[str, Any]:

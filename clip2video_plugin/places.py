@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_letters, digits
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.paths import expanded
@@ -52,7 +52,7 @@ class Uri:
     @property
     def name(self) -> str:
         """The last part, as a file's name."""
-        path = urlsplit(self.text).path if self.scheme.startswith("http") else self.text
+        path = split(self.text).path if self.scheme.startswith("http") else self.text
         last = posixpath.basename(path.rstrip("/"))
         return unquote(last) if self.scheme.startswith("http") else last
 
@@ -90,6 +90,14 @@ def place_of(name: str | Path | Uri) -> Place:
         raise Clip2VideoError(f"{shown} is of no known kind; allowed are {', '.join(SCHEMES)} and file")
     if not rest.strip("/"):
         raise Clip2VideoError(f"{shown} names no object; write it as {known}://...")
+    if known.startswith("http"):
+        try:
+            parts = urlsplit(str(name))
+            wrong = "" if parts.hostname and parts.port != 0 else "it names no host"
+        except ValueError as error:
+            wrong = str(error)
+        if wrong:
+            raise Clip2VideoError(f"{shown} is no address ({wrong}); write it as {known}://host/clip.mp4")
     whole = f"{known}://{rest}"
     if not known.startswith("http") and _is_signed(rest.partition("?")[2]):
         raise Clip2VideoError(f"{shown} came with a signature, which belongs to an https:// address; write it as one")
@@ -98,7 +106,7 @@ def place_of(name: str | Path | Uri) -> Place:
 
 
 def absolute(name: str | Path | Uri) -> Place:
-    """``place_of``, a path with ``~`` for a home and seen from the root."""
+    """``place_of``; a path is made absolute, and its ``~`` becomes the home folder."""
     place = place_of(name)
     return place if isinstance(place, Uri) else Path(os.path.abspath(expanded(place)))
 
@@ -106,7 +114,7 @@ def absolute(name: str | Path | Uri) -> Place:
 def has_credentials(address: str) -> bool:
     """Whether an address holds a user, a password, or what signs it."""
     scheme, found, rest = address.partition("://")
-    user = rest.partition("/")[0].rpartition("@")[0]
+    user = re.split("[/?#]", rest)[0].rpartition("@")[0]
     in_query = any(map(_is_secret, dict(parse_qsl(rest.partition("?")[2], keep_blank_values=True))))
     if scheme.lower().startswith("http"):
         return bool(found) and (bool(user) or in_query)
@@ -131,12 +139,30 @@ def without_credentials(address: str) -> str:
         host = host if scheme == "az" and ":" not in user else bucket
         key, mark, query = key.partition("?")
         return f"{scheme}://{host}{slash}{key}" + ("" if _is_signed(query) else mark + query)
-    parts = urlsplit(address)
+    parts = split(address)
     given = parse_qsl(parts.query, keep_blank_values=True)
-    kept = [(n, v) for n, v in given if not _is_secret(n)]
-    query = parts.query if kept == given else urlencode(kept, quote_via=quote)
+    kept = [(_bytes(n), _bytes(v)) for n, v in given if not _is_secret(n)]
+    query = parts.query if len(kept) == len(given) else urlencode(kept, quote_via=quote)
     host = parts.netloc.rpartition("@")[2].lower().removesuffix(USUAL_PORTS[scheme.lower()])
     return urlunsplit((scheme, host, _plainly(parts.path), _plainly(query), ""))
+
+
+def split(address: str) -> SplitResult:
+    """The parts of an address; of one that is none, what stands before "?" is its path."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        scheme, _, rest = address.partition("://")
+        path, _, query = rest.rpartition("@")[2].partition("?")
+        return SplitResult(scheme, "", path, query, "")
+
+
+def _bytes(text: str) -> bytes:
+    """What a text of an address is escaped from; a byte that is no UTF-8 stands as itself (``os.fsdecode``)."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def _plainly(text: str) -> str:
@@ -146,7 +172,7 @@ def _plainly(text: str) -> str:
         letter = chr(int(found[1], 16))
         return letter if letter in UNRESERVED else found[0].upper()
 
-    return quote(re.sub("%([0-9a-fA-F]{2})", escape, text), safe=ALLOWED)
+    return quote(_bytes(re.sub("%([0-9a-fA-F]{2})", escape, text)), safe=ALLOWED)
 
 
 def video_id(place: Place) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from clip2video_plugin.paths import printable
 
 if TYPE_CHECKING:
-    from clip2video_plugin.embed import Report
+    from clip2video_plugin.report import Report
 
 
 class Tell(Protocol):
@@ -57,7 +57,7 @@ class Bar:
 def bar(title: str, total: int | None = None, *, unit: str = "videos", quiet: bool = False) -> Iterator[Bar]:
     """Shows a bar with rate and remaining time while the block runs; nothing where no one watches."""
     console = Console(stderr=True)
-    with Progress(
+    progress = Progress(
         SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
         TextColumn("{task.description}"),
         BarColumn(),
@@ -67,7 +67,8 @@ def bar(title: str, total: int | None = None, *, unit: str = "videos", quiet: bo
         TextColumn("left"),
         TextColumn("{task.fields[note]}"),
         console=console,
-        disable=quiet or not console.is_terminal,
-    ) as progress:
-        progress.add_task(escape(printable(title)), total=total, note="", rate="")
+    )
+    progress.add_task(escape(printable(title)), total=total, note="", rate="")
+    # rich before 14.3 writes an empty line at the end of a bar that it was told not to show
+    with progress if console.is_terminal and not quiet else nullcontext():
         yield Bar(progress, total, unit)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
-from clip2video_plugin import __version__
-from clip2video_plugin.errors import CheckpointError, Clip2VideoError, VideoIndexError
+from clip2video_plugin.bounds import check_choice
+from clip2video_plugin.errors import CheckpointError, VideoIndexError
 from clip2video_plugin.index import Provenance, VideoIndex
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.model.installed import find_checkpoint, lasting_name
-from clip2video_plugin.video.sampling import SAMPLINGS
+from clip2video_plugin.version import __version__
+from clip2video_plugin.video.sampling import Sampling
 
 
 def provenance(model: Model, sampling: str = "uniform") -> Provenance:
@@ -22,8 +23,7 @@ def provenance(model: Model, sampling: str = "uniform") -> Provenance:
     Raises:
         Clip2VideoError: there is no such sampling, or the model was changed in memory after it was loaded.
     """
-    if sampling not in SAMPLINGS:
-        raise Clip2VideoError(f"sampling is {sampling!r}; allowed are {', '.join(SAMPLINGS)}")
+    check_choice("sampling", sampling, Sampling)
     network = json.dumps(model.makes_vectors(), sort_keys=True)
     folder = ""
     if model.folder is not None and model.folder.resolve().name == model.name:  # not one that was renamed in memory

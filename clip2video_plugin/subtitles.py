@@ -139,7 +139,12 @@ class Sidecars:
 
     def lines(self, video: Place) -> list[Line] | None:
         """What the files beside a video say, none where there are none; None where one cannot be read."""
-        return self.read(self.files(video))
+        try:
+            texts = self.files(video)
+        except OSError as error:
+            self.unread.append(f"text files beside videos in {os.path.dirname(str(video))}: {error.strerror or error}")
+            return None
+        return self.read(texts)
 
     def read(self, texts: Iterable[Place]) -> list[Line] | None:
         """What these say; None where one cannot be read."""
@@ -157,6 +162,9 @@ class Sidecars:
 
         In any case, unless a video of exactly that name is there as well; one that fits two videos by leaving out
         parts is that of the longer name.
+
+        Raises:
+            OSError: the folder cannot be listed.
         """
         if not isinstance(video, Path):
             return []
@@ -178,7 +186,7 @@ def _by_owner(folder: str) -> dict[str, list[str]]:
     try:
         with os.scandir(folder) as entries:
             kinds = [(e.name, os.path.splitext(e.name)[1].lower() in ENDINGS and e.is_file()) for e in entries]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     return owners_of([name for name, _ in kinds], [name for name, is_text in kinds if is_text])
 

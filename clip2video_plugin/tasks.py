@@ -1,4 +1,4 @@
-"""The parts of a work as tasks of a Ray cluster, each on a CPU core that is free (``index/segments.py``)."""
+"""Runs the parts of a job as tasks of a Ray cluster, each on a free CPU core (``index/segments.py``)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from clip2video_plugin import __version__
 from clip2video_plugin.cluster import Cluster, connected
 from clip2video_plugin.errors import Clip2VideoError, first_line
+from clip2video_plugin.version import __version__
 
 TRIES = 3  # of a part whose process or machine is lost
 
@@ -17,9 +17,9 @@ Done = TypeVar("Done")
 
 
 def run_on(address: str | None) -> Callable[[Callable[[Part], Done], Sequence[Part]], list[Done]]:
-    """What ``map`` does, on a Ray cluster (``cluster.Cluster.address``); what the parts share travels once.
+    """Makes a ``map`` that runs on a Ray cluster (``cluster.Cluster.address``). The function is sent once.
 
-    What it gives raises Clip2VideoError when a part fails, or its process is lost each of three times.
+    That ``map`` raises Clip2VideoError when a part fails, or when its process is lost three times.
     """
 
     def run(work: Callable[[Part], Done], parts: Sequence[Part]) -> list[Done]:

@@ -8,15 +8,16 @@ import json
 import pickle
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-from clip2video_plugin.errors import Clip2VideoError
+from clip2video_plugin.errors import AnnotationError
 
 PICKLE_LIMIT = 64 << 20  # bytes
-ON_MISSING = ("skip", "error", "keep")  # what to do about videos that are not there
+OnMissing = Literal["skip", "error", "keep"]
+"""What to do about videos that are not there."""
 YOUTUBE = re.compile(r"https?://(www\.|m\.)?(youtube\.com|youtu\.be)/\S+")
 # C0 and C1 control characters, and lone surrogates, which MongoDB refuses
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -26,12 +27,8 @@ LINE_END = re.compile(r"\r\n|\r|\n")  # str.splitlines() would split at characte
 LARGEST = (1 << 63) - 1  # number that MongoDB holds
 
 
-class AnnotationError(Clip2VideoError):
-    """An annotation file cannot be used as it is."""
-
-
 class NoAnnotations(AnnotationError):
-    """A file has none of a benchmark's layouts: it is another thing, that lies beside the annotations."""
+    """A file has none of a benchmark's layouts: it lies beside the annotations and is something else."""
 
 
 class NotText(AnnotationError):
@@ -58,12 +55,6 @@ class Annotation:
 
 
 Warnings = Counter[str]  # kind -> how often
-
-
-def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raises AnnotationError for an option's value that is not allowed."""
-    if value not in allowed:
-        raise AnnotationError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
 
 
 def read_text(path: Path) -> str:
@@ -127,8 +118,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return out
 
 
-class _Plain(pickle.Unpickler):
-    """Builds dicts, lists, tuples, strings and numbers; anything that names code is refused."""
+class _Plain(pickle._Unpickler):
+    """Builds dicts, lists, tuples, strings and numbers; anything that names code is refused.
+
+    Python's own, as that in C makes room for as much as a few bytes of a file ask for.
+    """
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
+        code: act for code, act in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it names {module}.{name}")
@@ -153,8 +151,10 @@ def read_pickle(path: Path) -> Any:
         raise AnnotationError(
             f"{path} is refused: {error}, and loading it could run code; convert it to JSON"
         ) from None
-    except (EOFError, ValueError, IndexError, KeyError, AttributeError, TypeError, MemoryError, OverflowError) as error:
-        raise AnnotationError(f"{path} is no pickle, or damaged: {error or type(error).__name__}") from None
+    except AnnotationError:
+        raise
+    except Exception as error:  # a pickle that no writer made can fail in any way
+        raise AnnotationError(f"{path} is no pickle, or damaged: {type(error).__name__} {error}") from None
 
 
 def clean_caption(text: Any, warnings: Warnings) -> str | None:

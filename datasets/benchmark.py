@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clip2video_plugin.datasets import msrvtt, msvd, vatex
-from clip2video_plugin.datasets.annotations import Annotation, AnnotationError, Warnings, read_list
+from clip2video_plugin.datasets.annotations import Annotation, Warnings, read_list
 from clip2video_plugin.datasets.protocols import DEFAULTS, Protocol, find_protocol
 from clip2video_plugin.datasets.sources import Sources, find_sources
 from clip2video_plugin.download import digest
+from clip2video_plugin.errors import AnnotationError
 
 Ids = list[str]
 

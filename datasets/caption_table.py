@@ -8,18 +8,11 @@ from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Any
 
-from clip2video_plugin.datasets.annotations import (
-    AnnotationError,
-    Warnings,
-    clean_caption,
-    lines_of,
-    parse_json,
-    read_json,
-    read_text,
-)
+from clip2video_plugin.datasets.annotations import Warnings, clean_caption, lines_of, parse_json, read_json, read_text
 from clip2video_plugin.datasets.pairing import inside, split_ending
 from clip2video_plugin.datasets.sources import Sources
 from clip2video_plugin.datasets.tables import Table
+from clip2video_plugin.errors import AnnotationError
 
 NAMES = ("filename", "file_name", "file", "video", "video_id", "videoID", "filepath", "path", "name", "id")
 CAPTIONS = ("caption", "captions", "sentence", "text", "description", "desc", "enCap")

@@ -13,11 +13,13 @@ import fiftyone.types as fot
 import fiftyone.utils.data as foud
 
 from clip2video_plugin.app.metadata import video_metadata
-from clip2video_plugin.datasets.annotations import ON_MISSING, Warnings, check_choice
+from clip2video_plugin.bounds import check_choice
+from clip2video_plugin.datasets.annotations import OnMissing, Warnings
 from clip2video_plugin.datasets.caption_table import read_captions
 from clip2video_plugin.datasets.clips import check_missing
 from clip2video_plugin.datasets.pairing import pair, split_ending
 from clip2video_plugin.datasets.sources import find_sources, is_text, leaves
+from clip2video_plugin.errors import AnnotationError
 from clip2video_plugin.paths import expanded, printable
 
 
@@ -48,7 +50,7 @@ class CaptionedVideoFolderImporter(foud.GenericSampleDatasetImporter):  # type: 
         self,
         dataset_dir: str | None = None,
         captions_path: str | Path | None = None,
-        on_missing: str = "skip",
+        on_missing: OnMissing = "skip",
         shuffle: bool = False,
         seed: int | None = None,
         max_samples: int | None = None,
@@ -73,7 +75,7 @@ class CaptionedVideoFolderImporter(foud.GenericSampleDatasetImporter):  # type: 
         return False
 
     def setup(self) -> None:
-        check_choice("on_missing", self.on_missing, ON_MISSING)
+        check_choice("on_missing", self.on_missing, OnMissing, AnnotationError)
         folder, warnings = Path(os.path.abspath(self.dataset_dir or ".")), Warnings()
         sources = find_sources(folder)
         records = read_captions(folder, sources, warnings, self.captions_path)
@@ -89,7 +91,7 @@ class CaptionedVideoFolderImporter(foud.GenericSampleDatasetImporter):  # type: 
             captions = by_path.setdefault(found.files.get(name) or _as_video(name), [])
             for text in texts:
                 said[name][text] += 1
-                # What one name of a video repeats of another is no caption more
+                # A caption that two names of one video give counts once
                 if said[name][text] > captions.count(text):
                     captions.append(text)
         rows = [(folder / path, captions) for path, captions in by_path.items()]

@@ -1,4 +1,4 @@
-"""Which file is the clip of a benchmark's id: never one for two ids, and nothing chosen in silence."""
+"""Which file is the clip of a benchmark's id. No file stands for two ids, and every choice is reported."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clip2video_plugin.datasets.annotations import Annotation, AnnotationError
+from clip2video_plugin.datasets.annotations import Annotation
 from clip2video_plugin.datasets.benchmark import Benchmark
 from clip2video_plugin.datasets.sources import Sources
+from clip2video_plugin.errors import AnnotationError
 from clip2video_plugin.paths import printable
 from clip2video_plugin.video.facts import video_facts
 
@@ -19,14 +20,14 @@ SLACK = 1.0  # seconds by which a cut may be longer than its clip
 
 @dataclass
 class Chosen:
-    """Id -> file, and in words what was not plain."""
+    """Id -> file, and the ambiguous cases in words."""
 
     files: dict[str, Path] = field(default_factory=dict)
     ambiguous: list[str] = field(default_factory=list)
 
 
 def choose(benchmark: Benchmark, sources: Sources) -> Chosen:
-    """The file of each id that has one. What was not plain is counted in the benchmark's warnings as well."""
+    """The file of each id that has one. Ambiguous cases are counted in the benchmark's warnings as well."""
     out, warnings = Chosen(), benchmark.warnings
     whole: list[tuple[Annotation, Path]] = []
     for annotation in benchmark.annotations:

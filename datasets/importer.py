@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import fiftyone as fo
 import fiftyone.types as fot
 import fiftyone.utils.data as foud
 
 from clip2video_plugin.app.metadata import metadata_of
-from clip2video_plugin.datasets.annotations import ON_MISSING, Annotation, check_choice
+from clip2video_plugin.bounds import check_choice
+from clip2video_plugin.datasets.annotations import Annotation, OnMissing
 from clip2video_plugin.datasets.benchmark import Benchmark, read_benchmark
 from clip2video_plugin.datasets.clips import check_missing, choose
 from clip2video_plugin.datasets.sources import find_sources
+from clip2video_plugin.errors import AnnotationError
 from clip2video_plugin.paths import expanded, printable
 from clip2video_plugin.video.image_folder import images_in
 
-MEDIA = ("video", "frames")
+Media = Literal["video", "frames"]
+"""What a benchmark's videos are: files, or folders of frames."""
 
 
 class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc]
@@ -47,8 +50,8 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
         videos_path: str | Path | None = None,
         annotations_path: str | Path | None = None,
         splits_path: str | Path | None = None,
-        media: str = "video",
-        on_missing: str = "skip",
+        media: Media = "video",
+        on_missing: OnMissing = "skip",
         shuffle: bool = False,
         seed: int | None = None,
         max_samples: int | None = None,
@@ -79,8 +82,8 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
 
     def setup(self) -> None:
         # Not in the constructor, whose errors FiftyOne hides behind its own
-        check_choice("media", self.media, MEDIA)
-        check_choice("on_missing", self.on_missing, ON_MISSING)
+        check_choice("media", self.media, Media, AnnotationError)
+        check_choice("on_missing", self.on_missing, OnMissing, AnnotationError)
         root = _path(self.dataset_dir)
         sources = find_sources(root, media=self.media, **self.paths)
         self.benchmark = read_benchmark(self.dataset, sources, protocol=self.protocol, split=self.split)
@@ -146,7 +149,7 @@ class BenchmarkImporter(foud.GenericSampleDatasetImporter):  # type: ignore[misc
         first = next(iter(images_in(path)), path) if frames and there else path
         sample = fo.Sample(
             filepath=str(first.absolute()),
-            # A video without a caption is no part of the protocol
+            # A video without a caption is not part of the protocol
             tags=[self.split] if annotation.captions or annotation.video_id in self.benchmark.queries else [],
             metadata=metadata,
             video_id=annotation.video_id,

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import fiftyone as fo
 
-from clip2video_plugin.datasets.annotations import AnnotationError
+from clip2video_plugin.bounds import check_choice
 from clip2video_plugin.datasets.captioned_folder import CaptionedVideoFolder
 from clip2video_plugin.datasets.importer import MSRVTTDataset, MSVDDataset, VATEXDataset
+from clip2video_plugin.datasets.protocols import Split
+from clip2video_plugin.errors import AnnotationError
 from clip2video_plugin.paths import expanded
 from clip2video_plugin.progress import Tell, bar
 
-TYPES: dict[str, Any] = {
+DatasetKind = Literal["msrvtt", "msvd", "vatex", "folder"]
+"""What is imported: a benchmark, or a folder of captioned videos."""
+TYPES: dict[DatasetKind, Any] = {
     "msrvtt": MSRVTTDataset,
     "msvd": MSVDDataset,
     "vatex": VATEXDataset,
@@ -23,11 +27,11 @@ TYPES: dict[str, Any] = {
 
 
 def import_dataset(
-    kind: str,
+    kind: DatasetKind,
     dataset_dir: str | Path,
     *,
     name: str | None = None,
-    splits: list[str] | None = None,
+    splits: list[Split] | None = None,
     persistent: bool = True,
     progress: bool | Tell = True,
     **options: Any,
@@ -35,17 +39,18 @@ def import_dataset(
     """Imports ``msrvtt``, ``msvd``, ``vatex`` or a captioned ``folder``.
 
     Args:
+        kind: one of those four words.
         dataset_dir: folder with annotations and videos.
         name: of the new dataset; must not exist yet.
         splits: of a benchmark, several of which go into one dataset, told apart by their tags; test by default.
+        persistent: whether FiftyOne keeps it when the session ends.
         progress: whether to show a progress bar, or what to call with the number done and the total instead.
         options: of ``BenchmarkImporter``, such as ``protocol`` and ``on_missing``.
 
     Raises:
         AnnotationError: the kind or the name cannot be used, or files are missing or wrong. Nothing is left behind.
     """
-    if kind not in TYPES:
-        raise AnnotationError(f"kind is {kind!r}; allowed are {', '.join(TYPES)}")
+    check_choice("kind", kind, DatasetKind, AnnotationError)
     folder = expanded(dataset_dir)
     if not os.path.isdir(folder):
         raise AnnotationError(f"no such folder: {dataset_dir}")

@@ -10,7 +10,6 @@ from typing import Any
 from clip2video_plugin.datasets.annotations import (
     LARGEST,
     Annotation,
-    AnnotationError,
     Warnings,
     add_captions,
     add_file,
@@ -24,6 +23,7 @@ from clip2video_plugin.datasets.annotations import (
     read_text,
 )
 from clip2video_plugin.datasets.tables import Table
+from clip2video_plugin.errors import AnnotationError
 
 ID = re.compile(r"video\d{1,18}", re.ASCII)
 EXPECTED = "MSRVTT_data.json, *videodatainfo*.json, MSR_VTT.json, or a list of {video_id, desc}"

@@ -9,7 +9,6 @@ from typing import Any
 
 from clip2video_plugin.datasets.annotations import (
     Annotation,
-    AnnotationError,
     NoAnnotations,
     NotText,
     Warnings,
@@ -24,6 +23,7 @@ from clip2video_plugin.datasets.annotations import (
     read_text,
 )
 from clip2video_plugin.datasets.tables import SHOWN, Table
+from clip2video_plugin.errors import AnnotationError
 
 ID = re.compile(r"[\w-]{11}_\d+_\d+", re.ASCII)
 YOUTUBE_ID = re.compile(r"[\w-]{11}", re.ASCII)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from clip2video_plugin.datasets.annotations import AnnotationError
+from clip2video_plugin.errors import AnnotationError
 
+Split = Literal["test", "val", "train"]
+"""A part of a benchmark: what is evaluated on, chosen by, or trained on."""
 Row = tuple[float, float, float, float, float]  # R@1, R@5, R@10, MdR, MnR
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clip2video_plugin.datasets.annotations import AnnotationError, Warnings
+from clip2video_plugin.datasets.annotations import Warnings
+from clip2video_plugin.errors import AnnotationError
 from clip2video_plugin.video.files import EXTENSIONS
 from clip2video_plugin.video.image_folder import IMAGES
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from clip2video_plugin.datasets.annotations import AnnotationError
 from clip2video_plugin.download import download
+from clip2video_plugin.errors import AnnotationError
 
 PUBLISHED_AT = "https://raw.githubusercontent.com/CryhanFang/CLIP2Video/main/data"
 # file -> SHA-256, of the lists circulated with CLIP2Video

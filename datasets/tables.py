@@ -7,7 +7,8 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from clip2video_plugin.datasets.annotations import AnnotationError, Warnings, lines_of, read_text
+from clip2video_plugin.datasets.annotations import Warnings, lines_of, read_text
+from clip2video_plugin.errors import AnnotationError
 
 SHOWN = 300  # characters of the columns that an error names
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from clip2video_plugin.datasets.annotations import (
     Annotation,
-    AnnotationError,
     NoAnnotations,
     Warnings,
     add_captions,
@@ -21,6 +20,7 @@ from clip2video_plugin.datasets.annotations import (
     read_json,
     read_text,
 )
+from clip2video_plugin.errors import AnnotationError
 
 ID = re.compile(r"[\w-]{11}_\d{6}_\d{6}", re.ASCII)
 EXPECTED = "a list of {videoID, enCap}, an object of id to {enCap} or to captions, or a list of {video_id, desc}"

@@ -23,7 +23,8 @@ import pytest
 import typer
 import yaml
 
-from clip2video_plugin import __version__, cluster, embed_videos, load_model, open_index
+from clip2video_plugin import __version__, blocks, cluster, embed_videos, load_model, open_index
+from clip2video_plugin.blocks import Block, blocks_of
 from clip2video_plugin.encode import Item
 from clip2video_plugin.encode_windows import Wish
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
@@ -225,7 +226,8 @@ def test_a_video_that_crashes_its_decoder_is_a_failure_and_no_other_is(nodes, mo
 def test_a_decoder_that_never_ends_is_ended(nodes, model, tmp_path, monkeypatch):
     small_videos(tmp_path / "videos", 1)
     clips.write(tmp_path / "videos" / "hangs.mp4", 4)
-    monkeypatch.setattr(cluster, "HOUR", 5.0)
+    for module in (blocks, cluster):
+        monkeypatch.setattr(module, "HOUR", 5.0)
     report = embed_videos([tmp_path / "videos"], index=tmp_path / "index", model=model, engine="ray", actors=1)
     assert report.embedded == 1
     assert [(Path(f.path).name, f.reason) for f in report.failed] == [("hangs.mp4", "it took more than 1.0 hours")]
@@ -330,14 +332,14 @@ def test_what_dies_with_its_node_is_not_blamed(nodes, model):
             return run._died(actor, "its decoder crashed", error)
 
         wish = Wish(Item(Path("/a.mp4"), "a"), (1, 1.0), whole=True)
-        block = cluster.Block([wish])
+        block = Block([wish])
         gone, unreachable = ray.exceptions.ActorDiedError(), ray.exceptions.ActorUnavailableError("socket closed", None)
         assert [dies(block, "f" * 56, gone) for _ in range(3)] == [[]] * 3
         assert [dies(block, here, unreachable) for _ in range(2)] == [[]] * 2
         assert [block.crashes, block.losses, len(run._waiting)] == [0, 5, 5]
         assert dies(block, here, gone) == []
         assert [failure.reason for failure in dies(block, here, gone)] == ["its decoder crashed"]
-        pair = cluster.Block([wish, wish])
+        pair = Block([wish, wish])
         run._waiting.clear()
         assert dies(pair, "f" * 56) == []
         assert list(run._waiting) == [pair]  # whole
@@ -434,7 +436,7 @@ def test_nothing_is_started_where_nothing_is_left_to_do(nodes, model, tmp_path, 
 def test_of_large_files_there_are_fewer_in_a_block():
     sizes = [1, 1, 1, 1, 1, 500, 20, 30, 30]
     wishes = [Wish(Item(Path(f"/{n}"), str(n)), (size * 1_000_000, 0.0), whole=True) for n, size in enumerate(sizes)]
-    blocks = [[wish.stamp[0] // 1_000_000 for wish in block.wishes] for block in cluster.blocks_of(iter(wishes), 4)]
+    blocks = [[wish.stamp[0] // 1_000_000 for wish in block.wishes] for block in blocks_of(iter(wishes), 4)]
     assert blocks == [[1, 1, 1, 1], [1], [500], [20, 30], [30]]
 
 

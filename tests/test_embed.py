@@ -149,6 +149,27 @@ def test_broken_videos_are_listed_and_stored_and_forgotten_when_mended(world, mo
     assert [os.path.basename(row["path"]) for row in open_index(uri).failures()] == ["text.webm"]
 
 
+def test_a_folder_that_could_not_be_listed_once_is_no_failure_for_ever(world, model, tmp_path, monkeypatch):
+    below, uri, real = tmp_path / "videos" / "below", tmp_path / "index", os.scandir
+    below.mkdir(parents=True)
+    for i in range(2):
+        (below / f"{i}.mp4").symlink_to(world[0] / f"0000{i}.mp4")
+
+    def fails(folder="."):
+        if str(folder) == str(below):
+            raise PermissionError(13, "Permission denied", folder)
+        return real(folder)
+
+    monkeypatch.setattr("os.scandir", fails)
+    report = embed_videos(tmp_path / "videos", index=uri, model=model)
+    assert [failure.path for failure in report.failed] == [str(below)]
+    assert [row["path"] for row in open_index(uri).failures()] == [str(below)]
+    monkeypatch.undo()
+    report = embed_videos(tmp_path / "videos", index=uri, model=model)
+    assert (report.embedded, report.failed) == (2, [])
+    assert open_index(uri).failures() == []
+
+
 def test_every_clip_is_embedded_or_named(shared_videos, model, tmp_path):
     videos = [path for path in shared_videos.iterdir() if path.suffix != ".md"]
     broken = tmp_path / "videos" / "broken.mp4"
@@ -190,23 +211,32 @@ def test_options_below_one_are_refused(world, model, tmp_path, option):
         embed_videos([world[0]], index=tmp_path, model=model, **{option: 0})
 
 
-@pytest.mark.parametrize(("sampling", "fps"), [("reference", 2.5), ("reference-5fps", 5.0)])
-def test_vectors_are_made_of_the_frames_that_are_asked_for(model, tmp_path, sampling, fps):
+@pytest.mark.parametrize(
+    ("sampling", "policy", "fps"),
+    [("reference", "reference", 2.5), ("reference-5fps", "reference", 5.0), ("keyframes", "keyframes", None)],
+)
+def test_vectors_are_made_of_the_frames_that_are_asked_for(model, tmp_path, sampling, policy, fps):
     clip = tmp_path / "long.mp4"
-    clips.write(clip, count=150, rate=15)  # ten seconds: the samplings differ
+    clips.write(clip, count=150, rate=15, options={"g": "5"})  # ten seconds: the samplings differ
     embed_videos(clip, index=tmp_path / "index", model=model, sampling=sampling)
     (row,) = rows(tmp_path / "index").values()
     size = model.config.image_size
     frames = {name: read_frames(clip, size=size, **how).pixels for name, how in {
-        "asked": {"policy": "reference", "fps": fps}, "uniform": {"policy": "uniform"}}.items()}  # fmt: skip
+        "asked": {"policy": policy, "fps": fps}, "uniform": {"policy": "uniform"}}.items()}  # fmt: skip
     vectors = {name: model.encode_frames([pixels]).vector[0].numpy() for name, pixels in frames.items()}
     np.testing.assert_allclose(row["vector"], vectors["asked"], atol=1e-5)
     assert not np.allclose(row["vector"], vectors["uniform"], atol=1e-3)
     assert open_index(tmp_path / "index").provenance.policy == sampling
     assert len(search("a red square", index=tmp_path / "index", model=model).hits) == 1
-    with pytest.raises(VideoIndexError, match=f"12 {sampling} frames; this is .*12 uniform frames"):
+    shown = "frames by key frames" if sampling == "keyframes" else f"{sampling} frames"
+    with pytest.raises(VideoIndexError, match=f"12 {shown}; this is .*12 uniform frames"):
         embed_videos(clip, index=tmp_path / "index", model=model)
-    with pytest.raises(Clip2VideoError, match="sampling is 'all'; allowed are uniform, reference, reference-5fps"):
+    embed_videos(clip, index=tmp_path / "even", model=model)
+    with pytest.raises(VideoIndexError, match=f"12 uniform frames; this is .*12 {shown}"):
+        embed_videos(clip, index=tmp_path / "even", model=model, sampling=sampling)
+    with pytest.raises(
+        Clip2VideoError, match="sampling is 'all'; allowed are uniform, reference, reference-5fps, keyframes"
+    ):
         embed_videos(clip, index=tmp_path / "other", model=model, sampling="all")
 
 

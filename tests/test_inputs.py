@@ -156,7 +156,7 @@ def test_rows_are_listed_searched_and_removed_by_uri(indexed, model, tmp_path, c
     where = f"path:{indexed.uri('v/deep')}/*"
     hits = json.loads(said("search", "a thing", "--where", where, "--json"))["hits"]
     assert [hit["path"] for hit in hits] == [indexed.uri("v/deep/er/b.MP4")]
-    assert "1 videos" in said("index", "remove", indexed.uri("v/deep"))
+    assert "1 video and 0 failures removed" in said("index", "remove", indexed.uri("v/deep"))
     assert paths("c2v-index") == [indexed.uri("v/a.mp4"), indexed.uri("v/c #1?.mp4")]
 
 

@@ -2,11 +2,14 @@
 
 import importlib
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Literal, get_origin
 
 import pytest
 
@@ -31,23 +34,103 @@ def folders():
     return found
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Names of the files in a wheel built from the checkout."""
-    out = tmp_path_factory.mktemp("wheel")
-    source = out / "source"
-    tracked = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
-    )
-    for name in tracked.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", out, source]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+def tracked():
+    """What the repository holds, with what is not committed yet."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
     assert done.returncode == 0, done.stderr
-    with zipfile.ZipFile(next(out.glob("*.whl"))) as archive:
+    return done.stdout
+
+
+def wheel_of(source, out):
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", out, source)
+    return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def tree_wheel(tmp_path_factory):
+    """A wheel built from a copy of the checkout; beside it the copy, ``source``."""
+    out = tmp_path_factory.mktemp("wheel")
+    for name in tracked():
+        (out / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, out / "source" / name)
+    return wheel_of(out / "source", out)
+
+
+@pytest.fixture(scope="module")
+def sdist(tree_wheel, tmp_path_factory):
+    """A source distribution of the same copy."""
+    out = tmp_path_factory.mktemp("sdist")
+    code = f"from setuptools import build_meta; build_meta.build_sdist({str(out)!r})"
+    run(sys.executable, "-c", code, cwd=tree_wheel.parent / "source")
+    return next(out.glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tree_wheel):
+    """Names of the files in the wheel."""
+    with zipfile.ZipFile(tree_wheel) as archive:
         return archive.namelist()
+
+
+@pytest.fixture(scope="module")
+def fresh(tree_wheel, tmp_path_factory):
+    """A new environment that has the wheel, and sees of this one's packages all but the checkout."""
+    folder = tmp_path_factory.mktemp("fresh") / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    run(sys.executable, "-m", "pip", "--python", folder, "install", "-q", "--no-deps", "--no-index", tree_wheel)
+    [site] = folder.glob("lib/python3*/site-packages")
+    shared = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    (site / "shared.pth").write_text("\n".join(shared))  # of .pth files in those nothing is read, as of the checkout's
+    return folder
+
+
+def recorded(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        [record] = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
+        return sorted(archive.read(record).decode().splitlines())
+
+
+def test_a_wheel_of_the_source_distribution_is_that_of_the_checkout(tree_wheel, sdist, tmp_path):
+    assert recorded(wheel_of(sdist, tmp_path)) == recorded(tree_wheel)
+
+
+def test_the_source_distribution_holds_the_repository(sdist):
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    assert {name for name in tracked() if not name.startswith((".git", "shared"))} <= held
+    assert not [name for name in held if "__pycache__" in name]
+
+
+def test_the_installed_wheel_starts_in_a_fresh_environment(fresh):
+    assert run(fresh / "bin" / "c2v", "--version", cwd="/").split()[-1] == clip2video_plugin.__version__
+    assert "Usage: c2v" in run(fresh / "bin" / "c2v", "--help", cwd="/")
+
+
+def test_the_installed_wheel_finds_its_model_recipes_queries_and_plugin(fresh):
+    code = """
+import sys
+from pathlib import Path
+from typing import Literal, get_origin
+import clip2video_plugin
+from clip2video_plugin import load_model
+from clip2video_plugin.app.plugin import FILES, plugin_source
+from clip2video_plugin.query.asking import everyday
+from clip2video_plugin.training.config import recipes
+assert Path(clip2video_plugin.__file__).is_relative_to(sys.prefix), clip2video_plugin.__file__
+assert plugin_source().is_relative_to(Path(sys.prefix).resolve()), plugin_source()
+assert all((plugin_source() / name).is_file() for name in FILES)
+assert load_model("shapes").encode_captions(["a square moves left"])
+print(len(everyday()), *recipes())
+"""
+    queries, *recipes = run(fresh / "bin" / "python", "-c", code, cwd="/").split()
+    assert int(queries) > 100
+    assert set(recipes) == {path.stem for path in (ROOT / "clip2video_plugin/training/recipes").glob("*.toml")}
 
 
 def test_the_wheel_carries_the_recipes(wheel):
@@ -90,7 +173,8 @@ def test_every_sub_package_imports_from_the_installation(package):
 
 @pytest.mark.parametrize("name", clip2video_plugin.__all__)
 def test_every_exported_name_is_there(name):
-    assert getattr(clip2video_plugin, name).__name__ == name
+    exported = getattr(clip2video_plugin, name)
+    assert get_origin(exported) is Literal or exported.__name__ == name
     assert name in dir(clip2video_plugin)
 
 

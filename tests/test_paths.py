@@ -8,6 +8,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.paths import as_path, expanded, printable, stored
 
 NAMES = st.binary(max_size=40).map(lambda name: name.replace(b"\0", b""))
@@ -79,3 +80,10 @@ def test_a_tilde_is_a_home_unless_a_file_or_nobody_is_called_so(tmp_path, monkey
     assert str(expanded("~nouser.mp4")) == "~nouser.mp4"
     (tmp_path / "~").touch()
     assert str(expanded("~")) == "~"
+
+
+def test_a_message_of_any_length_keeps_its_beginning_and_its_end():
+    text = str(Clip2VideoError(f"the filter {'x' * 50_000} cannot be read; allowed are a and b"))
+    assert len(text) <= 4_000
+    assert text.startswith("the filter xx")
+    assert text.endswith("; allowed are a and b")

@@ -7,7 +7,7 @@ import pytest
 
 from clip2video_plugin import stores
 from clip2video_plugin.errors import Clip2VideoError
-from clip2video_plugin.places import Uri, place_of
+from clip2video_plugin.places import Uri, has_credentials, place_of
 from clip2video_plugin.video.frames import read_frames
 
 
@@ -26,9 +26,22 @@ def test_credentials_of_an_address_are_not_in_its_name():
     assert uri == Uri("https://host/v%20a.mp4?id=4")
     assert pickle.loads(pickle.dumps(uri)).secret == uri.secret
     assert (uri.name, uri.suffix) == ("v a.mp4", ".mp4")
+    assert not has_credentials("http://host?of=a@b")
 
 
-@pytest.mark.parametrize("name", ["ftp://host/a.mp4", "s3://", "https:///"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ftp://host/a.mp4",
+        "s3://",
+        "https:///",
+        "http:///a.mp4",
+        "http://?@",
+        "http://:80:80",
+        "http://h:0/a",
+        "http://h:x/a",
+    ],
+)
 def test_what_names_no_object_is_refused(name):
     with pytest.raises(Clip2VideoError, match="://"):
         place_of(name)

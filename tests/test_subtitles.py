@@ -114,3 +114,18 @@ def test_the_longer_name_and_the_exact_one_have_it(tmp_path):
     assert [p.name for p in Sidecars().files(tmp_path / "clip.1.mp4")] == ["clip.1.srt"]
     assert beside(tmp_path, "Clip.mov", "Clip.srt", video="clip.mp4") == ["clip.srt"]
     assert [p.name for p in Sidecars().files(tmp_path / "Clip.mov")] == ["Clip.srt"]
+
+
+def test_captions_stay_where_the_folder_cannot_be_listed(tmp_path, monkeypatch):
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    (tmp_path / "clip.txt").write_text("a dog\n")
+    assert [line.text for line in Sidecars().lines(tmp_path / "clip.mp4")] == ["a dog"]
+
+    def fails(folder):
+        raise OSError(5, "Input/output error", folder)
+
+    monkeypatch.setattr("os.scandir", fails)
+    sidecars = Sidecars()
+    assert sidecars.lines(tmp_path / "clip.mp4") is None, "unknown, and not none"
+    assert sidecars.unread == [f"text files beside videos in {tmp_path}: Input/output error"]
+    assert Sidecars().lines(tmp_path / "gone" / "clip.mp4") is None

@@ -1,4 +1,4 @@
-"""Two runs on the same captions, query by query."""
+"""Compares two runs on the same captions, query by query."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Change:
 class Comparison:
     """``improved`` and ``broken`` queries, largest change first; ``unchanged`` is the number of the others.
 
-    ``difference`` is new minus old R@1 in points, with its 95 % interval, the same videos drawn for both.
+    ``difference`` is new minus old R@1 in points, with its 95 % interval (bootstrap, the same videos for both).
     """
 
     old: Evaluation
@@ -49,7 +49,10 @@ def compare(samples: foc.SampleCollection, old: str, new: str, **options: Any) -
     Queries whose video only one of the runs could embed are left out of the comparison.
 
     Args:
-        options: of ``evaluate``.
+        samples: the dataset or view, as for ``evaluate``.
+        old: the brain key to compare with.
+        new: the other brain key.
+        options: those of ``evaluate``.
 
     Raises:
         Clip2VideoError: as ``evaluate``, or the keys are the same.

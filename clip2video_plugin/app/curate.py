@@ -1,4 +1,4 @@
-"""Copies of videos, wrong captions, and captions that fit, as the App shows them."""
+"""Copies of videos, wrong captions and captions that fit, as views and fields of a FiftyOne dataset."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from clip2video_plugin.query.tracks import SAME
 
 @dataclass(frozen=True)
 class Copies:
-    """Groups of copies: a view of them, group by group with the original first, and all that is known of them.
+    """Copies of videos: a view of them, group by group with the original first, and what was found.
 
-    Of each sample in it the fields ``<brain_key>_group``, ``<brain_key>_copy`` (what it is a copy of the group's first
-    as, "original" of that) and ``<brain_key>_leak`` (whether it has a copy in another split) are written.
+    Three fields of each sample are written: ``<brain_key>_group`` is the number of its group, ``<brain_key>_copy`` the
+    kind of copy ("original" for the first of the group), ``<brain_key>_leak`` whether another split has a copy.
     """
 
     view: fo.DatasetView
@@ -42,7 +42,7 @@ class Copies:
 
 
 def fields_of_copies(brain_key: str) -> tuple[str, str, str]:
-    """Where a search for copies writes: the number of the group, what it is there, whether splits share it."""
+    """The fields that ``find_duplicates`` writes: number of the group, kind of copy, leak."""
     return f"{brain_key}_group", f"{brain_key}_copy", f"{brain_key}_leak"
 
 
@@ -57,15 +57,15 @@ def find_duplicates(
 ) -> Copies:
     """Finds copies among the videos of a dataset or view (``query.curate.duplicates``), and writes them to its fields.
 
-    What an earlier search wrote goes.
+    The fields that an earlier call wrote are cleared first.
 
     Args:
-        by: what splits are: "tags", "folder", or a field; none by default.
-        read: first read the videos whose rows have no thumbnails, as an earlier version made them.
+        by: what the splits are: "tags", "folder", or a field; none by default.
+        read: first decode the videos that an earlier version indexed, as their rows have no thumbnails.
 
     Raises:
         Clip2VideoError: there is no such index.
-        QueryError: there is no such field, or ``least`` is none of those allowed.
+        QueryError: there is no such field, or ``least`` is not allowed.
     """
     samples = videos_of(videos_of_clips(samples))
     run = load_run(samples, brain_key)
@@ -119,7 +119,7 @@ class LowCaption:
 
 @dataclass(frozen=True)
 class CaptionAudit:
-    """Samples with a caption by which another video comes first, worst first; and these captions."""
+    """Samples with a caption that finds another video first, the worst first; and these captions."""
 
     view: fo.DatasetView
     captions: list[LowCaption]
@@ -133,7 +133,7 @@ def audit_captions(
     k: int = 50,
     progress: bool | Tell = True,
 ) -> CaptionAudit:
-    """The captions of a dataset or view whose own video ranks lowest, and their samples: k of each at most.
+    """Finds the captions whose own video ranks lowest, and their samples; at most k of each.
 
     Writes the fields of ``evaluate``.
 
@@ -166,7 +166,7 @@ def nearest_captions(
     captions: Collection[str] | None = None,
     progress: Tell | None = None,
 ) -> list[Fitting]:
-    """The k captions that fit the video of a sample best, of those of a dataset or view, or of others.
+    """Finds the k captions that fit the video of a sample best, among those of a dataset or view, or among others.
 
     Raises:
         Clip2VideoError: there is no such index, sample or field, or no captions.

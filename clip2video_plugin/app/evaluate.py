@@ -1,4 +1,4 @@
-"""Evaluation of a brain run on the captions of its dataset; ranks and rivals become fields."""
+"""Evaluates a brain run on the captions of its dataset; ranks and rivals become fields of the samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import captions_in, field_of_captions, videos_of
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.evaluation.report import Evaluation, check_comparable, published_row, summarise
-from clip2video_plugin.evaluation.retrieval import BLOCK, check_ties, products, rank_blocks
+from clip2video_plugin.evaluation.retrieval import BLOCK, Ties, check_ties, products, rank_blocks
 from clip2video_plugin.model.checkpoint import Model
 from clip2video_plugin.progress import Tell, bar
 
@@ -26,27 +26,28 @@ def evaluate(
     *,
     brain_key: str,
     captions_field: str | None = None,
-    ties: str = "strict",
+    ties: Ties = "strict",
     weight: float | None = None,
     allow_incomplete: bool = False,
     write_fields: bool = True,
     progress: bool | Tell = True,
 ) -> Evaluation:
-    """Text-to-video and video-to-text retrieval of a run on the captions of a dataset or view.
+    """Evaluates a run on the captions of a dataset or view: text-to-video and video-to-text retrieval.
 
-    The gallery are the samples; every caption is a query. Scores are made and ranked in blocks, never as a whole.
+    The samples are the gallery; every caption is a query. Scores are computed and ranked in blocks, to save memory.
     With ``write_fields`` each sample gets ``<brain_key>_ranks`` and ``<brain_key>_rivals`` (per caption: the rank of
     this video, and the id of the best other one) and ``<brain_key>_worst_rank``.
 
     Args:
+        samples: the dataset or view whose videos are the gallery.
         brain_key: of a ``compute_clip2video`` run.
         captions_field: a string or a list of strings per sample; by default ``query`` where a protocol of
             single captions was imported, else ``captions``.
         ties: "strict", or "reference" for the published arithmetic.
         weight: w of the queries, the model's own by default.
         allow_incomplete: evaluate although videos of the protocol are missing.
-        progress: whether to show a progress bar, or what to call with the number of different captions encoded
-            and of all instead.
+        progress: whether to show a progress bar; or a function that is called with the number of different captions
+            encoded, and of all.
 
     Raises:
         Clip2VideoError: there is no such run or field, or no captions.
@@ -112,7 +113,7 @@ def _encoded(model: Model, texts: list[str], weight: float | None, progress: boo
 
 
 def worst_failures(samples: foc.SampleCollection, brain_key: str, count: int = 50) -> fo.DatasetView:
-    """The samples whose captions find them last, worst first; ``evaluate`` must have written its fields."""
+    """The samples that their captions find last, the worst first; ``evaluate`` must have written its fields."""
     samples, field = videos_of(samples), f"{brain_key}_worst_rank"
     if not samples.has_field(field):
         raise Clip2VideoError(

@@ -1,4 +1,4 @@
-"""A query's filter as a FiftyOne view: what a table's columns answer elsewhere, the dataset's fields answer here."""
+"""A query's filter as a FiftyOne view: it asks the dataset's fields where other searches ask a table's columns."""
 
 from __future__ import annotations
 

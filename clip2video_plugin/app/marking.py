@@ -24,9 +24,9 @@ from clip2video_plugin.app.videos import items_of, videos_of
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.index import Span
 from clip2video_plugin.index.connection import chunks
-from clip2video_plugin.places import Place, Uri, place_of
+from clip2video_plugin.places import Place, place_of
 from clip2video_plugin.query import Query, SearchResult
-from clip2video_plugin.video.files import file_stamp
+from clip2video_plugin.video.files import NO_STAMP, file_stamp
 from clip2video_plugin.video.frames import read_quietly
 from clip2video_plugin.video.image_folder import frame_rate
 
@@ -75,7 +75,7 @@ def mark_all(
 
 
 def picture_field(brain_key: str) -> str:
-    """Where a view of clips has the pictures of its moments; outside of one it is empty."""
+    """The field in which a view of clips has the pictures of its moments; outside of such a view it is empty."""
     return f"{brain_key}_thumbnail"
 
 
@@ -136,10 +136,9 @@ def bring_up_to_date(view: foc.SampleCollection) -> None:
     """Gives samples the metadata of their files, where they have none or those of what a file was before."""
     if view.media_type != fom.VIDEO:
         return
-    ids, paths, sizes = view.values(["id", "filepath", "metadata.size_bytes"])
-    there = [isinstance(place_of(path), Uri) or os.path.isfile(path) for path in paths]
-    old = [n for n, path in enumerate(paths) if there[n] and file_stamp(place_of(path))[0] != sizes[n]]
-    new = zip((ids[n] for n in old), metadata_of([paths[n] for n in old]), strict=True)
+    known = zip(*view.values(["id", "filepath", "metadata.size_bytes"]), strict=True)
+    old = {one: path for one, path, size in known if file_stamp(place_of(path))[0] not in (NO_STAMP[0], size)}
+    new = zip(old, metadata_of(list(old.values())), strict=True)
     if found := {one: metadata for one, metadata in new if metadata is not None}:
         view.set_values("metadata", found, key_field="id")
 

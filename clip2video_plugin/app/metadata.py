@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,11 @@ import fiftyone as fo
 import fiftyone.core.collections as foc
 
 from clip2video_plugin.app.videos import all_samples
+from clip2video_plugin.errors import VideoReadError
+from clip2video_plugin.isolated import Isolation, Workers
+from clip2video_plugin.places import place_of
 from clip2video_plugin.video.facts import video_facts
+from clip2video_plugin.video.files import file_stamp
 
 FEW = 500  # videos below which starting a process does not pay
 
@@ -58,13 +64,28 @@ def metadata_of(paths: Sequence[str | Path]) -> Iterator[fo.VideoMetadata | None
         worker.stdout.close()
 
 
-def compute_video_metadata(samples: foc.SampleCollection) -> None:
+def metadata_apart(paths: Sequence[str], isolation: Isolation) -> Iterator[fo.VideoMetadata | None]:
+    """``metadata_of``, in a process apart; None also for a video that crashes the process that opens it."""
+
+    def facts(path: str) -> dict[str, Any] | None:
+        place = place_of(path)
+        try:
+            return workers.facts(place, file_stamp(place)[0])
+        except VideoReadError:
+            return None
+
+    with Workers(isolation) as workers, ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from map(_metadata, paths, pool.map(facts, paths))
+
+
+def compute_video_metadata(samples: foc.SampleCollection, isolation: Isolation | None = None) -> None:
     """Fills in ``metadata`` where samples have none; clips stand for their videos."""
     dataset = samples._root_dataset
     if samples._is_clips:
         samples = all_samples(dataset).select(samples.distinct("sample_id"))
     ids, paths = samples.match({"metadata": None}).values(["id", "filepath"])
-    found = dict(zip(ids, metadata_of(paths), strict=True))
+    read = metadata_apart(paths, isolation) if isolation else metadata_of(paths)
+    found = dict(zip(ids, read, strict=True))
     found = {sample: metadata for sample, metadata in found.items() if metadata is not None}
     if found:
         dataset.set_values("metadata", found, key_field="id")

@@ -84,7 +84,7 @@ def compute_frames(run: Clip2VideoSimilarityIndex, samples: foc.SampleCollection
     Raises:
         VideoReadError: none of them can be read.
     """
-    model = run.get_model().model
+    model = run.get_model().whole()
     made = run.rows.own_table().provenance
     index = FrameIndex.create(run.config.uri, model.config.embed_dim, made, run.frames_table)
     count, unread = 0, list[Clip2VideoError]()

@@ -1,4 +1,4 @@
-"""Where a browser gets a video from that lies in a store: made when it is drawn, and kept nowhere."""
+"""The address from which a browser plays a video in a store: made for each drawing of the panel, and stored nowhere."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The plugin in FiftyOne's plugins folder: putting it there, taking it away, and what FiftyOne makes of it."""
+"""The plugin in FiftyOne's plugins folder: installing it, removing it, and whether FiftyOne loads it."""
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import shutil
@@ -15,6 +16,7 @@ import fiftyone as fo
 import yaml
 
 import clip2video_plugin
+from clip2video_plugin.aside import aside, clear, put
 from clip2video_plugin.errors import Clip2VideoError
 
 NAME = "@clip2video/clip2video"
@@ -90,6 +92,7 @@ def install() -> Path:
     source, target = plugin_source(), _place()
     there = _installed()
     if there is not None and there.resolve() == source:
+        clear(target.parent, FOLDER)  # of a run that was killed when all was done
         return there
     if there is not None and there != target:
         raise Clip2VideoError(f"the plugin is in {there} already; take that away first (c2v plugin uninstall)")
@@ -98,15 +101,19 @@ def install() -> Path:
             raise Clip2VideoError(f"{target} is taken by something else; move it away first")
         if _is_checkout(target):
             raise Clip2VideoError(f"{target} is a checkout, which works as it is; move it away first to use another")
-        _remove(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            target.symlink_to(source, target_is_directory=True)
-        except OSError:
-            for name in FILES:
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source / name, target / name)
+        with aside(target.parent, FOLDER) as folder:
+            new = folder / FOLDER
+            try:
+                new.symlink_to(source, target_is_directory=True)
+            except OSError as error:
+                if error.errno in (errno.EIO, errno.ENOSPC, errno.EROFS):  # the disk's trouble is not the link's
+                    raise
+                for name in FILES:
+                    (new / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(source / name, new / name)
+            put(new, target)
     except OSError as error:
         raise Clip2VideoError(f"{target} cannot be written: {error.strerror}") from None
     return target

@@ -1,4 +1,4 @@
-"""What of a run is searched for a view, and what the view shows for each video found."""
+"""Which rows of a run are searched for a view, and which sample or clip the view shows for each video found."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import fiftyone.core.media as fom
 import numpy as np
 from numpy.typing import NDArray
 
+from clip2video_plugin.app.listings import Listings
 from clip2video_plugin.app.runs import living
-from clip2video_plugin.app.videos import videos_of
+from clip2video_plugin.app.videos import holds_groups, videos_of
 from clip2video_plugin.bounds import MAX_K, checked_k
 from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import Hit, Keep, VideoIndex
@@ -33,8 +34,11 @@ class Searched:
     slices: int = 1  # of a group, most that stand for one another
 
     @classmethod
-    def of(cls, table: VideoIndex, samples: foc.SampleCollection) -> Searched:
+    def of(cls, table: VideoIndex, samples: foc.SampleCollection, listings: Listings) -> Searched:
         """What of a table is searched for samples of the dataset that it is of, or for a view of them.
+
+        Args:
+            listings: those of views of this dataset.
 
         Raises:
             QueryError: the samples are frames or patches.
@@ -43,12 +47,13 @@ class Searched:
             raise QueryError(
                 "this view shows frames or patches; CLIP2Video ranks whole videos: search the dataset instead"
             )
-        if shown := _shown_for_videos(samples):
-            slices = len(samples._root_dataset.group_slices or [None])
-            return cls(Gallery(table, ids=list(shown)), shown, slices)
-        if samples.view() == samples._root_dataset.view() and samples.media_type != fom.GROUP:
+        if not samples.view()._all_stages and not holds_groups(samples):
             return cls(Gallery(table, keep=_alive(samples._root_dataset)), None)
-        return cls(Gallery(table, ids=set(samples.values("id"))), None)
+        listed = listings.of(samples, lambda: _shown_for_videos(samples) or frozenset(samples.values("id")))
+        if isinstance(listed, frozenset):
+            return cls(Gallery(table, ids=listed), None)
+        slices = len(samples._root_dataset.group_slices or [None])
+        return cls(Gallery(table, ids=frozenset(listed)), listed, slices)
 
     def videos(self, k: int) -> int:
         """How many videos to ask for, so that k samples, clips or groups can be shown."""
@@ -90,7 +95,7 @@ def _shown_for_videos(samples: foc.SampleCollection) -> dict[str, list[str]]:
     pairs: list[tuple[str, str]] = []
     if samples._is_clips:
         pairs = list(zip(*samples.values(["sample_id", "id"]), strict=True))
-    elif samples.media_type == fom.GROUP and samples.group_media_types.get(samples.group_slice) != fom.VIDEO:
+    elif holds_groups(samples) and samples.group_media_types.get(samples.group_slice) != fom.VIDEO:
         fields = [f"{samples.group_field}.id", "id"]
         active = dict(zip(*samples.values(fields), strict=True))
         videos = zip(*videos_of(samples).values(fields), strict=True)
@@ -112,3 +117,9 @@ def _alive(dataset: fo.Dataset) -> Keep:
         return [hit for hit in hits if known[hit.id]]
 
     return keep
+
+
+def check_aggregation(aggregation: object) -> None:
+    """Raises QueryError for a way to put vectors of a query together that is not known here."""
+    if aggregation not in (None, "mean"):
+        raise QueryError(f"aggregation is {aggregation!r}; allowed is 'mean'")

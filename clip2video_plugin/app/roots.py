@@ -1,4 +1,4 @@
-"""Folders of the server that operators read and write: who may open the App need not be given the rest of them."""
+"""The folders of the server that operators may read and write, so that a user of the App reaches no others."""
 
 from __future__ import annotations
 

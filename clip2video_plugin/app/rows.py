@@ -1,4 +1,4 @@
-"""The rows of a run: in which table they are now, whose that is, and which of them are of samples that are gone."""
+"""The rows of a run: in which table they are, whose table that is, and which rows are of deleted samples."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class RunRows:
         return tables.frames_of(self._index._config.table_name)
 
     def state(self) -> tuple[Any, ...]:
-        """What says that neither rows nor samples are others than before."""
+        """A value that stays the same as long as neither rows nor samples change."""
         return self._state(self.run())
 
     def dead(self) -> frozenset[str]:

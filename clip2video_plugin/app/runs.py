@@ -43,7 +43,7 @@ def save_config(dataset: fo.Dataset, run: StoredRun, config: dict[str, Any]) -> 
 
 
 def refresh(dataset: fo.Dataset, key: str) -> None:
-    """Where another process made or deleted a dataset's run, this one forgets what it had of it."""
+    """Forgets a dataset's run that this process has in memory, if another process made or deleted it."""
     run, document = stored_run(dataset._doc.id, key), dataset._doc.brain_methods.get(key)
     if (run and run.id) != getattr(document, "id", None):
         dataset._doc.reload()

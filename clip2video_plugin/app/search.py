@@ -12,7 +12,6 @@ import fiftyone.core.collections as foc
 from bson import ObjectId
 
 from clip2video_plugin.app.filters import kept_by
-from clip2video_plugin.app.ranking import Searched
 from clip2video_plugin.app.similarity import Clip2VideoSimilarityIndex
 from clip2video_plugin.app.videos import is_missing, owners_of, videos_of
 from clip2video_plugin.bounds import MAX_K
@@ -34,9 +33,9 @@ LENGTHS = {  # seconds, at least and less than
 class Found:
     """Hits in order: a view of them, their ids and scores, and the number of videos searched.
 
-    ``score_field`` holds the scores, in this view alone; ``new_field`` says that this search added it to the dataset.
-    ``missing`` of the hits have no file where the dataset says. ``result`` has the hits as every search gives them, a
-    hit for each video.
+    ``score_field`` holds the scores, in this view only; ``new_field``: this search added it to the dataset.
+    ``missing`` are the hits whose files are not where the dataset says. ``result`` is what ``query.search`` gives, with
+    one hit for each video.
     """
 
     view: fo.DatasetView
@@ -50,13 +49,13 @@ class Found:
 
 
 def brain_keys(samples: foc.SampleCollection) -> list[str]:
-    """The CLIP2Video runs of a dataset."""
+    """The brain keys of a dataset's CLIP2Video runs."""
     dataset = samples._root_dataset
     return [key for key in dataset.list_brain_runs() if dataset.get_brain_info(key).config.method == "clip2video"]
 
 
 def load_run(samples: foc.SampleCollection, brain_key: str | None) -> Clip2VideoSimilarityIndex:
-    """The run of a key, or the only one without.
+    """Loads the run of a key; without a key, the dataset's only run.
 
     Raises:
         Clip2VideoError: there is none, or there are several; the message names them.
@@ -126,7 +125,7 @@ def find(
     samples = videos_of(samples)
     if asked.where is not None:
         samples, asked = kept_by(samples, parse_filter(asked.where)), replace(asked, where=None)
-    looked, model = Searched.of(run.table, samples), run.get_model().model
+    looked, model = run.searched(run.table, samples), run.get_model().model
     if owners := owners_of(
         samples, [str(one) for one in asked.like if ObjectId.is_valid(str(one))]
     ):  # other clips of the same videos are hits

@@ -18,20 +18,18 @@ import fiftyone.core.stages as fos
 import numpy as np
 from numpy.typing import NDArray
 
+from clip2video_plugin.app.listings import Listings
 from clip2video_plugin.app.model import Clip2VideoModel
 from clip2video_plugin.app.neighbours import Comparison, is_numbers, nearest
-from clip2video_plugin.app.ranking import Searched, rank
+from clip2video_plugin.app.ranking import Searched, check_aggregation, rank
 from clip2video_plugin.app.rows import RunRows
-from clip2video_plugin.app.videos import all_samples, items_of, owners_of, videos_of_clips
+from clip2video_plugin.app.vectors import add, check_missing, computed, stored
+from clip2video_plugin.app.videos import all_samples, owners_of, videos_of_clips
 from clip2video_plugin.bounds import MAX_K, checked_k
-from clip2video_plugin.encode import Embedded, encode_items
 from clip2video_plugin.errors import QueryError, VideoIndexError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.checkpoint import load_model
-from clip2video_plugin.paths import printable
 from clip2video_plugin.provenance import provenance
-from clip2video_plugin.rows import row_of
-from clip2video_plugin.video.files import file_stamp
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +100,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         fbs.SimilarityIndex.__init__(self, samples, config, brain_key, backend=backend)
         fbs.DuplicatesMixin.__init__(self)
         # FiftyOne stores what is public
-        self._rows, self._comparison = RunRows(self), Comparison(self)
+        self._rows, self._comparison, self._listings = RunRows(self), Comparison(self), Listings()
         self._model: Clip2VideoModel | None = None
 
     @property
@@ -148,7 +146,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
             self._curr_view = view
 
     def get_model(self) -> Clip2VideoModel:
-        """The model of the run.
+        """The model of the run; its towers for videos are loaded when they are needed (``Clip2VideoModel.whole``).
 
         Raises:
             VideoIndexError: its checkpoint has changed since.
@@ -160,8 +158,11 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
                 made.check(provenance(self._model.model, made.policy), where)
             except VideoIndexError:  # computed anew with other weights since
                 self._model = None
+            else:
+                if (source := self._model.model.source) and source.overwritten():
+                    self._model = None
         if self._model is None:
-            loaded = load_model(self.config.checkpoint)
+            loaded = load_model(self.config.checkpoint, text_only=True)
             made.check(provenance(loaded, made.policy), where)
             self._model = Clip2VideoModel(loaded)
         return self._model
@@ -172,25 +173,14 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         Videos that cannot be read are left out. Of FiftyOne's options ``batch_size``, ``num_workers`` and
         ``skip_existing`` apply.
         """
-        items = items_of(samples)
-        if kwargs.get("skip_existing"):
-            have = self.table.stamps([item.id for item in items])
-            items = [item for item in items if item.id not in have]
-        todo = ((item, file_stamp(item.path)) for item in items)
-        batches = encode_items(
-            todo,
-            self.get_model().model,
-            sampling=self.table.provenance.policy,
+        return computed(
+            samples,
+            self.table,
+            self.get_model().whole(),
+            skip=bool(kwargs.get("skip_existing")),
             batch_size=kwargs.get("batch_size"),
             workers=kwargs.get("num_workers"),
         )
-        done = [one for batch in batches for one in batch]
-        for one in done:
-            if not isinstance(one, Embedded):
-                logger.warning("cannot read %s: %s", printable(one.item.path), printable(one.reason))
-        read = [one for one in done if isinstance(one, Embedded)]
-        vectors = np.stack([one.vector for one in read]) if read else np.zeros((0, self.table.dim), np.float32)
-        return vectors, np.array([one.item.id for one in read]), None
 
     def add_to_index(
         self,
@@ -203,22 +193,14 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         reload: bool = True,
     ) -> None:
         """Adds vectors [n, D] of samples, as ``compute_embeddings`` gives them."""
-        table = self.rows.own_table()
-        ids = [str(i) for i in sample_ids]
-        vectors = dict(zip(ids, np.asarray(embeddings, np.float32), strict=True))
-        if len(vectors) and np.asarray(embeddings).shape[1:] != (table.dim,):
-            raise VideoIndexError(f"vectors have shape {np.asarray(embeddings).shape}; expected [n, {table.dim}]")
-        existing = set(table.stamps(ids))
-        if existing and not overwrite:
-            if not allow_existing:
-                raise VideoIndexError(f"{len(existing)} ids are in the index already, the first is {min(existing)}")
-            if warn_existing:
-                logger.warning("%d ids are in the index already and were passed over", len(existing))
-            vectors = {i: v for i, v in vectors.items() if i not in existing}
-        items = items_of(all_samples(self._samples).select(list(vectors)))
-        if unknown := vectors.keys() - {item.id for item in items}:
-            raise VideoIndexError(f"{len(unknown)} ids are of no sample of the dataset, the first is {min(unknown)}")
-        table.write([row_of(item, file_stamp(item.path), None, vectors[item.id], None) for item in items])
+        add(
+            self.rows.own_table(),
+            all_samples(self._samples),
+            dict(zip(map(str, sample_ids), np.asarray(embeddings, np.float32), strict=True)),
+            overwrite=overwrite,
+            allow_existing=allow_existing,
+            warn_existing=warn_existing,
+        )
         if reload:
             self.reload()
 
@@ -233,7 +215,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         """Removes the vectors of samples."""
         table = self.rows.own_table()
         ids = [str(i) for i in (sample_ids if sample_ids is not None else [])]
-        self._check_missing(set(ids) - set(table.stamps(ids)), allow_missing, warn_missing)
+        check_missing(set(ids) - set(table.stamps(ids)), allow_missing, warn_missing)
         table.delete(ids)
         if reload:
             self.reload()
@@ -256,11 +238,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
             ids = list(self.sample_ids)
         else:
             ids = [str(i) for i in ([sample_ids] if isinstance(sample_ids, str) else sample_ids)]
-        found = self.table.vectors(ids)
-        self._check_missing(set(ids) - set(found), allow_missing, warn_missing)
-        kept = [i for i in ids if i in found]
-        vectors = np.stack([found[i] for i in kept]) if kept else np.zeros((0, self.table.dim), np.float32)
-        return vectors, np.array(kept), None
+        return stored(self.table, ids, allow_missing=allow_missing, warn_missing=warn_missing)
 
     def cleanup(self) -> None:
         """Drops the tables of the run (``RunRows.drop``)."""
@@ -282,9 +260,10 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         """
         samples = self.view
         k = None if k is None else checked_k(k)
-        _check_aggregation(aggregation)
-        vectors = self.query_vectors(self._parse_query(query))
-        hits = dict(self.ranked(samples, vectors.mean(axis=0), k, reverse))
+        check_aggregation(aggregation)
+        parsed, table = self._parse_query(query), self.table
+        vectors = self._vectors_in(table, parsed)
+        hits = dict(rank(self.searched(table, samples), vectors.mean(axis=0), k, reverse))
         if dist_field is not None and hits:
             samples.set_values(dist_field, hits, key_field="id")
         elif dist_field is not None:  # FiftyOne takes a field's type from its first value
@@ -309,7 +288,7 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         around the mean of all, as FiftyOne's own index has them; a vector that is a row's own counts as its video.
         """
         k = None if k is None else checked_k(k)
-        _check_aggregation(aggregation)
+        check_aggregation(aggregation)
         if aggregation is None:
             return self._comparison.answer(query, lambda found: nearest(found, k, reverse), return_dists, k or 0)
         vectors = self.query_vectors(query)
@@ -325,13 +304,15 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
 
     def query_vectors(self, query: Any) -> NDArray[np.float32]:
         """Query vectors [n, D]."""
+        return self._vectors_in(self.table, query)
+
+    def _vectors_in(self, table: VideoIndex, query: Any) -> NDArray[np.float32]:
         if query is None:
             raise QueryError("a query is needed: a sentence, a sample id or a vector")
-        table = self.table
         if is_numbers(query):
             vectors = np.atleast_2d(np.asarray(query, np.float32))
-            if vectors.shape[1] != (dim := table.dim):
-                raise QueryError(f"the query vector has {vectors.shape[1]} numbers; this index has {dim}")
+            if not table.fits(vectors.shape[1]):
+                raise QueryError(f"the query vector has {vectors.shape[1]} numbers; this index has {table.dim}")
             return vectors
         ids = self.samples_of(query)
         found = table.vectors(ids)
@@ -355,19 +336,12 @@ class Clip2VideoSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):  # ty
         Raises:
             QueryError: the samples are frames or patches, or k is out of range.
         """
-        return rank(Searched.of(self.table, samples), vector, k, reverse)
+        return rank(self.searched(self.table, samples), vector, k, reverse)
 
-    def _check_missing(self, missing: set[str], allow: bool, warn: bool) -> None:
-        if missing and not allow:
-            raise VideoIndexError(f"{len(missing)} ids are not in the index, the first is {min(missing)}")
-        if missing and warn:
-            logger.warning("%d ids are not in the index", len(missing))
+    def searched(self, table: VideoIndex, samples: foc.SampleCollection) -> Searched:
+        """What of a table of this run is searched for samples (``Searched.of``)."""
+        return Searched.of(table, samples, self._listings)
 
     @classmethod
     def _from_dict(cls, d: Any, samples: Any, config: Any, brain_key: str) -> Clip2VideoSimilarityIndex:
         return cls(samples, config, brain_key)
-
-
-def _check_aggregation(aggregation: object) -> None:
-    if aggregation not in (None, "mean"):
-        raise QueryError(f"aggregation is {aggregation!r}; allowed is 'mean'")

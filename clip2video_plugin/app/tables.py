@@ -1,4 +1,4 @@
-"""Whose the tables of runs are: each belongs to one dataset and one run, from when it is made."""
+"""Who owns the tables of runs: each belongs to one dataset and one run from the start."""
 
 from __future__ import annotations
 

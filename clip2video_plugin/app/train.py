@@ -6,22 +6,24 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from clip2video_plugin.errors import TrainingError
 from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.model.installed import find_checkpoint, installed_checkpoints, lasting_name, models_folder
+from clip2video_plugin.progress import Tell
+from clip2video_plugin.report import Progress, Report
 from clip2video_plugin.training import TrainConfig, TrainResult, train
 from clip2video_plugin.training.config import with_changes
 from clip2video_plugin.training.videos import CaptionedVideo, VideoFile, split
 from clip2video_plugin.training.world import scene_videos
-from clip2video_plugin.video.sampling import REFERENCE_FPS, SAMPLINGS
+from clip2video_plugin.video.sampling import REFERENCE_FPS, SAMPLINGS, Sampling
 
 TABLE_KEYS = ("dataset", "view", "tags", "captions", "scenes", "seed")
 
 
 def train_by_config(
-    config: TrainConfig, *, out: str | Path, resume: bool = False, progress: bool = True
+    config: TrainConfig, *, out: str | Path, resume: bool = False, progress: bool | Tell = True
 ) -> TrainResult:
     """Trains on the videos that ``config.train`` and ``config.val`` name (``find_captioned_videos``)."""
     if not config.train:
@@ -71,7 +73,7 @@ def find_captioned_videos(table: dict[str, Any], seed: int) -> Any:
 
 @dataclass(frozen=True)
 class Finetuned:
-    """A fine-tuning that went round: the run, the installed checkpoint's name, and the re-embedding under its key.
+    """A finished fine-tuning: the run, the name of the installed checkpoint, and the dataset's run under its key.
 
     Samples with one of ``val_tags`` were not trained on.
     """
@@ -95,22 +97,27 @@ def finetune(
     out: str | Path | None = None,
     index: str | Path | VideoIndex | None = None,
     resume: bool = False,
-    progress: bool = True,
+    progress: bool | Tell = True,
 ) -> Finetuned:
     """Fine-tunes on the tagged samples of a dataset, installs the best weights, and embeds the dataset with them.
 
     Frames are sampled for the new embeddings as they were for training.
 
     Args:
+        dataset: its name.
         brain_key: of the new embeddings; compare it with the old one by ``c2v eval --compare``.
-        tags, val_tags: of the samples to train and to validate on; without ``val_tags`` a share is held out,
-            and gets the tag ``<brain_key>-val``.
+        tags: of the samples to train on.
+        val_tags: of those to validate on; without them a share is held out, and gets the tag ``<brain_key>-val``.
+        captions_field: a string or a list of strings per sample.
         model: checkpoint to start from; by default that of ``config``, else the default one
             (``model.installed.default_model``).
         name: that the new checkpoint gets; by default dataset and brain key.
         config: settings, by default the recipe ``finetune``.
         out: folder of the run; by default ``runs/<name>``.
+        index: of the new embeddings, as for ``compute_clip2video``.
         resume: go on with an interrupted fine-tuning.
+        progress: whether to show progress bars; or a function that is called with the number of steps done and
+            ``total=``, and then with the number of videos embedded and ``total=``.
 
     Raises:
         TrainingError: the dataset, tags or settings cannot be used, or the name, key or tag is taken.
@@ -151,15 +158,29 @@ def finetune(
         held_out.tag_samples(tag)
     _install(result.checkpoint, name)
     compute_clip2video(
-        fo.load_dataset(dataset), model=name, brain_key=brain_key, sampling=sampling, index=index, progress=progress
+        fo.load_dataset(dataset),
+        model=name,
+        brain_key=brain_key,
+        sampling=sampling,
+        index=index,
+        progress=_of_report(progress) if callable(progress) else progress,
     )
     return Finetuned(result, name, brain_key, tuple(val_tags) or (tag,))
 
 
-def _sampling(config: TrainConfig) -> str:
+def _of_report(tell: Tell) -> Progress:
+    def told(report: Report) -> None:
+        tell(report.done, total=report.total)
+
+    return told
+
+
+def _sampling(config: TrainConfig) -> Sampling:
     """The name that embeddings have for the frames of a training; raises TrainingError when they have none."""
     fps = config.fps or REFERENCE_FPS
-    for name, (policy, rate) in SAMPLINGS.items():
+    names: tuple[Sampling, ...] = get_args(Sampling)
+    for name in names:
+        policy, rate = SAMPLINGS[name]
         if policy == config.sampling and rate in (None, fps):
             return name
     raise TrainingError(

@@ -25,14 +25,12 @@ def items_of(samples: foc.SampleCollection, captions_field: str | None = None) -
     Args:
         captions_field: where their captions are, a string or a list of strings each; by default nobody asks for them.
     """
-    id_field = "sample_id" if samples._is_clips else "id"
-    paths = samples.values("filepath")
-    folders = samples.values(FRAMES_FIELD) if samples.has_field(FRAMES_FIELD) else [None] * len(paths)
-    videos = dict(
-        zip(
-            samples.values(id_field), (folder or path for folder, path in zip(folders, paths, strict=True)), strict=True
-        )
-    )
+    fields = ["sample_id" if samples._is_clips else "id", "filepath"]
+    if samples.has_field(FRAMES_FIELD):
+        fields.append(FRAMES_FIELD)
+    ids, paths, *more = samples.values(fields)
+    folders = more[0] if more else paths
+    videos = dict(zip(ids, (folder or path for path, folder in zip(paths, folders, strict=True)), strict=True))
     said: dict[str, list[str]] = {}
     if captions_field:
         own = videos_of_clips(samples)
@@ -97,9 +95,14 @@ def video_of(samples: foc.SampleCollection, sample_id: str) -> fo.Sample:
 
 def videos_of(samples: foc.SampleCollection) -> foc.SampleCollection:
     """The collection itself, or of one with grouped slices those that are videos, one by one."""
-    if samples.media_type != fom.GROUP:
+    if not holds_groups(samples):
         return samples
     return samples.select_group_slices(media_type=fom.VIDEO, _allow_mixed=True)
+
+
+def holds_groups(samples: foc.SampleCollection) -> bool:
+    """Whether the samples are in groups with slices, not only grouped by a field in this view."""
+    return bool(samples.media_type == fom.GROUP and not samples._is_dynamic_groups)
 
 
 def all_samples(samples: foc.SampleCollection) -> foc.SampleCollection:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clip2video_plugin.errors import Clip2VideoError, NotComparableError
 from clip2video_plugin.evaluation.arrays import read_array, read_scores
 from clip2video_plugin.evaluation.report import Evaluation, check_comparable, published_row, summarise
-from clip2video_plugin.evaluation.retrieval import BLOCK, check_ties, rank_blocks, rank_vectors
+from clip2video_plugin.evaluation.retrieval import BLOCK, Ties, check_ties, rank_blocks, rank_vectors
 
 Source = str | Path | NDArray[Any]  # a .npy or .npz file, or the array itself
 
@@ -22,7 +22,7 @@ def evaluate_scores(
     caption_video: Source | None = None,
     *,
     transposed: bool = False,
-    ties: str = "strict",
+    ties: Ties = "strict",
     protocol: str | None = None,
     allow_incomplete: bool = False,
 ) -> Evaluation:
@@ -70,7 +70,7 @@ def evaluate_vectors(
     video_vectors: Source,
     caption_video: Source | None = None,
     *,
-    ties: str = "strict",
+    ties: Ties = "strict",
     protocol: str | None = None,
     allow_incomplete: bool = False,
 ) -> Evaluation:

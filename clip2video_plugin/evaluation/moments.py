@@ -21,6 +21,7 @@ from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.paths import expanded
 
 THRESHOLDS = tuple(n / 100 for n in range(50, 100, 5))  # overlaps that mAP is the mean over
+LARGEST = 1e12  # seconds or score; more than any video has
 MOST = 10  # windows of a prediction that count
 LENGTHS = {"full": (-math.inf, math.inf), "short": (0, 10), "middle": (10, 30), "long": (30, math.inf)}
 PREDICTED, TRUE = "pred_relevant_windows", "relevant_windows"
@@ -87,6 +88,10 @@ def evaluate_moments(
     if other := [qid for qid in true if qid not in found] or [qid for qid in found if qid not in true]:
         side = "no prediction" if other[0] in true else "no truth"
         raise Clip2VideoError(f"there is {side} of {len(other)} queries, the first is qid {other[0]!r}; give all")
+    if without := [one for one in found.values() if any(len(window) != 3 for window in one.windows)]:
+        raise Clip2VideoError(
+            f"the predictions of qid {without[0].qid!r} have no scores; give {PREDICTED} first, and then the truth"
+        )
     if not true:
         raise Clip2VideoError("there are no queries to evaluate; give a file with a JSON object a line")
     scores = {name: _scores(found, true, *lengths) for name, lengths in LENGTHS.items()}
@@ -192,7 +197,7 @@ def _by_query(moments: Sequence[Moments]) -> dict[int | str, Moments]:
 def _moments(line: str, where: str) -> Moments:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         raise Clip2VideoError(f"{where} is no JSON object; each line is one")
@@ -211,7 +216,7 @@ def _windows(windows: list[Any], size: int, where: str) -> Iterator[tuple[float,
     form = "[start, end, score]" if size == 3 else "[start, end]"
     for window in windows:
         numbers = window if isinstance(window, list) else []
-        fits = all(isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in numbers)
+        fits = all(isinstance(x, int | float) and not isinstance(x, bool) and abs(x) <= LARGEST for x in numbers)
         if len(numbers) != size or not fits or numbers[0] > numbers[1]:
             raise Clip2VideoError(f"{where} has the window {window!r}; it must be {form}, in seconds")
         yield tuple(float(x) for x in numbers)

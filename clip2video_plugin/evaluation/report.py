@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clip2video_plugin.counted import counted
 from clip2video_plugin.errors import NotComparableError
-from clip2video_plugin.evaluation.retrieval import Ranking
+from clip2video_plugin.evaluation.retrieval import Ranking, Ties
 
 METRICS = ("R@1", "R@5", "R@10", "MdR", "MnR")
 RECALLS = (1, 5, 10)
@@ -39,13 +40,21 @@ class Evaluation:
     model: str | None
     videos: int
     captions: int
-    ties: str
+    ties: Ties
     t2v: dict[str, float]
     v2t: dict[str, float]
     intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     protocol: str | None = None
     not_comparable: str | None = None
     published: Published | None = None
+
+    def __repr__(self) -> str:
+        ways = {"text to video": self.t2v, "video to text": self.v2t}
+        shown = (
+            f"{way} {', '.join(f'{m} {found[m]:.1f}' for m in METRICS if m in found)}" for way, found in ways.items()
+        )
+        of = f"{counted(self.captions, 'caption')}, {counted(self.videos, 'video')}"
+        return f"Evaluation({self.name!r}, {of}: {'; '.join(shown)})"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,7 +67,7 @@ def summarise(
     name: str,
     model: str | None,
     videos: int,
-    ties: str,
+    ties: Ties,
     protocol: str | None = None,
     not_comparable: str | None = None,
     published: Published | None = None,

@@ -1,4 +1,6 @@
-"""Text-to-video and video-to-text retrieval metrics (reference section 9).
+"""Text-to-video and video-to-text retrieval metrics.
+
+The reference's: docs/explanation/network.md#metrics-of-the-reference
 
 Shapes: T captions, V videos, G = V groups of captions, one per video.
 """
@@ -7,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from clip2video_plugin.bounds import check_choice
 from clip2video_plugin.errors import Clip2VideoError
 
-TIES = ("strict", "reference")
+Ties = Literal["strict", "reference"]
+"""How videos of one score are ranked: each counts one half, or by the arithmetic of published numbers."""
 BLOCK = 2048  # captions ranked at once
 TILE = 1 << 24  # scores of vectors kept at once
 
 
 def retrieval_metrics(
-    scores: ArrayLike, caption_video: ArrayLike, *, ties: str = "strict"
+    scores: ArrayLike, caption_video: ArrayLike, *, ties: Ties = "strict"
 ) -> dict[str, dict[str, float]]:
     """R@1, R@5, R@10 (percent), MdR, MnR and n, in both directions.
 
@@ -72,7 +76,7 @@ class Ranking:
         """Strict rank of each video's captions."""
         return np.asarray(1 + self.v_better + self.v_tied / 2)
 
-    def metrics(self, ties: str = "strict") -> dict[str, dict[str, float]]:
+    def metrics(self, ties: Ties = "strict") -> dict[str, dict[str, float]]:
         """As ``retrieval_metrics`` returns them."""
         check_ties(ties)
         if ties == "strict":
@@ -100,7 +104,7 @@ def rank_blocks(blocks: Iterable[NDArray[Any]], caption_video: ArrayLike, videos
 def products(queries: NDArray[Any], videos: NDArray[Any]) -> NDArray[np.float32]:
     """Scores [T, V] of vectors [T, D] and [V, D], made in double precision and rounded to single.
 
-    So equal vectors have equal scores and tie; a product in single precision has other last bits in other places.
+    So equal vectors have equal scores and tie. In single precision the last bits of such scores may differ.
     """
     return (queries.astype(np.float64, copy=False) @ videos.astype(np.float64, copy=False).T).astype(np.float32)
 
@@ -145,10 +149,9 @@ def rank_vectors(texts: NDArray[Any], videos: NDArray[Any], caption_video: Array
     return Ranking(better, tied, v_better, v_tied, _single(columns, len(videos)))
 
 
-def check_ties(ties: str) -> None:
+def check_ties(ties: Ties) -> None:
     """Raises Clip2VideoError for a rule that there is not."""
-    if ties not in TIES:
-        raise Clip2VideoError(f"ties is {ties!r}; allowed are {' and '.join(TIES)}")
+    check_choice("ties", ties, Ties)
 
 
 def _columns(caption_video: ArrayLike, videos: int) -> NDArray[np.int64]:

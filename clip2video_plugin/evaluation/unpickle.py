@@ -10,6 +10,7 @@ import argparse
 import os
 import pickle
 import re
+import struct
 import sys
 import zipfile
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.paths import expanded
+
+LARGEST, GROWTH = 1 << 20, 16  # bytes of an array of rows, and how many times those of the file in addition
 
 
 class _Refused(Exception):
@@ -80,6 +83,13 @@ class _Reader(pickle._Unpickler):
 
     dispatch[pickle.BUILD[0]] = load_build
 
+    def load_bytearray8(self) -> None:
+        """The bytes that are there; the library would allocate as many as the file claims."""
+        (length,) = struct.unpack("<Q", self.read(8))  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(min(length, sys.maxsize))))  # type: ignore[attr-defined]
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
 
 def read_pickled(path: str | Path) -> dict[str, NDArray[Any]]:
     """The arrays of a pickle, or of a .npy file of Python objects, by name.
@@ -94,12 +104,13 @@ def read_pickled(path: str | Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise Clip2VideoError(f"{path} is {'no file' if path.exists() else 'not there'}; expected a pickle")
     try:
+        most = LARGEST + GROWTH * path.stat().st_size
         with path.open("rb") as file:
             _skip_header(file)
             found = _Reader(file, encoding="latin1").load()
         several = dict(enumerate(found)) if isinstance(found, tuple) else found
         named = several if isinstance(several, dict) else {"": several}
-        arrays = {str(name): array for name, value in named.items() if (array := _array(value)) is not None}
+        arrays = {str(name): array for name, value in named.items() if (array := _array(value, most)) is not None}
     except _Refused as error:
         raise Clip2VideoError(f"{path} is refused: {error}; nothing in it was run") from None
     except OSError as error:
@@ -191,24 +202,31 @@ def _skip_header(file: BinaryIO) -> None:
             raise _Refused("it is an array already")
 
 
-def _array(value: Any) -> NDArray[Any] | None:
-    """The array that a value is, if it is one: a record, numbers, rows, or blocks of rows."""
-    if (found := _row(value)) is not None or not isinstance(value, list):
+def _array(value: Any, most: int) -> NDArray[Any] | None:
+    """The array that a value is, if it is one: a record, numbers, rows, or blocks of rows, of ``most`` bytes."""
+    if (found := _row(value, most)) is not None or not isinstance(value, list):
         return found
-    rows = [row for one in value if (row := _row(one)) is not None]
-    return np.vstack(rows) if rows and len(rows) == len(value) else None
+    rows, size = list[NDArray[Any]](), 0
+    for one in value:
+        if (row := _row(one, most)) is None:
+            return None
+        rows.append(row)
+        size += row.nbytes
+        if size > most:
+            raise _Refused("it repeats its rows until they are far larger than the file")
+    return np.vstack(rows) if rows else None
 
 
-def _row(value: Any) -> NDArray[Any] | None:
+def _row(value: Any, most: int) -> NDArray[Any] | None:
     if isinstance(value, _Record):
-        return _built(value)
+        return _built(value, most)
     if not isinstance(value, list) or not value or not all(type(number) in (int, float) for number in value):
         return None
     array = np.array(value)
     return array if array.dtype.kind in "fiu" else None
 
 
-def _built(record: _Record) -> NDArray[Any] | None:
+def _built(record: _Record, most: int) -> NDArray[Any] | None:
     """The array of a record, over the bytes that the file holds for it."""
     if record.name == "_reconstruct" and record.state is not None:
         _, shape, kind, columns_first, data = record.state
@@ -219,7 +237,7 @@ def _built(record: _Record) -> NDArray[Any] | None:
         return None
     code = kind.arguments[0] if isinstance(kind, _Record) and kind.name == "dtype" else ""
     if code == "O8" and isinstance(data, list):
-        found = _array(data)
+        found = _array(data, most)
         return found if found is None or found.ndim > 1 else found.reshape(shape)
     order = kind.state[1] if kind.state else "="
     if not re.fullmatch("[<>=|]([fiu][1248]|b1)", f"{order}{code}"):

@@ -14,11 +14,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clip2video_plugin.index import upkeep
-from clip2video_plugin.index.commits import open_or_make
 from clip2video_plugin.index.connection import (
     connect,
     exists,
     local_folder,
+    open_or_make,
     plain_errors,
     quoted,
     read,
@@ -54,7 +54,10 @@ BANK = pa.schema(
 
 @dataclass(frozen=True)
 class Fit:
-    """What is stored for a table: ``values`` as they were written; ``fresh`` when table and weights are still those."""
+    """What is stored for a table: ``values`` as they were written, and ``rows`` the table had then.
+
+    ``fresh``: table and weights are still those that it was fitted for.
+    """
 
     values: dict[str, Any]
     rows: int
@@ -80,7 +83,7 @@ _read = dict[tuple[str, str], tuple[Any, tuple[str, int], dict[str, Any] | None]
 
 
 def read_fit(index: VideoIndex, about: str = "") -> Fit | None:
-    """What is stored for this table, itself or ``about`` more; read again when anything was stored since."""
+    """What is stored for this table, under ``about`` where that is given; read again when anything was stored since."""
     row = _row(index, about) if has_calibration(index.uri) else None
     if row is None:
         return None
@@ -106,9 +109,20 @@ def _row(index: VideoIndex, about: str) -> dict[str, Any] | None:
         check_form(table.schema.metadata, f"index {index.uri}")
         state = state_of(table)
     rows = read(index.uri, lambda: table.search().where(f"id = {quoted(key[1])}").limit(1).to_list())
-    row = {**rows[0], "fit": json.loads(rows[0]["fit"])} if rows else None
+    fit = read_json(rows[0]["fit"]) if rows else None
+    whole = fit is not None and isinstance(rows[0].get("rows"), int) and {"identity", "sha256"} <= rows[0].keys()
+    row = {**rows[0], "fit": fit} if whole else None
     _read[key] = table, state, row
     return row
+
+
+def read_json(text: str) -> dict[str, Any] | None:
+    """A JSON object, or None where the text holds none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _id(index: VideoIndex, about: str) -> str:
@@ -116,7 +130,7 @@ def _id(index: VideoIndex, about: str) -> str:
 
 
 def write_fit(index: VideoIndex, values: dict[str, Any], rows: int, about: str = "") -> None:
-    """Stores ``values`` for this table, in place of what was stored for it and about the same."""
+    """Stores ``values`` for this table and ``about``, in place of what was stored for these."""
     row = {
         "id": _id(index, about),
         "identity": index.identity,
@@ -125,6 +139,7 @@ def write_fit(index: VideoIndex, values: dict[str, Any], rows: int, about: str =
         "added": time.time(),
         "fit": json.dumps({**values, "form": FORM}),
     }
+    upkeep.sweep(index.uri)
     connection = connect(index.uri)
     _missed.pop(index.uri, None)
     with plain_errors(index.uri), writer_lock(index.uri):
@@ -136,7 +151,7 @@ def write_fit(index: VideoIndex, values: dict[str, Any], rows: int, about: str =
 
 
 def take(index: VideoIndex, rows: list[dict[str, Any]], identities: Mapping[str, str]) -> None:
-    """Stores what was fitted for the tables of another index whose rows this one has now.
+    """Stores what was fitted for the tables of another index whose rows this one has now, where it has no fit itself.
 
     Args:
         identities: of those tables, by name; what was fitted for tables before them stays stale.
@@ -145,7 +160,9 @@ def take(index: VideoIndex, rows: list[dict[str, Any]], identities: Mapping[str,
     for row in rows:
         name, _, about = row["id"].partition("/")
         table = {index.name: index, windows.name if windows else "": windows}.get(name)
-        if table is not None and row["identity"] == identities.get(name):
+        if table is None or row["identity"] != identities.get(name):
+            continue
+        if (own := read_fit(table, about)) is None or not own.fresh:
             values = json.loads(row["fit"])
             if values.pop("form", None) == FORM and row["sha256"] == table.provenance.sha256:
                 write_fit(table, values, row["rows"], about)

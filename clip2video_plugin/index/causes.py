@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from clip2video_plugin.errors import first_line
+from clip2video_plugin.errors import first_line, is_panic
 
 # In what it says of a request that failed; "{}" is the group.
 KNOWN = (
@@ -14,6 +14,8 @@ KNOWN = (
     (r"dns error.*?message: \"([^\"]+)", "the store's address is unknown ({}); is the region or the endpoint right?"),
     (r"ConnectError\([^)]*?, ([\w.:\[\]]+), Os .*?message: \"([^\"]+)", "the store at {} cannot be reached ({})"),
     (r"status: (\d+), body: None", "the store answered {}; may this user read and write there?"),
+    (r"No space left on device", "no space left on its disk; make room, and run it again"),
+    (r"Read-only file system", "its disk is read-only"),
     (r"kind: Timeout", "the store does not answer in time"),
     (r"dynamodb\.rs", "DynamoDB, which s3+ddb:// needs, cannot be used; is the table of ddbTableName there?"),
 )
@@ -22,6 +24,8 @@ SECRET = re.compile("KEY|SECRET|TOKEN|PASSWORD|SIGNATURE|CREDENTIAL|CONNECTION_S
 
 def cause(error: BaseException) -> str:
     """Why it failed, in one line without credentials."""
+    if is_panic(error):
+        return f"a file of it is damaged, so that LanceDB broke off ({first_line(error)}); restore it, or embed anew"
     text = str(error).replace('\\"', '"')
     said = _answer(text)
     for pattern, words in KNOWN if not said else ():

@@ -1,4 +1,4 @@
-"""Chooses how a vector index is asked: the cheapest settings with which its recall holds on the table's own vectors."""
+"""Chooses the settings of a vector index's queries: the cheapest with enough recall on the table's own vectors."""
 
 from __future__ import annotations
 
@@ -57,9 +57,10 @@ def due(uri: str, table: Any) -> bool:
 
 
 def hold(uri: str, table: Any, sentences: Sentences | None = None) -> bool:
-    """Chooses settings for a table where it is due, or where those that there are do not hold; whether it did.
+    """Chooses settings for a table where it is due, or where its settings find too little. Returns whether it did.
 
-    With the lock of builds held. What does not hold on other queries than it was chosen on is not chosen again.
+    The caller holds the lock of builds. Settings are measured on other queries than they were chosen on; those that
+    find too little there are not chosen again.
     """
     if not upkeep.has_index(table, "vector"):
         return False
@@ -74,13 +75,13 @@ def hold(uri: str, table: Any, sentences: Sentences | None = None) -> bool:
 
 
 def choose(uri: str, table: Any, sentences: Sentences | None, seed: int = 0, beyond: Tuning | None = None) -> Tuning:
-    """Chooses settings for the vector index of a table and stores them; makes a finer index where none hold.
+    """Chooses settings for the vector index of a table and stores them; makes a finer index where none find enough.
 
-    Chosen on half of the queries, and tried on the other. In order: the index that is there; one made anew; one that
-    keeps whole vectors, where they are not too large to be kept twice; none.
+    They are chosen on half of the queries, and tried on the other half. In order: the index that is there; one made
+    anew; one that keeps whole vectors, where they are not too large to be kept twice; no index.
 
     Args:
-        beyond: settings that do not hold, below which nothing is chosen.
+        beyond: settings that find too little; nothing cheaper is chosen.
     """
     began = time.perf_counter()
     asked = sentences() if sentences is not None else read_asked(uri, table)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from errno import ENOENT
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import lancedb
+import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from clip2video_plugin.errors import IndexBusyError, VideoIndexError
+from clip2video_plugin.errors import IndexBusyError, VideoIndexError, is_panic
 from clip2video_plugin.index.causes import cause
-from clip2video_plugin.index.commits import conflicts, opened_if_there
+from clip2video_plugin.index.commits import conflicts, unless_done
 from clip2video_plugin.index.lease import Lease, lease_of
+from clip2video_plugin.index.marks import marked
 from clip2video_plugin.paths import expanded, stored
 from clip2video_plugin.places import has_credentials, without_credentials
 
@@ -28,6 +31,12 @@ IN_LIST = 1_000  # values in one filter
 LOCK_SECONDS = 600.0  # to wait for another writer, where nobody else says how long
 
 T = TypeVar("T")
+
+
+def must_be_there(folder: Path) -> None:
+    """Raises FileNotFoundError for a folder that was deleted or renamed."""
+    if not folder.is_dir():
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(folder))
 
 
 def default_uri() -> str:
@@ -61,16 +70,24 @@ def local_folder(uri: str) -> Path | None:
     return Path(os.path.abspath(unquote(parts.path))) if parts.scheme == "file" else None
 
 
-def connect(uri: str, session: Any = None) -> lancedb.DBConnection:
-    """Opens a database, local or not; readers see what others write at once. ``session`` bounds LanceDB's caches."""
+def connect(uri: str, session: Any = None, *, make: bool = False) -> lancedb.DBConnection:
+    """Opens a database, local or not; readers see what others write at once.
+
+    Args:
+        session: bounds LanceDB's caches.
+        make: the folder of a local one, where there is none.
+    """
     if stored(uri) != uri:
         raise VideoIndexError(f"index {uri} is not text in UTF-8, which LanceDB needs; choose another place (--index)")
+    folder = local_folder(uri)
     with plain_errors(uri):
-        return lancedb.connect(local_folder(uri) or uri, read_consistency_interval=NOW, session=session)
+        if folder is not None and not make:
+            must_be_there(folder)  # else LanceDB makes it
+        return lancedb.connect(folder or uri, read_consistency_interval=NOW, session=session)
 
 
 def lock_of(uri: str, name: str = ".c2v.lock") -> FileLock | Lease | None:
-    """What keeps writers of an index apart, so that they need not do their merges again: a file, elsewhere a lease.
+    """What keeps writers of an index apart, so that no merge must be done again: a file lock, elsewhere a lease.
 
     None for LanceDB's own servers, and for tables in memory.
     """
@@ -96,18 +113,24 @@ def held(lock: FileLock | Lease | None, uri: str, seconds: float | None = None) 
         raise IndexBusyError(
             f"index {uri}: {who} has been writing to it; waited {seconds:g} s; try again when it is done"
         )
-    try:
+    with ExitStack() as end:
+        end.callback(_released, lock, uri)
+        if isinstance(lock, FileLock) and lock.lock_counter == 1:
+            with plain_errors(uri):
+                end.enter_context(marked(Path(lock.lock_file)))
         yield
-    finally:
-        with plain_errors(uri):
-            lock.release()
+
+
+def _released(lock: FileLock | Lease, uri: str) -> None:
+    with plain_errors(uri):
+        lock.release()
 
 
 def _taken(lock: FileLock | Lease, seconds: float) -> str:
     """Takes a lock; gives "", or who had it all the time."""
     if isinstance(lock, Lease):
         return lock.acquire(seconds)
-    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    must_be_there(Path(lock.lock_file).parent)  # else the lock makes it
     try:
         lock.acquire(timeout=seconds)
     except Timeout:
@@ -133,7 +156,27 @@ def opened(connection: lancedb.DBConnection, table: str) -> Any:
     if folder is not None and not os.path.isdir(folder / f"{table}.lance"):
         return None
     with plain_errors(str(connection.uri)):
-        return opened_if_there(connection, table)
+        try:
+            return connection.open_table(table)
+        except FileNotFoundError:
+            return None
+        except ValueError as error:  # as of a store that cannot be reached
+            if "was not found" not in str(error):
+                raise
+            return None
+
+
+def open_or_make(connection: lancedb.DBConnection, table: str, schema: pa.Schema) -> Any:
+    """Opens a table, made empty where it is not there; where two make it at once, it is one of theirs."""
+    if (found := opened(connection, table)) is not None:
+        return found
+    unless_done(lambda: exists(connection, table), lambda: connection.create_table(table, schema=schema))
+    return connection.open_table(table)
+
+
+def drop(connection: lancedb.DBConnection, table: str) -> None:
+    """Removes a table; nothing happens where another has done so."""
+    unless_done(lambda: not exists(connection, table), lambda: connection.drop_table(table))
 
 
 def table_names(connection: lancedb.DBConnection) -> list[str]:
@@ -144,6 +187,12 @@ def table_names(connection: lancedb.DBConnection) -> list[str]:
         page = connection.list_tables(page_token=page.page_token, limit=1000)
         names += page.tables
     return names
+
+
+def tables_of(connection: lancedb.DBConnection) -> dict[str, Any]:
+    """All tables by name, in order; one whose making was cut off is none, and is made anew by whoever needs it."""
+    tables = {name: opened(connection, name) for name in sorted(table_names(connection))}
+    return {name: table for name, table in tables.items() if table is not None}
 
 
 def quoted(text: str) -> str:
@@ -164,16 +213,30 @@ def chunks(values: list[T], size: int) -> Iterator[list[T]]:
 
 @contextmanager
 def plain_errors(uri: str) -> Iterator[None]:
-    """LanceDB's errors in one line that names the index."""
+    """LanceDB's errors, and those of files, in one line that names the index."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError) as error:
+    except BaseException as error:
+        if not isinstance(error, OSError | RuntimeError | ValueError) and not is_panic(error):
+            raise
         if conflicts(error):
             raise IndexBusyError(
                 f"index {uri}: others kept writing to it, so this was not written; try again when they are done "
                 f"({cause(error)})"
             ) from error
-        raise VideoIndexError(f"index {uri}: {cause(error)}") from error
+        raise VideoIndexError(_gone(uri, error) or f"index {uri}: {cause(error)}") from error
+
+
+def _gone(uri: str, error: BaseException) -> str:
+    """Says that an index of this machine was deleted, renamed or replaced while it was open; else nothing."""
+    folder, said = local_folder(uri), str(error).lower()
+    if folder is None or not (isinstance(error, FileNotFoundError) or "not found" in said or "no longer exist" in said):
+        return ""
+    if not any(folder.glob("*.lance")):
+        return (
+            f"index {uri} is not there any more; name its new place (--index), or make it: c2v embed PATH --index {uri}"
+        )
+    return f"index {uri} is being made anew, or is damaged; try again, and then: c2v index check ({cause(error)})"
 
 
 def read(uri: str, question: Callable[[], T]) -> T:

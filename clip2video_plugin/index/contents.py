@@ -1,11 +1,10 @@
-"""What an index holds, how large it is, which of its files are gone, and what is wrong with it."""
+"""What an index holds, how large it is, which of its files are gone (``pruning.py``), and what is wrong with it."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,8 +17,8 @@ import pyarrow.compute as pc
 from clip2video_plugin import listing
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import segments, upkeep
-from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, read, table_names, uri_of
-from clip2video_plugin.index.nearest import gone
+from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, read, tables_of, uri_of
+from clip2video_plugin.index.hits import gone
 from clip2video_plugin.index.schema import (
     BANKS,
     CALIBRATION,
@@ -30,6 +29,7 @@ from clip2video_plugin.index.schema import (
     VIDEOS,
     WINDOWS,
     Provenance,
+    frames_named,
 )
 from clip2video_plugin.index.tuning import read_tuning
 from clip2video_plugin.index.view import vectors_of
@@ -98,9 +98,14 @@ class IndexInfo:
     tables: list[TableInfo]
     windows: int = 0
 
+    @property
+    def seen(self) -> str:
+        """In words, how many frames of a video, and which."""
+        return frames_named(self.frames, self.sampling)
+
 
 def no_index(uri: str) -> VideoIndexError:
-    """There is none, and how to make one."""
+    """The error that there is no index, which says how to make one."""
     return VideoIndexError(f"no index at {uri}; make one with: c2v embed PATH --index {uri}")
 
 
@@ -116,12 +121,12 @@ def describe(index: str | Path | VideoIndex | None = None) -> IndexInfo:
         raise no_index(uri)
     connection = connect(uri)
     with plain_errors(uri):
-        opened = {name: connection.open_table(name) for name in table_names(connection)}
+        opened = tables_of(connection)
     if not opened:
         raise no_index(uri)
     tables = [read(uri, partial(_table_info, uri, folder, table)) for table in opened.values()]
     rows = {table.name: table.rows for table in tables}
-    schema = opened[VIDEOS].schema if VIDEOS in opened else None
+    schema = read(uri, lambda: opened[VIDEOS].schema) if VIDEOS in opened else None
     made = Provenance.from_metadata(schema.metadata) if schema else None
     return IndexInfo(
         index=uri,
@@ -150,7 +155,7 @@ def _table_info(uri: str, folder: Path | None, table: Any) -> TableInfo:
     return TableInfo(table.name, table.count_rows(), size, len(table.list_versions()), indexes, model, *asked)
 
 
-def _at_or_below(paths: Iterable[str | Path]) -> Iterator[tuple[str, str]]:
+def at_or_below(paths: Iterable[str | Path]) -> Iterator[tuple[str, str]]:
     """The absolute path or URI of each, and a filter for the rows of this file, or of what lies in this folder."""
     for path in paths:
         place = str(absolute(path))
@@ -164,7 +169,7 @@ def _at_or_below(paths: Iterable[str | Path]) -> Iterator[tuple[str, str]]:
 def videos(index: VideoIndex, paths: Iterable[str | Path] | None) -> Iterator[Entry]:
     """``VideoIndex.videos``."""
     if paths is not None:
-        found = {entry.id: entry for _, where in _at_or_below(paths) for entry in index.entries_where(where)}
+        found = {entry.id: entry for _, where in at_or_below(paths) for entry in index.entries_where(where)}
         yield from sorted(found.values(), key=lambda entry: entry.path)
     elif index.count() <= upkeep.EXACT_ROWS:
         yield from sorted(index.entries(list(index.ids())).values(), key=lambda entry: entry.path)
@@ -182,10 +187,10 @@ def missing(
     ``unasked`` counts the objects of which a store says nothing, by the reason: they are not gone.
     """
     found = index.videos(paths)
-    yield from _gone(((entry, entry.path) for entry in found), Counter[str]() if unasked is None else unasked)
+    yield from lost(((entry, entry.path) for entry in found), Counter[str]() if unasked is None else unasked)
 
 
-def _gone(things: Iterable[tuple[T, str]], unasked: Counter[str]) -> Iterator[T]:
+def lost(things: Iterable[tuple[T, str]], unasked: Counter[str]) -> Iterator[T]:
     """Those whose path or URI is not there any more."""
     objects = dict[Uri, list[T]]()
     for thing, path in things:
@@ -201,90 +206,6 @@ def _gone(things: Iterable[tuple[T, str]], unasked: Counter[str]) -> Iterator[T]
     unasked.update(absent.unasked)
     for uri in sorted(absent.gone, key=str):
         yield from objects[uri]
-
-
-@dataclass(frozen=True)
-class Removed:
-    """Paths whose rows went: of videos, and of noted failures. ``unknown`` are those asked for that have no row."""
-
-    videos: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Pruned:
-    """Paths whose rows went, or would go, as their files are gone: of videos, and of noted failures.
-
-    ``kept`` are folders that are gone or empty as a whole, and how many videos were in each: a disk may be away.
-    ``unasked`` counts objects that were kept as their store said nothing of them, by the reason.
-    """
-
-    videos: list[str]
-    failures: list[str]
-    kept: dict[str, int]
-    unasked: dict[str, int] = field(default_factory=dict)
-
-
-def remove(index: VideoIndex, paths: Iterable[str | Path]) -> Removed:
-    """``VideoIndex.remove``."""
-    videos, failed, unknown = dict[str, str](), dict[str, str](), list[str]()
-    for path, where in _at_or_below(paths):
-        found = {entry.id: entry.path for entry in index.entries_where(where)}
-        noted = {row["id"]: row["path"] for row in index.failures(where)}
-        unknown += [] if found or noted else [path]
-        videos |= found
-        failed |= noted
-    index.delete(list(videos))
-    index.clear_failures(list(failed))
-    return Removed(sorted(videos.values()), sorted(failed.values()), unknown)
-
-
-def prune(index: VideoIndex, *, folders: bool, dry_run: bool) -> Pruned:
-    """``VideoIndex.prune``."""
-    unasked = Counter[str]()
-    videos = {entry.id: entry.path for entry in missing(index, None, unasked)}
-    failed = dict(_gone((((row["id"], row["path"]), row["path"]) for row in index.failures()), Counter()))
-    single, whole = _split_by_folder(sorted({*videos.values(), *failed.values()}))
-    if folders:
-        whole = {}
-    else:
-        videos = {i: path for i, path in videos.items() if path in single}
-        failed = {i: path for i, path in failed.items() if path in single}
-    if not dry_run:
-        index.delete(list(videos))
-        index.clear_failures(list(failed))
-    return Pruned(sorted(videos.values()), sorted(failed.values()), whole, dict(unasked))
-
-
-def _split_by_folder(paths: list[str]) -> tuple[set[str], dict[str, int]]:
-    """Of files that are gone, those missed one by one, and folders in which two or more went with everything else."""
-    folders = dict[str, str | None]()
-    tops = [folders.setdefault(home, _gone_folder(home)) for home in map(os.path.dirname, paths)]
-    whole = {top: count for top, count in Counter(tops).items() if top is not None and count > 1}
-    return {path for path, top in zip(paths, tops, strict=True) if top not in whole}, whole
-
-
-def _gone_folder(folder: str) -> str | None:
-    """The highest folder at or above this one that is not there or has nothing in it; on a web server none is known."""
-    top, place = None, place_of(folder)
-    if isinstance(place, Uri):
-        while "/" in place.text.partition("://")[2] and listing.is_empty(place):
-            top, place = place.text, Uri(place.text.rpartition("/")[0])
-        return top
-    while True:
-        try:
-            with os.scandir(folder) as there:
-                if next(there, None) is not None:
-                    return top
-        except FileNotFoundError:
-            pass
-        except OSError:
-            return top
-        top, above = folder, os.path.dirname(folder)
-        if above == folder:
-            return top
-        folder = above
 
 
 def check(index: str | Path | VideoIndex | None = None) -> list[str]:
@@ -333,8 +254,8 @@ def problems_of(table: Any) -> Iterator[str]:
             paths = [as_path(path) for path in batch["path"].to_pylist()]
             note("files that are gone", batch, [gone(path) for path in paths])
             objects += [path for path in paths if isinstance(place_of(path), Uri)]
-    if lost := list(_gone(((path, path) for path in objects), unasked)):
-        counts["objects that are gone"], examples["objects that are gone"] = len(lost), lost[0]
+    if away := list(lost(((path, path) for path in objects), unasked)):
+        counts["objects that are gone"], examples["objects that are gone"] = len(away), away[0]
     for what, count in counts.items():
         yield f"{count} {what}, the first {examples[what]}"
     yield from (f"{count} objects could not be looked up: {reason}" for reason, count in unasked.items())
@@ -346,7 +267,7 @@ def problems_of(table: Any) -> Iterator[str]:
 
 
 def strays_of(videos: Any, windows: Any) -> Iterator[str]:
-    """Windows that are not of what the table of videos has."""
+    """What is wrong with the table of windows: those whose video has no row, or another file by now."""
     rows = videos.search().select(["id", "size", "mtime"]).limit(None).to_list()
     stamps = {row["id"]: (row["size"], row["mtime"]) for row in rows}
     first = windows.search().where("start = 0").select([VIDEO.name, "path", "size", "mtime"]).limit(None).to_list()

@@ -9,8 +9,7 @@ import lancedb
 import pyarrow as pa
 
 from clip2video_plugin.index import upkeep
-from clip2video_plugin.index.commits import open_or_make
-from clip2video_plugin.index.connection import IN_LIST, chunks, in_list, opened, read
+from clip2video_plugin.index.connection import IN_LIST, chunks, in_list, open_or_make, opened, read
 from clip2video_plugin.index.merge import merge
 from clip2video_plugin.index.schema import FAILED, FAILURES, check_form
 from clip2video_plugin.paths import as_path

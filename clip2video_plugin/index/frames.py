@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import upkeep
-from clip2video_plugin.index.commits import drop, open_or_make
-from clip2video_plugin.index.connection import connect, exists, in_list, plain_errors, read, writer_lock
+from clip2video_plugin.index.connection import (
+    connect,
+    drop,
+    exists,
+    in_list,
+    open_or_make,
+    plain_errors,
+    read,
+    writer_lock,
+)
 from clip2video_plugin.index.merge import add_missing, merge, protect
 from clip2video_plugin.index.schema import FORM, FORM_NOW, KEY, Provenance
 
@@ -56,6 +64,7 @@ class FrameIndex:
     @classmethod
     def create(cls, uri: str, dim: int, provenance: Provenance, table: str) -> FrameIndex:
         """Opens the table, or makes an empty one; one of another model, of no use to this one, is replaced."""
+        upkeep.sweep(uri)
         connection = connect(uri)
         with plain_errors(uri), writer_lock(uri):
             known = exists(connection, table)

@@ -60,7 +60,7 @@ def import_index(
     """Reads an export into an index, which is made when absent; rows of equal id are replaced, all others stay.
 
     Everything is checked before anything is written. A run that was stopped goes on when it is run again. What was
-    fitted for scores (``calibration``) is taken only by an index that had no videos.
+    fitted for scores (``calibration``) is taken only by an index that has no other videos, and no fit of its own.
 
     Args:
         source: what ``export_index`` wrote, here, in a store, or on a web server (a single file).
@@ -82,8 +82,8 @@ def import_index(
             )
     for part in parts.values():
         part.check(videos)
-    target = found or VideoIndex.create(index, videos.dim, videos.provenance)
-    new, same, rows = not target.count(), 0, dict.fromkeys(parts, 0)
+    target = (found or VideoIndex.create(index, videos.dim, videos.provenance)).for_writing()
+    same, rows = 0, dict.fromkeys(parts, 0)
     total = sum(part.count for part in parts.values())
 
     def tell(name: str, count: int) -> None:
@@ -106,7 +106,7 @@ def import_index(
         for batch in parts[FAILED].batches():
             target.write_failures(batch.to_pylist())
             tell(FAILED, len(batch))
-    if CALIBRATION in parts and new:
+    if CALIBRATION in parts and target.count() == videos.count:  # a run that was stopped is not the first
         for batch in parts[CALIBRATION].batches():
             calibration.take(target, batch.to_pylist(), {name: part.identity for name, part in parts.items()})
             tell(CALIBRATION, len(batch))
@@ -186,6 +186,7 @@ class Part:
         """The rows, some at a time, in the columns of the table; those that are not there are null."""
         with self._plainly():
             for batch in self._file.iter_batches(batch_size=ROWS, columns=self._wanted):
+                batch.validate(full=True)  # texts may be no UTF-8
                 table = pa.Table.from_batches([batch])
                 columns = [
                     table[field.name].cast(field.type)

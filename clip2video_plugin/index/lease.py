@@ -26,7 +26,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pyarrow as pa
 
-from clip2video_plugin.index.commits import open_or_make, patiently
+from clip2video_plugin.index.commits import patiently
 from clip2video_plugin.index.schema import ID
 
 SECONDS = 30.0  # without a beat, after which an owner counts as dead
@@ -150,10 +150,11 @@ def lease_of(uri: str, name: str) -> Lease:
 
 @cache
 def _leases(uri: str) -> Any:
-    from clip2video_plugin.index.connection import connect
+    from clip2video_plugin.index.connection import connect, open_or_make
 
     parts = urlsplit(uri)  # of s3+ddb:// with a query
-    return open_or_make(connect(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{FOLDER}"))), TABLE, SCHEMA)
+    beside = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{FOLDER}"))
+    return open_or_make(connect(beside, make=True), TABLE, SCHEMA)
 
 
 @cache

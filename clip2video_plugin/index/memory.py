@@ -1,4 +1,4 @@
-"""Memory of LanceDB's long work given back to the system, not kept in holes between other blocks."""
+"""Gives the memory of LanceDB's long work back to the system, instead of keeping it for reuse."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from functools import cache
 from typing import Any
 
 import pyarrow as pa
+
+from clip2video_plugin.index.scratch import scratch
 
 # Bytes that Lance reads ahead of who takes them: 2 GB by itself, so that folding 400,000 rows took 370 MB, not 130.
 # Read when a scan begins.
@@ -42,16 +44,19 @@ def given_back() -> Iterator[None]:
     """While the block runs, what is allocated in a megabyte or more goes back to the system as soon as it is freed.
 
     Folding and indexing pass buffers of some megabytes between threads. Where glibc keeps them for reuse, each thread
-    has its own, and a process of 180 MB stays at 410 after folding 100,000 rows; so it is 210. Outside the block they
-    are kept, as a network allocates the same again and again. Does nothing without glibc.
+    has its own, and a process of 180 MB stays at 410 after folding 100,000 rows; this way it stays at 210. Outside the
+    block they are kept, as a network allocates the same again and again. Without glibc, memory is left as it is.
+    LanceDB's temporary files are removed in any case (``scratch.py``).
     """
     libc = _libc()
     if libc is None:
-        yield
+        with scratch():
+            yield
         return
     libc.mallopt(_MAP, SMALL)
     try:
-        yield
+        with scratch():
+            yield
     finally:
         libc.mallopt(_MAP, LARGE)
         libc.mallopt(_TRIM, 2 * LARGE)

@@ -1,11 +1,14 @@
-"""Writes of rows that cannot double one, whoever else writes: the one way by which rows get into a table.
+"""Writes rows so that none is there twice, whoever else writes: the only way by which rows get into a table.
 
 Two writers at once that both find an id missing would both insert it. A merge on the primary key notices at its commit
-that another has inserted one of its ids since it read the table, and is then done again on what is there now. Two
-things it needs (``benchmarks/writers.py``, docs/writers.md): the key in the field's metadata, and no index on the key
-at the merge, as through an index it does not look. So each merge reads the column of the key: .3 s and .17 GB at a
-million rows. Of a large table on this machine, whose writers a file lock keeps apart, the index is asked instead, and
-rows that it does not know are appended.
+that another has inserted one of its ids since it read the table, and is then done again on what is there now. It needs
+two things (``benchmarks/writers.py``, docs/writers.md): the key in the field's metadata, and no index on the key at the
+merge, because then LanceDB does not notice. So each merge reads the column of the key: .3 s and .17 GB at a million
+rows.
+
+In a folder of this machine a file lock keeps writers apart, so there is a shorter way: rows whose keys are new are
+appended. Whether they are new, the index tells: no key lies between the least and the greatest of them, which is so
+for ids of samples that are added together; or, in a large table, none of the keys is there.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ import pyarrow as pa
 
 from clip2video_plugin.index import memory
 from clip2video_plugin.index.commits import patiently, unless_done
-from clip2video_plugin.index.connection import IN_LIST, chunks, in_list
+from clip2video_plugin.index.connection import IN_LIST, chunks, in_list, quoted
 from clip2video_plugin.index.schema import PRIMARY_KEY
+from clip2video_plugin.index.whole import undone_if_cut
 
 LARGE = 200_000  # rows of a table whose keys take 40 MB
 
@@ -32,21 +36,28 @@ def merge(table: Any, rows: pa.Table, *, of: str | None = None, key: str = "id",
         alone: the caller holds the lock of a folder, so that nobody else writes until this is done.
     """
     protect(table, key)
-    if alone and table.count_rows() > LARGE and not _known(table, rows, of, key):
-        with memory.given_back():
+    if alone and _all_new(table, rows, of, key):
+        with memory.given_back(), undone_if_cut(table):
             table.add(rows)
         return
     found = table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all()
     if of is not None:
         found = found.when_not_matched_by_source_delete(of)
-    with memory.given_back():  # of a million keys 100 MB
+    with memory.given_back(), undone_if_cut(table):  # of a million keys 100 MB
         patiently(lambda: found.use_index(False).execute(rows))
 
 
-def _known(table: Any, rows: pa.Table, of: str | None, key: str) -> bool:
-    """Whether any row would be replaced or go."""
-    keys = (in_list(key, part) for part in chunks(rows[key].to_pylist(), IN_LIST))
-    return any(table.count_rows(where) for where in ([of] if of is not None else keys))
+def _all_new(table: Any, rows: pa.Table, of: str | None, key: str) -> bool:
+    """Whether no row would be replaced or go, as far as that is told sooner than by the merge."""
+    large = table.count_rows() > LARGE
+    if of is not None:
+        return large and not table.count_rows(of)
+    keys: list[str] = rows[key].to_pylist()
+    if not keys or len(set(keys)) < len(keys):
+        return False
+    if not table.count_rows(f"{key} >= {quoted(min(keys))} AND {key} <= {quoted(max(keys))}"):
+        return True
+    return large and not any(table.count_rows(in_list(key, part)) for part in chunks(keys, IN_LIST))
 
 
 def protect(table: Any, key: str = "id", made_of: str = "") -> None:

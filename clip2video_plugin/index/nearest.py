@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Set
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Set
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,13 @@ from numpy.typing import NDArray
 from clip2video_plugin.bounds import checked_k
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index.connection import in_list
+from clip2video_plugin.index.hits import Hit, Keep
 from clip2video_plugin.index.recall import with_settings
 from clip2video_plugin.index.schema import state_of
 from clip2video_plugin.index.tuning import ALL_LISTS, Settings
 from clip2video_plugin.index.upkeep import has_index
-from clip2video_plugin.index.view import VIEW_BYTES, View
-from clip2video_plugin.listing import absent
+from clip2video_plugin.index.view import VIEW_BYTES, View, Views
 from clip2video_plugin.paths import as_path
-from clip2video_plugin.places import Uri, place_of
 
 # What a filter keeps may lie far from the query: all lists of the vector index are read, and more whole vectors, as far
 # ones differ by less. Recall@10 1.000 where the half that is farther from the query is kept (with 3 times k .96).
@@ -34,84 +32,13 @@ NEAR = 1_000  # windows that are taken before those of videos already found are 
 SHOWN = ["id", "sample_id", "path", "start", "end", "duration"]
 
 
-Keep = Callable[[list["Hit"]], list["Hit"]]  # of hits, in order, those that may be shown
-
-
-@dataclass(frozen=True)
-class Span:
-    """A moment of a video, in seconds, and its score."""
-
-    start: float
-    end: float
-    score: float
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A video found. ``score`` is the fused cosine, about -1 to 1; times in seconds; ``path`` is what open() takes.
-
-    ``start`` and ``end`` are those of its best window where the index has windows of it, else of all of it.
-    ``confidence`` is the probability that it is right, None where the index is not calibrated; ``matched`` says which
-    side found it: "vector", "captions" or "both". ``moments`` are the spans that fit, the best first, where asked for.
-    ``id`` is that of its row; of a row of windows, ``video`` is that of the video.
-    """
-
-    rank: int
-    id: str
-    path: str
-    score: float
-    start: float | None
-    end: float | None
-    duration: float | None
-    sample_id: str | None = None
-    confidence: float | None = None
-    matched: str = "vector"
-    moments: tuple[Span, ...] = ()
-    video: str | None = None
-
-    @property
-    def missing(self) -> bool:
-        """Whether the file is gone, looked up when asked; an object in a store is not asked for, and False."""
-        return gone(self.path)
-
-    @property
-    def missing_file(self) -> bool:
-        """``missing``."""
-        return self.missing
-
-
-def gone(path: str) -> bool:
-    """Whether a file or folder is not there. One that only cannot be reached, or lies elsewhere, is not gone."""
-    try:
-        os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return "://" not in path
-    except (OSError, ValueError):
-        return False
-    return False
-
-
-def existing() -> Keep:
-    """Keeps the hits whose files and objects are there; looks each up once."""
-    known = dict[str, bool]()
-
-    def keep(hits: list[Hit]) -> list[Hit]:
-        new = {hit.path: hit for hit in hits if hit.path not in known}
-        places = [place for path in new if isinstance(place := place_of(path), Uri)]
-        lost = {str(uri) for uri in absent(places).gone} if places else set[str]()
-        known.update((path, hit.missing or path in lost) for path, hit in new.items())
-        return [hit for hit in hits if not known[hit.path]]
-
-    return keep
-
-
 class Nearest:
-    """Searches in one table; remembers the view that was searched last."""
+    """Searches in one table; remembers the views that were searched last."""
 
     def __init__(self, uri: str, table: Any) -> None:
         self._table = table
         self._settings = Settings(uri, table)
-        self._last_view: View | None = None
+        self._views = Views()
         self._dim: int | None = None
         windows = "video" in table.schema.names
         self._shown = [*SHOWN, "video"] if windows else SHOWN
@@ -130,12 +57,9 @@ class Nearest:
     ) -> list[Hit]:
         """See ``VideoIndex.search``."""
         k = checked_k(k)
-        if vector.shape != (self._dim,):  # asked for anew only then, as it takes a tenth of a query
-            self._dim = dim = int(self._table.schema.field("vector").type.list_size)
-            if vector.shape != (dim,):
-                raise VideoIndexError(
-                    f"the query vector has shape {vector.shape}; this index holds vectors of {dim} each"
-                )
+        if vector.ndim != 1 or not self.fits(len(vector)):
+            dim = self._table.schema.field("vector").type.list_size
+            raise VideoIndexError(f"the query vector has shape {vector.shape}; this index holds vectors of {dim} each")
         if ids is not None and len(ids) == 0:
             return []
         query = np.asarray(-vector if furthest else vector, np.float32)
@@ -143,6 +67,12 @@ class Nearest:
             return self._each(query, k, ids, where, keep)
         hits = self._hits(query, k, ids, where, furthest)
         return hits if keep is None else self._kept(hits, keep, query, k, ids, where, furthest)
+
+    def fits(self, dim: int) -> bool:
+        """Whether vectors have so many numbers; the table is asked anew only where they seem to have others."""
+        if dim != self._dim:
+            self._dim = int(self._table.schema.field("vector").type.list_size)
+        return dim == self._dim
 
     def search_all(
         self,
@@ -227,10 +157,11 @@ class Nearest:
         furthest: bool,
     ) -> list[Hit]:
         """The best k of those kept: as many more are taken as fall out, in the end by reading every vector."""
-        most = int(self._table.count_rows())
-        wanted = k
+        wanted, most = k, 0
         while True:
             kept = keep(hits)
+            if len(kept) < k and not most:
+                most = int(self._table.count_rows())
             if len(kept) >= k or wanted >= most:
                 return [replace(hit, rank=rank) for rank, hit in enumerate(kept[:k], start=1)]
             wanted = min(4 * wanted, most)
@@ -263,8 +194,7 @@ class Nearest:
         """Whether the rows of these ids, with vectors of ``size`` bytes, are few enough to be kept in memory."""
         if self._owner == "id" or len(ids) * size > VIEW_BYTES:
             return len(ids) * size <= VIEW_BYTES
-        view = self._last_view  # of windows, who knows how many
-        if view is not None and view.which == frozenset(ids) and view.state == state_of(self._table):
+        if self._views.find(state_of(self._table), frozenset(ids)):  # of windows, who knows how many
             return True
         return int(self._table.count_rows(in_list(self._owner, ids))) * size <= VIEW_BYTES
 
@@ -300,8 +230,8 @@ class Nearest:
 
         To compare them in the table would read all vectors that there are.
         """
-        state, view = state_of(self._table), self._last_view
-        if view is not None and view.state == state and view.which == where:
+        state = state_of(self._table)
+        if view := self._views.find(state, where):
             return view
         if not has_index(self._table, "vector") or int(self._table.count_rows(where)) * size > VIEW_BYTES:
             return None
@@ -329,15 +259,14 @@ class Nearest:
         return list(_arrow(found).to_pylist())
 
     def _view(self, ids: frozenset[str]) -> View:
-        """The rows of these ids, read once as long as nothing is written and no other view is searched."""
-        state, view = state_of(self._table), self._last_view
-        if view is None or view.state != state or view.which != ids:
-            view = self._read_view(state, ids, in_list(self._owner, ids))
-        return view
+        """The rows of these ids, read once as long as nothing is written."""
+        state = state_of(self._table)
+        return self._views.find(state, ids) or self._read_view(state, ids, in_list(self._owner, ids))
 
     def _read_view(self, state: tuple[str, int], which: frozenset[str] | str, where: str) -> View:
         found = self._table.search().where(where).select([*self._shown, "vector"]).limit(None).to_arrow()
-        self._last_view = view = View.of(state, which, found)
+        view = View.of(state, which, found)
+        self._views.keep(view)
         return view
 
     def _nearest_in_view(self, vector: NDArray[np.float32], k: int, ids: Collection[str]) -> list[dict[str, Any]]:

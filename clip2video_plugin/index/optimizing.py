@@ -16,7 +16,7 @@ from clip2video_plugin.index.connection import (
     lock_of,
     plain_errors,
     read,
-    table_names,
+    tables_of,
     uri_of,
 )
 from clip2video_plugin.index.contents import no_index
@@ -74,9 +74,10 @@ def optimize(
     age = versions.duration_of(keep, "keep") if keep else versions.kept() or versions.HOUR
     if (folder := local_folder(uri)) is not None and not folder.is_dir():
         raise no_index(uri)
+    upkeep.sweep(uri, all_of_it=True)
     connection = connect(uri)
     with plain_errors(uri):
-        tables = [connection.open_table(name) for name in sorted(table_names(connection))]
+        tables = list(tables_of(connection).values())
         for table in tables:
             check_form(table.schema.metadata, f"index {uri}")
     if not tables:

@@ -8,8 +8,6 @@ file. Rows pass in batches, so that memory does not grow with them.
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clip2video_plugin import stores
+from clip2video_plugin.aside import aside, put
 from clip2video_plugin.errors import VideoIndexError, VideoReadError, first_line
 from clip2video_plugin.index.connection import connect, exists, plain_errors
 from clip2video_plugin.index.schema import CALIBRATION, DATABASE, FAILED, VIDEOS, WINDOWS
@@ -192,25 +191,14 @@ def _appearing(target: Place, *, single: bool, force: bool) -> Iterator[Opened]:
             if target.is_dir() == single or (target.is_dir() and not _is_export(target)):
                 raise VideoIndexError(f"{target} is no such export, and is not replaced; choose another name")
         target.parent.mkdir(parents=True, exist_ok=True)
-        making = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}.part"
-        try:
+        with aside(target.parent, target.name) as folder:
+            making = folder / target.name
             if not single:
                 making.mkdir()
             yield Opened(making, single=single)
-            if not single and os.path.lexists(target):
-                old = making.with_suffix(".old")
-                target.rename(old)
-                making.rename(target)
-                shutil.rmtree(old)
-            elif not force and os.path.lexists(target):  # made by another meanwhile
+            if not force and os.path.lexists(target):  # made by another meanwhile
                 raise taken
-            else:
-                making.replace(target)
-        finally:
-            if making.is_dir():
-                shutil.rmtree(making, ignore_errors=True)
-            else:
-                making.unlink(missing_ok=True)
+            put(making, target)
     except (OSError, pa.ArrowException) as error:
         raise VideoIndexError(f"cannot write {target}: {_cause(error)}") from None
 
@@ -252,6 +240,7 @@ def _in(folder: Uri, name: str) -> Uri:
 
 
 def _is_object(uri: Uri) -> bool:
+    """Whether it is there to be read: some stores say of what they do not have that access is denied."""
     try:
         stores.stamp(uri)
     except VideoReadError:

@@ -1,23 +1,34 @@
-"""Products of rows with vectors, of many rows in little memory."""
+"""Products of rows with vectors, of many rows in little memory: a method of ``VideoIndex``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clip2video_plugin.index.connection import IN_LIST, chunks, in_list
+from clip2video_plugin.index.connection import IN_LIST, chunks, in_list, read
 from clip2video_plugin.index.schema import VIDEO, is_windows
 from clip2video_plugin.index.view import vectors_of
 
+if TYPE_CHECKING:
+    from clip2video_plugin.index.store import VideoIndex
 
-def by_video(
-    table: Any, ids: Sequence[str], vectors: NDArray[np.float32]
-) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
-    """See ``VideoIndex.products``. A row without start begins at 0, and one without end does not end."""
+ByVideo = dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]
+
+
+def products(self: VideoIndex, ids: Sequence[str], vectors: NDArray[np.float32]) -> ByVideo:
+    """Video -> spans [n, 2] of its rows here, by start and end, and their products [n, m] with vectors [m, D].
+
+    For those of ``ids`` that are indexed; memory holds a batch of their vectors at a time. A row without start begins
+    at 0, and one without end does not end.
+    """
+    return read(self.uri, lambda: _products(self._table, ids, vectors))
+
+
+def _products(table: Any, ids: Sequence[str], vectors: NDArray[np.float32]) -> ByVideo:
     owner = VIDEO.name if is_windows(table.name) else "id"
     owners, spans, products = list[str](), list[NDArray[np.float64]](), list[NDArray[np.float32]]()
     for part in chunks(list(dict.fromkeys(ids)), IN_LIST):
@@ -34,10 +45,3 @@ def by_video(
     order = np.lexsort((span[:, 1], span[:, 0], names))
     first = np.flatnonzero(np.r_[True, names[order][1:] != names[order][:-1]])
     return {str(names[mine[0]]): (span[mine], product[mine]) for mine in np.split(order, first[1:])}
-
-
-def some(table: Any, count: int) -> list[str]:
-    """See ``VideoIndex.some``."""
-    rows = int(table.count_rows())
-    places = np.unique(np.linspace(0, rows - 1, min(count, rows)).astype(np.int64)).tolist()
-    return list(table.take_offsets(places).select(["id"]).to_arrow()["id"].to_pylist()) if rows else []

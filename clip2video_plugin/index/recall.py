@@ -32,7 +32,7 @@ Sentences = Callable[[], Floats]  # vectors [n, D] of sentences, both halves wei
 
 @dataclass(frozen=True)
 class Queries:
-    """Vectors [n, D] and the kind of each, a place in ``kinds``."""
+    """Vectors [n, D], and of each its kind, as a number of ``kinds``."""
 
     kinds: tuple[str, ...]
     vectors: Floats
@@ -140,7 +140,7 @@ def exact(table: Any, vectors: Floats, k: int = K) -> Best:
 
 
 def found(table: Any, vectors: Floats, best: Best, tuning: Tuning) -> NDArray[np.int64]:
-    """How many of the K best of each query [n] are found with these settings; one that scores as they do counts."""
+    """How many of the K best of each query [n] are found with these settings; a row that ties with the K-th counts."""
     out = np.zeros(len(vectors), np.int64)
     for start, rows in _asked(table, vectors, tuning):
         scores = 1 - rows["_distance"].to_numpy()
@@ -187,7 +187,7 @@ def _asked(table: Any, vectors: Floats, tuning: Tuning) -> Iterator[tuple[int, p
 
 
 def with_settings(query: Any, tuning: Tuning, k: int) -> Any:
-    """A query of k hits that is asked so."""
+    """A query for k hits with these settings."""
     if tuning.reads_all(k):
         return query.bypass_vector_index()
     query = query.nprobes(min(tuning.probes, ALL_LISTS))

@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from clip2video_plugin import __version__
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.paths import as_path, stored
+from clip2video_plugin.version import __version__
 
 # Names of tables; those of FiftyOne runs begin with RUN, FRAMES and RUN_WINDOWS
 VIDEOS, WINDOWS, FAILED, RUN, FRAMES, RUN_WINDOWS = "videos", "windows", "failures", "brain_", "frames_", "windows_"
@@ -66,6 +66,11 @@ def is_windows(table: str) -> bool:
     return table == WINDOWS or table.startswith(RUN_WINDOWS)
 
 
+def frames_named(count: int | None, policy: str | None) -> str:
+    """In words, how many frames and which."""
+    return f"{count} frames by key frames" if policy == "keyframes" else f"{count} {policy} frames"
+
+
 @dataclass(frozen=True)
 class Provenance:
     """What made the vectors of an index. Vectors of different weights or frames do not compare.
@@ -89,7 +94,7 @@ class Provenance:
 
     @classmethod
     def from_metadata(cls, metadata: dict[bytes, bytes] | None) -> Provenance:
-        values = {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+        values = texts_of(metadata)
         check_form(metadata)
         try:
             fields = {name: values[f"clip2video.{name}"] for name in ("model", "sha256", "policy", "count", "version")}
@@ -106,7 +111,7 @@ class Provenance:
         )
 
     def __str__(self) -> str:
-        return f"model {self.model!r} ({self.sha256[:12]}), {self.count} {self.policy} frames"
+        return f"model {self.model!r} ({self.sha256[:12]}), {frames_named(self.count, self.policy)}"
 
     def check(self, other: Provenance, where: str) -> None:
         """Raises VideoIndexError unless vectors of the two compare."""
@@ -140,9 +145,14 @@ def new_marks(database: str = "") -> dict[str, str]:
     return marks | ({DATABASE: database} if database else {})
 
 
+def texts_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
+    """What a schema says of itself, as text; of a stranger's file, bytes that are none are replaced."""
+    return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in (metadata or {}).items()}
+
+
 def check_form(metadata: Mapping[bytes, bytes] | None, what: str = "the table") -> None:
     """Raises VideoIndexError for a table whose form this version does not know."""
-    values = {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+    values = texts_of(metadata)
     form = values.get(FORM, FORM_NOW)
     if form.partition(".")[0] != FORM_NOW.partition(".")[0]:
         made = values.get(VERSION, "unknown")
@@ -154,13 +164,13 @@ def check_form(metadata: Mapping[bytes, bytes] | None, what: str = "the table") 
 
 
 def identity_of(metadata: dict[bytes, bytes] | None) -> str:
-    """The identity of a table; of one made before tables had one, what it was made with."""
-    values = {key.decode(): value.decode() for key, value in (metadata or {}).items()}
+    """The identity of a table; of one made before tables had one, a hash of its metadata."""
+    values = texts_of(metadata)
     return values.get(IDENTITY) or hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()
 
 
 def state_of(table: Any) -> tuple[str, int]:
-    """Identity and version of a table: of another state, the rows may be others."""
+    """Identity and version of a table. Where they differ from before, its rows may have changed."""
     return identity_of(table.schema.metadata), int(table.version)
 
 

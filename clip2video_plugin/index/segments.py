@@ -1,4 +1,4 @@
-"""The vector index of a table, made in parts: each of some of its fragments, by whoever is at hand, then put together.
+"""The vector index of a table, made in parts: each covers some fragments of the table; then they are put together.
 
 All parts share one set of centroids and one rotation, so that what is put together is what one process would have made.
 Memory is that of the largest part. Needs pylance (the extra ``ray``); without it LanceDB makes the whole at once.
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.errors import IndexBusyError
 from clip2video_plugin.index.connection import connect, local_folder
+from clip2video_plugin.index.whole import undone_if_cut
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -45,7 +46,7 @@ Each = Callable[[Callable[[Part], Any], Sequence[Part]], Iterable[Any]]  # what 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all parts share. It may travel to other machines: how to get at the index is in their own environment."""
+    """What all parts share. It may be sent to other machines, which take credentials from their own environment."""
 
     uri: str
     table: str
@@ -83,13 +84,14 @@ def build(uri: str, table: Any, *, bits: int, each: Each = map, part_rows: int |
     for _ in range(TRIES):
         dataset, whole = _dataset(table), None
         try:
-            dataset.optimize.compact_files(target_rows_per_fragment=part_rows)
-            plan, new = _plan(uri, table.name, dataset, bits)
-            parts = _parts(dataset, new, part_rows)
-            segments = list((each if len(parts) > 1 else map)(partial(segment, plan), parts))
-            if segments:
-                whole = dataset.merge_existing_index_segments(segments)
-                dataset.commit_existing_index_segments(NAME, "vector", [whole])
+            with undone_if_cut(table):
+                dataset.optimize.compact_files(target_rows_per_fragment=part_rows)
+                plan, new = _plan(uri, table.name, dataset, bits)
+                parts = _parts(dataset, new, part_rows)
+                segments = list((each if len(parts) > 1 else map)(partial(segment, plan), parts))
+                if segments:
+                    whole = dataset.merge_existing_index_segments(segments)
+                    dataset.commit_existing_index_segments(NAME, "vector", [whole])
             return
         except CommitConflictError:  # rows were moved to other fragments: the parts are of none that there is
             continue
@@ -136,7 +138,8 @@ def fold(table: Any) -> None:
     rows = _rows(dataset)
     sizes = [sum(rows.get(number, 0) for number in numbers) for numbers in _covered(dataset)]
     if (young := _young(sizes)) > 1:
-        dataset.optimize.optimize_indices(num_indices_to_merge=young, index_names=[NAME])
+        with undone_if_cut(table):
+            dataset.optimize.optimize_indices(num_indices_to_merge=young, index_names=[NAME])
 
 
 def _young(sizes: Sequence[int]) -> int:

@@ -3,52 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lancedb
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clip2video_plugin.errors import IndexBusyError, VideoIndexError
-from clip2video_plugin.index import choosing, contents, failures, memory, products, reading, unfinished, upkeep, windows
-from clip2video_plugin.index.commits import drop, open_or_make
+from clip2video_plugin.counted import counted
+from clip2video_plugin.errors import VideoIndexError
+from clip2video_plugin.index import building, changes, contents, failures, pruning, reading, searching, upkeep
+from clip2video_plugin.index import products as of_products
+from clip2video_plugin.index import windows as of_windows
+from clip2video_plugin.index.changes import delete_rows
 from clip2video_plugin.index.connection import (
-    IN_LIST,
-    chunks,
     connect,
     held,
-    in_list,
     local_folder,
     lock_of,
+    open_or_make,
     opened,
     plain_errors,
     read,
     uri_of,
     writer_lock,
 )
-from clip2video_plugin.index.contents import Entry, IndexInfo, Pruned, Removed
-from clip2video_plugin.index.merge import add_missing, merge
-from clip2video_plugin.index.nearest import Hit, Keep, Nearest
-from clip2video_plugin.index.nearest import existing as files_there
-from clip2video_plugin.index.reading import delete
+from clip2video_plugin.index.contents import Entry, IndexInfo
+from clip2video_plugin.index.nearest import Nearest
+from clip2video_plugin.index.pruning import Pruned, Removed
 from clip2video_plugin.index.recall import OTHERS, Recall, Sentences, measured
 from clip2video_plugin.index.schema import (
     DATABASE,
     FAILED,
-    LATER,
-    SIZES,
-    VIDEO,
     VIDEOS,
     Provenance,
     check_form,
     is_windows,
     state_of,
+    texts_of,
     videos_schema,
     windows_of,
 )
@@ -56,14 +50,16 @@ from clip2video_plugin.index.segments import Each
 from clip2video_plugin.index.text import Text
 from clip2video_plugin.index.tuning import read_asked, settings_of
 from clip2video_plugin.index.unfinished import Unfinished
-from clip2video_plugin.index.windows import Made, VideoWindows
-from clip2video_plugin.paths import stored
 
 CACHE = 16 * 1024**2  # bytes of LanceDB's caches while videos are embedded; of themselves gigabytes
 
 
 def open_index(index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
-    """Opens an index that exists, by its URI; by default $C2V_INDEX or ./c2v-index. An open one is given back.
+    """Opens an index that exists. An open one is given back.
+
+    Args:
+        index: its folder or LanceDB URI; $C2V_INDEX or ./c2v-index by default.
+        table: that of the videos, or one of a FiftyOne run (``c2v index list --tables``).
 
     Raises:
         VideoIndexError: there is none there.
@@ -86,6 +82,13 @@ class VideoIndex:
             check_form(table.schema.metadata, f"index {uri}")
         self.provenance  # noqa: B018  # raises for a table that is none of this package's
 
+    def __repr__(self) -> str:
+        try:
+            holds = f"{counted(self.count(), 'row')} of {self.dim} numbers by {self.provenance}"
+        except VideoIndexError as error:
+            holds = str(error)
+        return f"VideoIndex({self.uri!r}, table {self.name}: {holds})"
+
     @property
     def provenance(self) -> Provenance:
         """What made the vectors that are in the table now: another process may have made the table anew."""
@@ -102,6 +105,10 @@ class VideoIndex:
         """Numbers of a vector."""
         with plain_errors(self.uri):
             return int(self._table.schema.field("vector").type.list_size)
+
+    def fits(self, dim: int) -> bool:
+        """Whether vectors have so many numbers."""
+        return read(self.uri, lambda: self._nearest.fits(dim))
 
     @property
     def column_names(self) -> list[str]:
@@ -121,7 +128,11 @@ class VideoIndex:
         return self.state[0]
 
     def for_writing(self) -> VideoIndex:
-        """The same, opened with small caches: what a long ingest looks up is of little use later, and would pile up."""
+        """The same, opened with small caches: what a long ingest looks up is of little use later, and would pile up.
+
+        What an earlier one left that did not end well is removed.
+        """
+        upkeep.sweep(self.uri)
         session = lancedb.Session(index_cache_size_bytes=CACHE, metadata_cache_size_bytes=CACHE // 2)
         connection = connect(self.uri, session)
         with plain_errors(self.uri):
@@ -131,6 +142,7 @@ class VideoIndex:
 
     @classmethod
     def open(cls, index: str | Path | VideoIndex | None = None, *, table: str = VIDEOS) -> VideoIndex:
+        """``open_index``."""
         if found := cls.find(index, table=table):
             return found
         uri = uri_of(index)
@@ -169,7 +181,7 @@ class VideoIndex:
             VideoIndexError: it exists with another provenance, or cannot be written.
         """
         uri = uri_of(index)
-        connection = connect(uri)
+        connection = connect(uri, make=True)
         with plain_errors(uri):
             if (found := opened(connection, table)) is None:
                 with writer_lock(uri):  # another process may have made it while this one waited
@@ -188,7 +200,9 @@ class VideoIndex:
 
     def windows(self) -> VideoIndex | None:
         """The table of windows that goes with this table of videos; None where none were embedded."""
-        name = windows_of(self._table.name)
+        name, folder = windows_of(self._table.name), local_folder(self.uri)
+        if self._windows is not None and folder is not None and not os.path.isdir(folder / f"{name}.lance"):
+            self._windows = None  # another process has made the index anew
         if self._windows is None and not self.is_windows:
             with plain_errors(self.uri):
                 if (found := opened(self._connection, name)) is not None:
@@ -198,117 +212,44 @@ class VideoIndex:
 
     def create_windows(self) -> VideoIndex:
         """``windows``, made where there is none yet."""
-        marks = {"database": (self._table.schema.metadata or {}).get(DATABASE.encode(), b"").decode()}
+        with plain_errors(self.uri):
+            marks = {"database": texts_of(self._table.schema.metadata).get(DATABASE, "")}
         name = windows_of(self._table.name)
         self._windows = made = VideoIndex.create(self.uri, self.dim, self.provenance, table=name, **marks)
         made._lock = self._lock
         return made
 
-    def count(self, where: str | None = None) -> int:
-        """Number of rows, of a filter of those that it keeps; raises VideoIndexError when the table is gone."""
-        return read(self.uri, lambda: int(self._table.count_rows(where)))
-
-    def stamps(self, ids: Sequence[str]) -> dict[str, tuple[int, float]]:
-        """Size and time of change with which videos are indexed, for those of ``ids`` that are."""
-        return {entry.id: (entry.size, entry.mtime) for entry in self.entries(ids).values()}
-
-    def entries(self, ids: Sequence[str]) -> dict[str, Entry]:
-        """id -> what is known of its file, for those of ``ids`` that are indexed."""
-        parts = (self.entries_where(in_list("id", part)) for part in chunks(list(ids), IN_LIST))
-        return {entry.id: entry for part in parts for entry in part}
-
-    def named(self, names: Sequence[str]) -> list[str]:
-        """Ids of the rows that have one of these as their id, their sample's id or their path, by id."""
-        texts = [stored(name) for name in names]
-        where = " OR ".join(in_list(column, texts) for column in ("id", "sample_id", "path"))
-        rows = read(self.uri, lambda: self._table.search().where(where).select(["id"]).limit(None).to_list())
-        return sorted(row["id"] for row in rows)
-
-    def entries_where(self, where: str) -> list[Entry]:
-        """What is known of the files of the rows that a filter keeps."""
-        return reading.entries(self.uri, self._table, where)
-
-    def entries_like(self, stamps: Collection[tuple[int, float]]) -> list[Entry]:
-        """What is known of the files of these sizes and times of change."""
-        if not stamps:
-            return []
-        sizes = ", ".join(str(size) for size in {size for size, _ in stamps})
-        times = ", ".join(repr(time) for time in {time for _, time in stamps})
-        alike = self.entries_where(f"size IN ({sizes}) AND mtime IN ({times})")
-        return [entry for entry in alike if (entry.size, entry.mtime) in stamps]
-
-    def entries_of(self, sizes: Collection[int]) -> list[Entry]:
-        """What is known of the files of these sizes in bytes."""
-        return self.entries_where(f"size IN ({', '.join(map(str, sizes))})") if sizes else []
-
-    def ids(self, where: str | None = None) -> Iterator[str]:
-        """All ids, or those that a filter keeps, of the table as it is when the first is asked for."""
-        found = read(
-            self.uri, lambda: self._table.search().where(where or "true").select(["id"]).limit(None).to_arrow()
-        )
-        for chunk in found.column("id").chunks:
-            yield from chunk.to_pylist()
-
-    def rows(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """id -> whole row for those of ``ids`` that are indexed; its vector is an array [D]."""
-        return reading.rows(self.uri, self._table, ids)
-
-    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """id -> vector [D] for those of ``ids`` that are indexed."""
-        return reading.vectors(self.uri, self._table, ids)
-
-    def captions(self, ids: Sequence[str]) -> dict[str, tuple[list[str], list[list[float] | None]]]:
-        """id -> its captions and when each is said, for those of ``ids`` that are indexed (``reading.captions``)."""
-        return reading.captions(self.uri, self._table, ids)
-
-    def vector_batches(self) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-        """Ids and vectors [n, D] of all rows, some at a time."""
-        return reading.vector_batches(self.uri, self._table)
-
-    def columns(self, names: Sequence[str], ids: Collection[str] | None = None) -> pa.Table:
-        """These columns of all rows, or of those of ``ids``; one that a table of an earlier version lacks is null."""
-        return reading.columns(self.uri, self._table, names, ids)
-
-    def windows_by_video(self, ids: Sequence[str]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
-        """Video -> spans [n, 2] and vectors [n, D] of its windows by start and end, for those of ``ids`` with any."""
-        return windows.by_video(self.uri, self._table, ids)
-
-    def products(
-        self, ids: Sequence[str], vectors: NDArray[np.float32]
-    ) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
-        """Video -> spans [n, 2] of its rows here, by start and end, and their products [n, m] with vectors [m, D].
-
-        For those of ``ids`` that are indexed; memory holds a batch of their vectors at a time.
-        """
-        return read(self.uri, lambda: products.by_video(self._table, ids, vectors))
-
-    def some(self, count: int) -> list[str]:
-        """Ids of about ``count`` rows, evenly from all of them; the same as long as nothing is written."""
-        return read(self.uri, lambda: products.some(self._table, count))
-
-    def windows_made(self, ids: Sequence[str]) -> dict[str, Made]:
-        """Video -> of what file its windows are, and which were asked for, for those of ``ids`` with any."""
-        return windows.made(self.uri, self._table, ids)
-
-    def window_sizes(self) -> str | None:
-        """Which windows were asked for last, "5/2.5,10/5" or "auto"; None where there are none."""
-        return windows.sizes_of(self.uri, self._table)
-
-    def all_windows(self, video: str) -> VideoWindows | None:
-        """The windows of a video, to be written as those of another row."""
-        return windows.read_back(self.uri, self._table, video)
-
-    def write_windows(self, videos: Sequence[VideoWindows]) -> None:
-        """Replaces the windows of videos, of each all at once."""
-        if videos:
-            with plain_errors(self.uri), self.writing():
-                windows.write(self.uri, self._table, videos)
-                unfinished.forget(self.uri, self._table.name, [video.row["id"] for video in videos])
-
     def unfinished(self, video: str, marks: Mapping[str, object]) -> Unfinished:
         """What keeps a video's windows until all are there; ``marks`` say what they depend on beside the model."""
         made = self.provenance.to_metadata() | {"clip2video.version": ""}
         return Unfinished(self.uri, self._table.name, video, self.dim, {**made, **marks})
+
+    # What is read of them, and how they change: functions of the modules that are named
+
+    count = reading.count
+    stamps = reading.stamps
+    entries = reading.entries
+    entries_where = reading.entries_where
+    entries_like = reading.entries_like
+    entries_of = reading.entries_of
+    named = reading.named
+    ids = reading.ids
+    some = reading.some
+    rows = reading.rows
+    vectors = reading.vectors
+    vector_batches = reading.vector_batches
+    captions = reading.captions
+    columns = reading.columns
+    products = of_products.products
+    windows_by_video = of_windows.windows_by_video
+    windows_made = of_windows.windows_made
+    window_sizes = of_windows.window_sizes
+    all_windows = of_windows.all_windows
+    write_windows = of_windows.write_windows
+    write = changes.write
+    write_table = changes.write_table
+    delete = changes.delete
+    drop = changes.drop
 
     def writing(self, seconds: float | None = None) -> AbstractContextManager[None]:
         """Keeps other writers of a local index out while the block runs, having waited ``seconds`` for them at most.
@@ -318,76 +259,9 @@ class VideoIndex:
         """
         return held(self._lock, self.uri, seconds)
 
-    def write(self, rows: Sequence[dict[str, Any]], *, instead_of: Iterable[str] = ()) -> None:
-        """Adds rows, or replaces those of equal id, all at once.
-
-        Args:
-            instead_of: ids of rows that go, as these are theirs under new ids.
-        """
-        if not rows:
-            return
-        unique = {row["id"]: row for row in rows}
-        with plain_errors(self.uri), self.writing():
-            before = self._table.version
-            add_missing(self._table, LATER)
-            data = pa.Table.from_pylist(list(unique.values()), schema=self._table.schema)
-            merge(self._table, data, alone=local_folder(self.uri) is not None)
-            self.delete([gone for gone in instead_of if gone not in unique])
-            upkeep.index_column(self._table, "id")
-            if not self.is_windows and any(row.get(upkeep.WORDS) for row in rows):
-                self.text.make()
-            upkeep.tidy(self.uri, self._table, before)
-            if (parts := self.windows()) is not None:
-                windows.drop_stale(
-                    self.uri, parts._table, {i: (row["size"], row["mtime"]) for i, row in unique.items()}
-                )
-
-    def write_table(self, rows: pa.Table) -> None:
-        """``write`` of rows in columns: those of a table of videos, or whole windows of videos for one of windows."""
-        if not len(rows):
-            return
-        with plain_errors(self.uri), self.writing():
-            before = self._table.version
-            add_missing(self._table, [*LATER, SIZES] if self.is_windows else LATER)
-            if self.is_windows:
-                names = [VIDEO.name, "size", "mtime", SIZES.name]
-                of = {row[VIDEO.name]: row for row in rows.select(names).to_pylist()}
-                stamps = {video: (row["size"], row["mtime"]) for video, row in of.items()}
-                sizes = {video: row[SIZES.name] for video, row in of.items()}
-                windows.drop_stale(self.uri, self._table, stamps, sizes)
-            lacking = [field for field in self._table.schema if field.name not in rows.column_names]
-            for field in lacking:  # of a newer version
-                rows = rows.append_column(field.name, pa.nulls(len(rows), field.type))
-            rows = rows.select(self._table.schema.names).cast(self._table.schema)
-            merge(self._table, rows, alone=local_folder(self.uri) is not None)
-            upkeep.index_column(self._table, VIDEO.name if self.is_windows else "id")
-            if not self.is_windows and pc.any(pc.greater(pc.list_value_length(rows[upkeep.WORDS]), 0)).as_py():
-                self.text.make()
-            upkeep.tidy(self.uri, self._table, before)
-
-    def delete(self, ids: Sequence[str]) -> None:
-        """Removes rows, of videos with all their windows; unknown ids are passed over."""
-        if ids:
-            with plain_errors(self.uri), self.writing():
-                if (parts := self.windows()) is not None:
-                    delete(self.uri, parts._table, VIDEO.name, ids)
-                    unfinished.forget(self.uri, parts._table.name, ids)
-                delete(self.uri, self._table, "id", ids)
-
-    def drop(self) -> None:
-        """Removes the whole table, and that of its windows."""
-        with plain_errors(self.uri), self.writing():
-            if (parts := self.windows()) is not None:
-                parts.drop()
-            unfinished.forget(self.uri, self._table.name)
-            drop(self._connection, self._table.name)
-
     def needs_indexing(self) -> bool:
         """Whether so many rows came that ``finish`` has something to do."""
-        return any(read(self.uri, partial(self._is_due, table)) for table in self._both())
-
-    def _is_due(self, table: Any) -> bool:
-        return upkeep.needs_indexing(table) or choosing.due(self.uri, table)
+        return building.due(self.uri, self._both())
 
     def finish(self, sentences: Sentences | None = None, *, each: Each | None = None, anew: bool = False) -> None:
         """After an ingest: builds the indexes that pay, and folds new rows into those that exist.
@@ -403,17 +277,7 @@ class VideoIndex:
             each: runs the parts of the vector index, each for some of the rows: ``segments.build``.
             anew: measure where few rows are new, too, and choose where .99 are not found.
         """
-        with plain_errors(self.uri):
-            try:
-                with held(lock_of(self.uri, upkeep.BUILD_LOCK), self.uri):
-                    for table in self._both():
-                        if upkeep.needs_indexing(table):
-                            upkeep.build(self.uri, table, each)
-                        if anew or choosing.due(self.uri, table):
-                            with memory.given_back():
-                                choosing.hold(self.uri, table, sentences)
-            except IndexBusyError:
-                return
+        building.finish(self.uri, self._both(), sentences, each, anew=anew)
 
     def _both(self) -> list[Any]:
         """The table, and that of its windows."""
@@ -431,7 +295,7 @@ class VideoIndex:
         """Forgets failures of videos that were read since."""
         if ids and (noted := opened(self._connection, FAILED)) is not None:
             with plain_errors(self.uri), self.writing():
-                delete(self.uri, noted, "id", ids)
+                delete_rows(self.uri, noted, "id", ids)
 
     def failures(self, where: str | None = None) -> list[dict[str, Any]]:
         """The videos that could not be read, by path; of a filter those that it keeps."""
@@ -453,7 +317,7 @@ class VideoIndex:
 
     def remove(self, paths: str | Path | Iterable[str | Path]) -> Removed:
         """Removes the rows of files, and of all below folders, whether they still exist or not."""
-        return contents.remove(self, [paths] if isinstance(paths, str | Path) else paths)
+        return pruning.remove(self, [paths] if isinstance(paths, str | Path) else paths)
 
     def prune(self, *, folders: bool = False, dry_run: bool = False) -> Pruned:
         """Removes the rows of files that are gone, and the failures noted of such.
@@ -463,7 +327,7 @@ class VideoIndex:
                 they are kept and named, as after a disk that is not there all of its files seem gone.
             dry_run: remove nothing, and say what would go.
         """
-        return contents.prune(self, folders=folders, dry_run=dry_run)
+        return pruning.prune(self, folders=folders, dry_run=dry_run)
 
     def check(self) -> list[str]:
         """What is wrong with the rows, in words; nothing when all is right (``contents.check``)."""
@@ -482,47 +346,5 @@ class VideoIndex:
 
     # Search
 
-    def search(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        *,
-        ids: Collection[str] | None = None,
-        where: str | None = None,
-        furthest: bool = False,
-        existing: bool = False,
-        keep: Keep | None = None,
-        each: bool = False,
-    ) -> list[Hit]:
-        """The k videos with the largest dot product with a query vector [D], best first.
-
-        Args:
-            ids: search only among these; a set saves making one of them.
-            where: a filter of the columns, as ``filters.py`` writes it.
-            furthest: give the smallest products instead, worst first.
-            existing: pass over videos whose files are gone, and give the k best of the others.
-            keep: gives of hits, in order, those that may be shown; k of them are given, as far as there are such.
-            each: of a table of windows the best one of each video, as a hit of that.
-
-        Raises:
-            QueryError: k is no whole number from 1 to 10,000.
-            VideoIndexError: the vector is of another length.
-        """
-        if existing and keep is None:
-            keep = files_there()
-        return read(
-            self.uri,
-            lambda: self._nearest.search(vector, k, ids=ids, where=where, furthest=furthest, keep=keep, each=each),
-        )
-
-    def search_all(
-        self,
-        vectors: NDArray[np.float32],
-        k: int,
-        *,
-        where: str | None = None,
-        keep: Keep | None = None,
-        each: bool = False,
-    ) -> list[list[Hit]]:
-        """``search`` of several query vectors [n, D] in one pass, in order."""
-        return read(self.uri, lambda: self._nearest.search_all(vectors, k, where=where, keep=keep, each=each))
+    search = searching.search
+    search_all = searching.search_all

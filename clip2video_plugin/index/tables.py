@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from clip2video_plugin.index.commits import drop
 from clip2video_plugin.index.connection import (
     connect,
+    drop,
     exists,
     local_folder,
+    opened,
     plain_errors,
     table_names,
     writer_lock,
 )
-from clip2video_plugin.index.schema import DATABASE, FRAMES, RUN, RUN_WINDOWS, VIDEO
+from clip2video_plugin.index.schema import DATABASE, FRAMES, RUN, RUN_WINDOWS, VIDEO, texts_of
 from clip2video_plugin.index.versions import batches
 
 RUN_TABLES = (RUN, FRAMES, RUN_WINDOWS)
@@ -36,7 +37,7 @@ def copy_table(uri: str, source: str, target: str, ids: Mapping[str, str], marks
     connection = connect(uri)
     with plain_errors(uri), writer_lock(uri):
         rows = connection.open_table(source)
-        metadata = {key.decode(): value.decode() for key, value in (rows.schema.metadata or {}).items()}
+        metadata = texts_of(rows.schema.metadata)
         schema = rows.schema.with_metadata(metadata | dict(marks))
         owner = VIDEO.name if VIDEO.name in schema.names else "id"
         renamed = [name for name in (owner, "sample_id") if name in schema.names]
@@ -78,8 +79,9 @@ def marked_tables(uri: str, prefixes: tuple[str, ...]) -> list[Marked]:
     connection, out = connect(uri), list[Marked]()
     with plain_errors(uri):
         for name in sorted(name for name in table_names(connection) if name.startswith(prefixes)):
-            table = connection.open_table(name)
-            database = (table.schema.metadata or {}).get(DATABASE.encode(), b"").decode()
+            if (table := opened(connection, name)) is None:  # its making was cut off
+                continue
+            database = texts_of(table.schema.metadata).get(DATABASE, "")
             out.append(Marked(name, int(table.count_rows()), database))
     return out
 

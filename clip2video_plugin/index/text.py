@@ -17,7 +17,8 @@ from typing import Any
 from lancedb.query import FullTextOperator, MatchQuery
 
 from clip2video_plugin.index.connection import in_list, local_folder, read
-from clip2video_plugin.index.nearest import SHOWN, Hit, Keep
+from clip2video_plugin.index.hits import Hit, Keep
+from clip2video_plugin.index.nearest import SHOWN
 from clip2video_plugin.index.upkeep import WORDS, has_index, index_words
 from clip2video_plugin.paths import as_path
 
@@ -39,7 +40,7 @@ class Text:
 
     @property
     def there(self) -> bool:
-        """Whether any row has a text; asks nothing where it is known."""
+        """Whether any row has a text; once that is known, the table is not asked again."""
         changed = self._changed()
         if changed is None or self._known is None or self._known[0] != changed:
             there = read(self._uri, lambda: has_index(self._table, self._column))

@@ -1,4 +1,4 @@
-"""The ``tuning`` table: how the vector index of each table is asked so that its recall holds, a row for each."""
+"""The ``tuning`` table: a row for each table, with the settings of its vector index's queries that keep the recall."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clip2video_plugin.index.commits import open_or_make
 from clip2video_plugin.index.connection import (
     connect,
     local_folder,
+    open_or_make,
     opened,
     plain_errors,
     quoted,
@@ -52,7 +52,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a vector index is asked.
+    """The settings of a vector index's queries.
 
     ``bits`` of each number in it (``WHOLE``: the numbers themselves, ``NONE``: it cannot be trusted, and all vectors
     are read); ``probes`` of its ``lists`` inverted lists are read, and ``refine`` times as many vectors as are wanted
@@ -94,7 +94,7 @@ def lists_of(rows: int) -> int:
 
 
 def untold(rows: int) -> Tuning:
-    """Of an index for which nothing was chosen."""
+    """The settings of an index for which none were chosen."""
     return Tuning(BITS, lists := lists_of(rows), max(PROBES, int(SHARE * lists)), REFINE, rows)
 
 
@@ -169,14 +169,14 @@ def write_tuning(uri: str, table: Any, tuning: Tuning, asked: NDArray[np.float32
 
 
 def settings_of(uri: str, table: Any) -> Tuning | None:
-    """What a table is asked with; None where it has no vector index."""
+    """The settings of a table's queries; None where it has no vector index."""
     if bits_of(table) == NONE:
         return None
     return read_tuning(uri, table) or untold(int(table.count_rows()))
 
 
 class Settings:
-    """What holds for a table now; looked up again after a second, as other processes choose too."""
+    """The settings of a table's queries now; looked up again after a second, as other processes choose too."""
 
     def __init__(self, uri: str, table: Any) -> None:
         self._uri, self._table = uri, table
@@ -184,7 +184,7 @@ class Settings:
         self._known: tuple[float, Tuning] | None = None
 
     def now(self) -> Tuning:
-        """The settings to ask with."""
+        """The settings for a query at this moment."""
         known, moment = self._known, time.monotonic()
         if known is None or moment - known[0] >= self._again:
             found = read_tuning(self._uri, self._table) or untold(int(self._table.count_rows()))

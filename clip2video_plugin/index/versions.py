@@ -2,8 +2,8 @@
 
 Every commit makes a version, and the files that only old ones need stay until they are removed. A question to a table
 is over in a moment and is asked again where files went away beneath it (``connection.read``). Whoever reads a whole
-table for minutes holds its version by a tag, of which removing takes heed: versions younger than the longest reader
-stay. A tag says until when it holds, so that one of a reader that was killed counts for an hour at most.
+table for minutes holds its version by a tag. No version is removed that is as young as one that is held, or younger.
+A tag says until when it holds, so that one of a reader that was killed counts for an hour at most.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ import pyarrow as pa
 
 from clip2video_plugin.errors import VideoIndexError
 from clip2video_plugin.index import memory
-from clip2video_plugin.index.connection import connect, plain_errors
+from clip2video_plugin.index.connection import connect, plain_errors, read
+from clip2video_plugin.index.whole import undone_if_cut
 
 HOUR = timedelta(hours=1)
+FOREVER = timedelta(days=36_500)
 LEAST = timedelta(milliseconds=1)  # of none LanceDB warns
+PASSES = 4  # of folding, at most
 HELD, RENEWED = 3600.0, 600.0  # seconds that a tag holds a version, and after which a reader that goes on renews it
 TAG = "c2v-reader-"  # and until when, in seconds since 1970, and whose
 BATCH = 1024  # rows, 4 MB of vectors
@@ -52,14 +55,36 @@ def duration_of(text: str, what: str) -> timedelta:
     return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
 
 
-def fold(table: Any, keep: timedelta = HOUR) -> None:
+def fold(table: Any, keep: timedelta = HOUR, *, alone: bool = False) -> None:
     """Folds small parts together, brings indexes up to date, and removes old versions.
 
-    None goes that is younger than ``keep`` or than what a reader holds.
+    None goes that is younger than ``keep`` or than what a reader holds. With files that no version has, which go when
+    they are a week old: of whatever age where the caller is ``alone``, as it holds the locks of writers and builders.
     """
-    with memory.given_back():
+    for turn in range(PASSES):
+        before = table.stats()["fragment_stats"]
+        with memory.given_back(), undone_if_cut(table):
+            table.optimize(cleanup_older_than=FOREVER)
+        # LanceDB brings indexes up to date after it folds, and does not fold parts that are in no index with others:
+        # these are for another pass. What is folded while old versions are removed could not be undone.
+        after = table.stats()["fragment_stats"]
+        if after["num_fragments"] <= 1 or (turn and after == before):
+            break
+    prune(table, keep, alone=alone)
+
+
+def prune(table: Any, keep: timedelta, *, alone: bool = False) -> None:
+    """Removes old versions, as ``fold`` does after what it folded is known to be there.
+
+    LanceDB folds as well then, and writes an index of words anew, so it is asked only where there are such.
+    """
+    age = max(keep, LEAST, _held(table))
+    times = sorted(one["timestamp"] for one in table.list_versions())
+    if not alone and not any(datetime.now() - made >= age for made in times[:-1]):
+        return
+    with memory.given_back(), undone_if_cut(table):
         try:
-            table.optimize(cleanup_older_than=max(keep, LEAST, _held(table)))
+            table.optimize(cleanup_older_than=age, delete_unverified=alone)
         except RuntimeError as error:
             if "tagged version" not in str(error):  # held since we looked; all but removing is done
                 raise
@@ -100,20 +125,34 @@ def batches(
         VideoIndexError: the table is gone.
     """
     with plain_errors(uri):
-        name = table.name
-        pinned = connect(uri).open_table(name)
-        tag = _hold(table, pinned)
+        pinned, tag, found, first = read(uri, lambda: _held_batches(uri, table, columns, where))
         renewed = time.monotonic()
         try:
-            asked = pinned.search().where(where or "true").limit(None)
-            for batch in (asked.select(list(columns)) if columns else asked).to_batches(batch_size=BATCH):
+            while first is not None:
                 if tag and time.monotonic() - renewed > RENEWED:
                     before, tag, renewed = tag, _tag(pinned), time.monotonic()
                     _release(pinned, before)
-                yield batch
+                yield first
+                first = next(found, None)
         finally:
             if tag:
                 _release(pinned, tag)
+
+
+def _held_batches(
+    uri: str, table: Any, columns: Sequence[str] | None, where: str | None
+) -> tuple[Any, str | None, Iterator[pa.RecordBatch], pa.RecordBatch | None]:
+    """The newest version, the tag that holds it, its batches, and the first of them."""
+    pinned = connect(uri).open_table(table.name)
+    tag = _hold(table, pinned)
+    try:
+        asked = pinned.search().where(where or "true").limit(None)
+        found = iter((asked.select(list(columns)) if columns else asked).to_batches(batch_size=BATCH))
+        return pinned, tag, found, next(found, None)
+    except BaseException:
+        if tag:
+            _release(pinned, tag)
+        raise
 
 
 def _hold(table: Any, pinned: Any) -> str | None:

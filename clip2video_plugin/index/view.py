@@ -44,3 +44,27 @@ class View:
             best = list(range(len(products)))
         rows = self.rows.take(pa.array(best, pa.int64())).to_pylist()
         return [{**row, "_distance": 1 - float(products[i])} for i, row in zip(best, rows, strict=True)]
+
+
+class Views:
+    """The views of one state of a table that were asked last, up to ``VIEW_BYTES`` of vectors; for several threads."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[View, ...] = ()  # replaced as a whole; the last one asked is the first
+
+    def find(self, state: tuple[str, int], which: frozenset[str] | str) -> View | None:
+        """The view of these rows, where it was kept."""
+        for view in self._kept:
+            if view.state == state and (view.which is which or view.which == which):
+                self.keep(view)
+                return view
+        return None
+
+    def keep(self, view: View) -> None:
+        """Keeps a view, and of the others those of the same state that there is room for."""
+        kept, room = [view], VIEW_BYTES - view.vectors.nbytes
+        for other in self._kept:
+            if other.which != view.which and other.state == view.state and other.vectors.nbytes <= room:
+                kept.append(other)
+                room -= other.vectors.nbytes
+        self._kept = tuple(kept)

@@ -1,22 +1,26 @@
-"""The windows of videos: rows of a table that belong to a video's row."""
+"""The windows of videos: rows of a table that belong to a video's row. Functions are methods of ``VideoIndex``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from clip2video_plugin.index import upkeep
-from clip2video_plugin.index.connection import IN_LIST, chunks, in_list, local_folder, read
+from clip2video_plugin.index import unfinished, upkeep
+from clip2video_plugin.index.connection import IN_LIST, chunks, in_list, local_folder, plain_errors, read
 from clip2video_plugin.index.merge import add_missing, merge
-from clip2video_plugin.index.reading import delete
+from clip2video_plugin.index.reading import names_of
 from clip2video_plugin.index.schema import CAPTION_TIMES, SIZES, THUMBNAILS, VIDEO
 from clip2video_plugin.index.view import vectors_of
 from clip2video_plugin.paths import as_path
+
+if TYPE_CHECKING:
+    from clip2video_plugin.index.store import VideoIndex
 
 ROWS = 20_000  # that are read or written at once
 
@@ -53,28 +57,31 @@ class Made:
     sizes: str | None
 
 
-def made(uri: str, table: Any, ids: Sequence[str]) -> dict[str, Made]:
-    """Video -> what its windows are of, for those of ``ids`` with any. Each has one that begins at 0."""
+def windows_made(self: VideoIndex, ids: Sequence[str]) -> dict[str, Made]:
+    """Video -> of what file its windows are, and which were asked for, for those of ``ids`` with any.
+
+    Each has one that begins at 0.
+    """
     out = dict[str, Made]()
-    names = [VIDEO.name, "size", "mtime", "path", *[SIZES.name] * (SIZES.name in table.schema.names)]
+    names = [VIDEO.name, "size", "mtime", "path", *[SIZES.name] * (SIZES.name in names_of(self))]
     for part in chunks(list(ids), IN_LIST):
-        found = table.search().where(f"start = 0 AND {in_list(VIDEO.name, part)}").select(names).limit(None)
-        for row in read(uri, found.to_list):
+        where = f"start = 0 AND {in_list(VIDEO.name, part)}"
+        for row in read(self.uri, partial(_rows_where, self._table, where, names)).to_pylist():
             out[row[VIDEO.name]] = Made(row["size"], row["mtime"], as_path(row["path"]), row.get(SIZES.name))
     return out
 
 
-def sizes_of(uri: str, table: Any) -> str | None:
-    """Which windows were asked for last; None where there are none."""
-    if not (rows := read(uri, table.count_rows)) or SIZES.name not in table.schema.names:
+def window_sizes(self: VideoIndex) -> str | None:
+    """Which windows were asked for last, "5/2.5,10/5" or "auto"; None where there are none."""
+    if not (rows := self.count()) or SIZES.name not in names_of(self):
         return None
-    last = read(uri, lambda: table.search().select([SIZES.name]).limit(1).offset(rows - 1).to_list())
+    last = read(self.uri, lambda: self._table.search().select([SIZES.name]).limit(1).offset(rows - 1).to_list())
     return last[0][SIZES.name] if last else None
 
 
-def read_back(uri: str, table: Any, video: str) -> VideoWindows | None:
-    """All windows of a video, to be written as those of another."""
-    rows = read(uri, table.search().where(in_list(VIDEO.name, [video])).limit(None).to_arrow)
+def all_windows(self: VideoIndex, video: str) -> VideoWindows | None:
+    """The windows of a video, to be written as those of another row."""
+    rows = read(self.uri, partial(_rows_where, self._table, in_list(VIDEO.name, [video])))
     if not len(rows):
         return None
     rows = rows.sort_by([("start", "ascending"), ("end", "ascending")])
@@ -84,8 +91,21 @@ def read_back(uri: str, table: Any, video: str) -> VideoWindows | None:
     return VideoWindows(first, first.get(SIZES.name) or "", spans, vectors_of(rows), small)
 
 
-def write(uri: str, table: Any, videos: Sequence[VideoWindows]) -> None:
-    """``VideoIndex.write_windows``, with the writers' lock held."""
+def _rows_where(table: Any, where: str, columns: list[str] | None = None) -> pa.Table:
+    """Rows that a filter keeps, of all columns where none are named."""
+    found = table.search().where(where).limit(None)
+    return (found.select(columns) if columns else found).to_arrow()
+
+
+def write_windows(self: VideoIndex, videos: Sequence[VideoWindows]) -> None:
+    """Replaces the windows of videos, of each all at once."""
+    if videos:
+        with plain_errors(self.uri), self.writing():
+            _write(self.uri, self._table, videos)
+            unfinished.forget(self.uri, self._table.name, [video.row["id"] for video in videos])
+
+
+def _write(uri: str, table: Any, videos: Sequence[VideoWindows]) -> None:
     before = table.version
     add_missing(table, [SIZES])
     some = list[VideoWindows]()
@@ -122,22 +142,14 @@ def _rows(schema: pa.Schema, video: VideoWindows) -> pa.Table:
 NOT_SHARED = (THUMBNAILS.name, "fingerprint", "captions", CAPTION_TIMES.name)
 
 
-def drop_stale(
-    uri: str, table: Any, stamps: Mapping[str, tuple[int, float]], sizes: Mapping[str, str | None] | None = None
-) -> None:
-    """Removes the windows of videos whose files have other sizes or times of change by now, or others than these."""
-    there = made(uri, table, list(stamps))
-    others = {video for video, one in there.items() if sizes is not None and one.sizes != sizes[video]}
-    if stale := [video for video, one in there.items() if video in others or (one.size, one.mtime) != stamps[video]]:
-        delete(uri, table, VIDEO.name, stale)
-
-
-def by_video(uri: str, table: Any, ids: Sequence[str]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
-    """``VideoIndex.windows_by_video``."""
+def windows_by_video(
+    self: VideoIndex, ids: Sequence[str]
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]:
+    """Video -> spans [n, 2] and vectors [n, D] of its windows by start and end, for those of ``ids`` with any."""
     out = dict[str, tuple[NDArray[np.float64], NDArray[np.float32]]]()
     for part in chunks(list(ids), IN_LIST):
-        found = table.search().where(in_list(VIDEO.name, part)).select([VIDEO.name, "start", "end", "vector"])
-        rows = read(uri, found.limit(None).to_arrow).sort_by([(n, "ascending") for n in (VIDEO.name, "start", "end")])
+        asked = partial(_rows_where, self._table, in_list(VIDEO.name, part), [VIDEO.name, "start", "end", "vector"])
+        rows = read(self.uri, asked).sort_by([(n, "ascending") for n in (VIDEO.name, "start", "end")])
         if not len(rows):
             continue
         owners, vectors = np.array(rows[VIDEO.name].to_pylist()), vectors_of(rows)

@@ -68,7 +68,7 @@ class Writer:
                 self.again = time.monotonic() + RETRY_SECONDS
 
     def finish(self) -> None:
-        """Writes what waits, after other writers however long they take, and says so."""
+        """Writes what waits. Where another process writes, says so and waits for as long as it takes."""
         try:
             self._write(QUIET_SECONDS)
         except IndexBusyError:
@@ -104,8 +104,8 @@ class Writer:
         with self.index.writing(seconds):
             if self.windows and (table := self.index.windows()) is not None:
                 table.write_windows(self.windows)
+            self.index.clear_failures([row["id"] for row in self.rows])  # first: with its row there, nobody would again
             self.index.write(self.rows, instead_of=self.moved)
-            self.index.clear_failures([row["id"] for row in self.rows])
             self.index.write_failures(self.failures)
         self.rows, self.failures, self.windows, self.moved, self.letters, self.bytes = [], [], [], [], 0, 0
         self.last = time.monotonic()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from clip2video_plugin.bounds import check_choice
 from clip2video_plugin.errors import CheckpointError
 from clip2video_plugin.paths import printable
 
@@ -31,9 +32,8 @@ class Card:
     licence: str | None = None
 
     def __post_init__(self) -> None:
-        if self.training is not None and self.training not in get_args(Training):
-            allowed = ", ".join(get_args(Training))
-            raise CheckpointError(f"config: training is {_line(repr(self.training))}; allowed are {allowed}")
+        if self.training is not None:
+            check_choice("config: training", self.training, Training, CheckpointError)
         for name in ("trained_on", "source", "licence"):
             text = getattr(self, name)
             if not isinstance(text, str | None):

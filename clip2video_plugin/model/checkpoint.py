@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from clip2video_plugin.bounds import check_choice
 from clip2video_plugin.errors import CheckpointError, QueryError, first_line
 from clip2video_plugin.model.card import Card
 from clip2video_plugin.model.config import ADDED, ModelConfig
@@ -35,11 +36,12 @@ from clip2video_plugin.model.reading import Files, Source, StoredWeights, opened
 from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.model.tokenizer import load_tokenizer, tokenize
 
-__all__ = [  # some live next door now
+__all__ = [  # some of these are defined in other modules
     "EMBEDDED",
     "PRECISIONS",
     "Description",
     "Model",
+    "Precision",
     "best_device",
     "describe_checkpoint",
     "find_checkpoint",
@@ -49,7 +51,9 @@ __all__ = [  # some live next door now
     "pays_in_bfloat16",
     "save_checkpoint",
 ]
-PRECISIONS = ("auto", "float32", "bfloat16", "int8")
+Precision = Literal["auto", "float32", "bfloat16", "int8"]
+"""That of an image tower; ``auto`` is bfloat16 where it is measured more than twice as fast, else float32."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 QUERY_FIELDS = ("center_weight", "max_words", "max_frames")  # a query's own, and what Provenance counts by itself
 
 
@@ -71,10 +75,14 @@ class Model:
     device: torch.device
     folder: Path | None = None
     vocabulary: str = ""
-    precision: str = "float32"
+    precision: Precision = "float32"
     card: Card = field(default_factory=Card)
     source: Source | None = field(default=None, repr=False, compare=False)  # where weights lie that stay in the file
     loaded: tuple[object, ...] = field(default=(), repr=False, compare=False)  # ``seal`` of the network then
+
+    def __repr__(self) -> str:
+        side, network = self.config.image_size, f"{self.config.max_frames} frames of {self.config.image_size}"
+        return f"Model({self.name!r}, {network}x{side}, {self.precision} on {self.device}, SHA-256 {self.sha256[:12]})"
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "loaded": ()}  # a copy's numbers lie elsewhere in memory
@@ -193,7 +201,7 @@ def load_model(
     model: str | Path | None = None,
     *,
     device: str | torch.device | None = None,
-    precision: str = "auto",
+    precision: Precision = "auto",
     text_only: bool = False,
 ) -> Model:
     """Loads a checkpoint by name or folder; by default the default one (``default_model``).
@@ -202,6 +210,7 @@ def load_model(
     the new one, and whole. One whose model.safetensors is overwritten in place while it is read is refused.
 
     Args:
+        model: name of an installed checkpoint, or its folder.
         device: "cpu", "cuda", "mps" ...; by default the best there is.
         precision: of the image tower: "float32"; "bfloat16"; "auto" for bfloat16 where it is measured more than
             twice as fast (benchmarks/encode.py; cosine to float32 .9999 at the median of generated videos, .9998 or
@@ -214,8 +223,7 @@ def load_model(
         CheckpointError: the checkpoint is missing, incomplete, or does not fit its configuration, or the device
             cannot do what is asked.
     """
-    if precision not in PRECISIONS:
-        raise CheckpointError(f"precision is {precision!r}; allowed are {', '.join(PRECISIONS)}")
+    check_choice("precision", precision, Precision, CheckpointError)
     name, folder = find_checkpoint(model)
     folder = folder.absolute()
     with opened(folder) as files:

@@ -1,4 +1,4 @@
-"""CLIP's two towers (reference sections 3.2 and 3.3).
+"""CLIP's two towers (docs/explanation/network.md#towers).
 
 Shapes: N images, R pixels a side, P patches, W tower width, T captions, L words, D embedding.
 """
@@ -62,6 +62,8 @@ class ImageTower(nn.Module):
 class TextTower(nn.Module):
     """Causal transformer: token features and, at the end-of-text token, the sentence feature."""
 
+    ALL_POSITIONS = False  # whether a caption must be padded to the whole context
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.text_width
@@ -79,3 +81,9 @@ class TextTower(nn.Module):
         # The end-of-text token has the largest id; argmax takes the first of several.
         sentence = tokens[torch.arange(tokens.shape[0], device=tokens.device), token_ids.argmax(dim=-1)]  # [T, D]
         return sentence, tokens
+
+    def words(self, mask: Tensor) -> Tensor:
+        """Which tokens [T, L] the alignment block sees: of the mask's all but the start token; the end token counts."""
+        words = mask.float().clone()
+        words[:, 0] = 0
+        return words

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from clip2video_plugin.bounds import check_choice
 from clip2video_plugin.errors import CheckpointError
 from clip2video_plugin.pixels import CLIP_MEAN, CLIP_STD, Interpolation, Preprocessing, Resize
 
 Towers = Literal["clip", "siglip"]
 Activation = Literal["quick_gelu", "gelu", "gelu_tanh"]
+"""That of every MLP: z sigmoid(1.702 z), GELU, or its tanh form."""
 Temporal = Literal["mean", "transformer", "difference"]
 Difference = Literal["subtract", "mlp", "attention"]
 Alignment = Literal["none", "frames", "clips", "difference"]
 
+# Far above those of any model, and so low that the names and shapes of all parameters are there at once.
+MOST_LAYERS, MOST_SIDE, MOST = 500, 1 << 14, 1 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Architecture of a CLIP2Video network; paper sections in brackets.
+    """Architecture of a CLIP2Video network (docs/explanation/network.md#variants).
 
     Attributes:
         image_size, patch_size: pixels; ``image_size`` is a multiple of ``patch_size``, or SigLIP leaves out the rest.
         embed_dim: D, the width shared by both towers' outputs and by the temporal modules.
         temporal: how frames become the global vector: ``mean`` pooling, a temporal
             ``transformer``, or the transformer over frames and their ``difference`` tokens
-            (temporal difference block, TDB, section 3.2).
+            (temporal difference block, TDB; section 3.2 of the paper).
         difference: how a TDB difference token is made from two neighbouring frames.
-        alignment: tokens of the temporal alignment block (TAB, section 3.3): ``none`` (no
+        alignment: tokens of the temporal alignment block (TAB; section 3.3 of the paper): ``none`` (no
             block), the ``frames`` alone, frames and ``clips`` (every other frame through one
             transformer block), or clips with ``difference`` tokens among them.
         centers: K, the number of shared centres of the alignment block.
@@ -77,15 +82,16 @@ class ModelConfig:
         for name in ("image_mean", "image_std"):
             object.__setattr__(self, name, _rgb(name, getattr(self, name)))  # a list in JSON
         for name, kind in CHOICES.items():
-            value = getattr(self, name)
-            if value not in get_args(kind):
-                raise CheckpointError(f"config: {name} is {value!r}; allowed are {', '.join(get_args(kind))}")
+            check_choice(f"config: {name}", getattr(self, name), kind, CheckpointError)
         sizes = {f.name: getattr(self, f.name) for f in fields(self) if f.type == "int"}
         given = {name: getattr(self, name) for name in ("vision_mlp_width", "text_mlp_width")}
         sizes |= {name: value for name, value in given.items() if value is not None}
         for name, value in sizes.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise CheckpointError(f"config: {name} is {value!r}; it must be a positive whole number")
+            most = MOST_LAYERS if name.endswith("_layers") else MOST_SIDE if name == "image_size" else MOST
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+                raise CheckpointError(
+                    f"config: {name} is {value!r}; it must be a positive whole number, of at most {most}"
+                )
         if self.image_size % self.patch_size and (self.towers == "clip" or self.image_size < self.patch_size):
             raise CheckpointError(
                 f"config: image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"

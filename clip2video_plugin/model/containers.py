@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import pickletools
 import re
 import stat
 import sys
@@ -18,7 +19,7 @@ import safetensors
 import torch
 
 from clip2video_plugin.errors import CheckpointError, first_line
-from clip2video_plugin.model.legacy import read_legacy
+from clip2video_plugin.model.legacy import LONGEST, read_legacy
 from clip2video_plugin.model.torchscript import is_torchscript, read_torchscript
 
 Container = Literal["torch", "torchscript", "safetensors"]
@@ -74,7 +75,7 @@ def _read(path: Path, name: str) -> tuple[Any, Container]:
     if head.startswith(b"PK\x03\x04"):
         if is_torchscript(path):
             return read_torchscript(path), "torchscript"
-        return torch.load(name, map_location="cpu", weights_only=True, mmap=_checked_zip(path)), "torch"
+        return torch.load(name, map_location="cpu", weights_only=True, mmap=checked_zip(path)), "torch"
     if LEGACY in head[:32]:
         return read_legacy(path), "torch"
     if head[8:9] == b"{":
@@ -94,7 +95,7 @@ def _refuse(path: Path, head: bytes) -> NoReturn:
     raise CheckpointError(f"{path} is no weight file, or damaged: it begins like none; safetensors and torch are read")
 
 
-def _checked_zip(path: Path) -> bool:
+def checked_zip(path: Path) -> bool:
     """Looks a torch file over before torch does, and says whether it can be mapped.
 
     Mapped bytes are taken as they are: they must be stored, right, and of this machine's order.
@@ -102,7 +103,8 @@ def _checked_zip(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         names = [member.filename for member in members]
-        if not any(re.fullmatch(r"[^/]+/data\.pkl", name) for name in names):
+        pickles = [name for name in names if re.fullmatch(r"[^/]+/data\.pkl", name)]
+        if not pickles:
             some = ", ".join(sorted(names)[:5])
             raise CheckpointError(f"{path} is a zip file of other things ({some}); unpack it, and name the weights")
         if sum(member.file_size for member in members) > path.stat().st_size + LARGEST_TEXT:
@@ -115,8 +117,16 @@ def _checked_zip(path: Path) -> bool:
             with archive.open(member) as content:  # to its end, where the checksum is compared
                 while content.read(CHUNK):
                     pass
+        for name in pickles:
+            _check_names(archive.read(name))
         orders = [archive.read(member) for member in members if re.fullmatch(r"[^/]+/byteorder", member.filename)]
     return all(order == b"little" for order in orders) == (sys.byteorder == "little")
+
+
+def _check_names(content: bytes) -> None:
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name == "GLOBAL" and len(str(argument)) > LONGEST:
+            raise pickle.UnpicklingError(f"a name of over {LONGEST} bytes")
 
 
 @contextmanager

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from torch import Tensor
 
+from clip2video_plugin.bounds import check_choice
 from clip2video_plugin.errors import CheckpointError
 from clip2video_plugin.model.card import Card
 from clip2video_plugin.model.config import Activation, ModelConfig
@@ -38,7 +39,7 @@ def import_checkpoint(
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     heads: int | tuple[int, ...] | None = None,
-    activation: str | None = None,
+    activation: Activation | None = None,
     card: Card | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Path:
@@ -50,7 +51,7 @@ def import_checkpoint(
         path: a file or a folder of one of ``formats.FORMATS``.
         name: of the checkpoint; the file's or folder's name, simplified, by default.
         init_from_clip: makes of a plain CLIP a start for training instead: temporal parts from its text tower
-            (reference section 11), untrained.
+            (docs/explanation/network.md#start-from-a-clip), untrained.
         options: ``max_frames``, ``max_words``; of a CLIP2Video also the others of ``from_reference``. What is not
             given is read from the keys, and else the paper's; a plain CLIP takes as many words as CLIP does.
         seed: of the alignment centres, which are random when initialised from CLIP.
@@ -67,7 +68,9 @@ def import_checkpoint(
     name = name or default_name(file)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == EMBEDDED:
         raise CheckpointError(f"name is {name!r}; give one of letters, digits, dots and dashes, not {EMBEDDED!r}")
-    given = Given(heads=_heads(heads), activation=_activation(activation), options=dict(options or {}))
+    if activation is not None:
+        check_choice("activation", activation, Activation, CheckpointError)
+    given = Given(heads=_heads(heads), activation=activation, options=dict(options or {}))
     weights = read_weights(file)
     made = recognise(weights).convert(weights, given)
     config, tensors = made.config, made.tensors
@@ -90,7 +93,7 @@ def import_checkpoint(
 
 
 def _sparing(weights: Weights, tensors: Mapping[str, Callable[[], Tensor]]) -> Readers:
-    """Now and then what was read of the file before leaves the memory first."""
+    """Frees the memory of what was read of the file whenever more than MOST_HELD bytes were read since."""
     held = 0
 
     def sparing(read: Callable[[], Tensor]) -> Callable[[], Tensor]:
@@ -109,7 +112,7 @@ def _sparing(weights: Weights, tensors: Mapping[str, Callable[[], Tensor]]) -> R
 
 
 def default_name(path: Path) -> str:
-    """A checkpoint's name from its file's or folder's; from the model's in a cache of Hugging Face's."""
+    """A checkpoint's name, made from the name of its file or folder, or of the model in a Hugging Face cache."""
     path = path.absolute()
     cached = path.parent.name == "snapshots"  # models--OWNER--MODEL/snapshots/REVISION
     name = (path.parents[1].name.rpartition("--")[2] if cached else path.name).lower()
@@ -123,18 +126,8 @@ def _heads(heads: int | tuple[int, ...] | None) -> tuple[int, ...] | None:
     return numbers
 
 
-def _activation(name: str | None) -> Activation | None:
-    known: tuple[Activation, ...] = get_args(Activation)
-    for activation in known:
-        if name == activation:
-            return activation
-    if name is not None:
-        raise CheckpointError(f"activation is {name!r}; allowed are {', '.join(known)}")
-    return None
-
-
 def initialise_from_clip(state: Mapping[str, Tensor], *, seed: int = 0, centers: int = 5) -> Clip2Video:
-    """A network of the paper's form whose temporal parts come from an OpenAI CLIP (reference section 11).
+    """A network of the paper's form whose temporal parts come from an OpenAI CLIP (``with_temporal_parts``).
 
     Frame positions and types from the text positions, temporal blocks from the text blocks; the
     alignment centres are drawn, N(0, 1/64).

@@ -12,7 +12,7 @@ from clip2video_plugin.download import TIMEOUT, Progress
 from clip2video_plugin.errors import CheckpointError
 from clip2video_plugin.web import Refused
 
-GDOWN = (6, 5)  # the first that tells its progress and glues no two versions of a file together
+GDOWN = (6, 5)  # the first version that reports progress and never joins parts of two versions of a file
 
 
 def need_gdown(name: str, url: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clip2video_plugin.alone import alone_in
-from clip2video_plugin.download import LARGEST, PAUSES, OtherFile, Progress, Tell, Wanted, bring, in_words
+from clip2video_plugin.download import LARGEST, PAUSES, OtherFile, Progress, Tell, Wanted, bring, digest, in_words
 from clip2video_plugin.errors import CheckpointError
 from clip2video_plugin.model.drive import from_drive, need_gdown
 from clip2video_plugin.model.installed import CONFIG, models_folder, use_by_default
@@ -67,7 +67,10 @@ def fetch_model(
     deleted after the import; its SHA-256 is remembered.
 
     Args:
-        name, url, sha256, progress: as for ``fetch``.
+        name: of a published model (``c2v models list``).
+        url: where it lies instead, as for ``fetch``.
+        sha256: that it must have, as for ``fetch``.
+        progress: called as for ``fetch``.
         default: make it the default model.
         tell: called with lines that say what happens.
 
@@ -79,6 +82,9 @@ def fetch_model(
         with order.alone():
             if not order.installed(tell):  # by another process, meanwhile
                 _install(order, progress, tell)
+    elif order.waiting():
+        with order.alone():  # whoever is at it is done then
+            _finish(order)
     if default:
         use_by_default(name)
     return order.folder
@@ -98,7 +104,8 @@ def _install(order: _Order, progress: Progress | None, tell: Tell) -> None:
             tell=tell,
         )
     except CheckpointError:
-        order.clear(unknown_only=True)  # what may be the wrong file is downloaded again, not imported again
+        if not (order.folder / CONFIG).is_file():  # else the import was done but for its last sync: see ``_finish``
+            order.clear(unknown_only=True)  # what may be the wrong file is downloaded again, not imported again
         raise
     if known.weights in order.remember(found):
         is_now = f"has SHA-256 {found[known.weights]}; none is published, so it must have this one from now on"
@@ -106,6 +113,17 @@ def _install(order: _Order, progress: Progress | None, tell: Tell) -> None:
     order.clear()
     with suppress(OSError):
         order.place.rmdir()  # whoever waits for it finds the model installed
+
+
+def _finish(order: _Order) -> None:
+    """Ends the work of a process that was killed after the import: notes the hashes, deletes the download."""
+    with in_words(str(order.place), CheckpointError):
+        there = {file: digest(path) for file in order.waiting() if (path := order.place / file.name).is_file()}
+        if order.known.weights in there:
+            order.remember(there)
+        order.clear()
+    with suppress(OSError):
+        order.place.rmdir()
 
 
 def address(file: File, known: Published, url: str | None = None) -> str:
@@ -211,7 +229,7 @@ class _Order:
         return found
 
     def wanted(self, file: File) -> Wanted:
-        """What is known of a file. A SHA-256 of the user's is one of another version, of which nothing else is."""
+        """What is known of a file. If the user gives a SHA-256, it is of another version, so nothing else is known."""
         most = file.largest or LARGEST
         if self.sha256 in (None, self.known.weights.sha256):
             return Wanted(url=self.at[file], sha256=self.expected(file), size=file.size, largest=most)
@@ -235,7 +253,7 @@ class _Order:
         return value
 
     def remember(self, found: dict[File, str]) -> list[File]:
-        """Notes the hashes that are not the published ones; returns the files of which none was known."""
+        """Notes the hashes that are not published; returns the files that had no known hash before."""
         with in_words("sha256.json", CheckpointError), alone_in(models_folder()):
             seen = self.seen()
             new = [file for file in found if file.sha256 is None and file.url not in seen]
@@ -247,6 +265,10 @@ class _Order:
             fresh.write_text(json.dumps(seen, indent=2) + "\n", encoding="utf-8")
             os.replace(fresh, self.downloads / "sha256.json")
         return new
+
+    def waiting(self) -> list[File]:
+        """Its files that are there, or were begun."""
+        return [file for file in self.known.files if any(self.place.glob(f"{file.name}*"))]
 
     def clear(self, *, unknown_only: bool = False) -> None:
         """Deletes its files, and what was begun of them; or only those that no hash vouches for."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clip2video_plugin.model.clip import ImageTower
-from clip2video_plugin.model.layers import ResidualBlock, activate
+from clip2video_plugin.model.layers import MLP, QUICK, Attention, ResidualBlock, quick_gelu
 from clip2video_plugin.model.siglip import SiglipImageTower
 
 
@@ -28,26 +29,42 @@ def freeze(tower: ImageTower | SiglipImageTower, precision: str) -> None:
         tower.to(torch.bfloat16)
 
 
-class FrozenBlock(nn.Module):
-    """What a ``ResidualBlock`` computes, without gradients."""
+class FrozenBlock(ResidualBlock):
+    """A ``ResidualBlock`` whose matrices are for running only, and whose sums are taken in place."""
 
-    def __init__(self, block: ResidualBlock, linear: type[FrozenLinear | Int8Linear]) -> None:
-        super().__init__()
-        attention, mlp = block.attn, block.mlp
-        self.heads, self.ln_1, self.ln_2 = attention.heads, block.ln_1, block.ln_2
-        self.qkv = linear(attention.in_proj_weight, attention.in_proj_bias)
-        self.out = linear(attention.out_proj.weight, attention.out_proj.bias)
-        self.activation = mlp.activation
-        self.fc = linear(mlp.slope * mlp.c_fc.weight, mlp.slope * mlp.c_fc.bias)
-        self.proj = linear(mlp.c_proj.weight / mlp.slope, mlp.c_proj.bias)
+    def __init__(self, block: ResidualBlock, linear: Linear) -> None:
+        nn.Module.__init__(self)
+        self.ln_1, self.ln_2 = block.ln_1, block.ln_2
+        self.attn, self.mlp = FrozenAttention(block.attn, linear), FrozenMLP(block.mlp, linear)
 
     def forward(self, x: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:
-        b, n, c = x.shape
-        q, k, v = self.qkv(self.ln_1(x)).view(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal)  # [B, H, N, C/H]
-        x = self.out(y.transpose(1, 2).reshape(b, n, c)).add_(x)  # [B, N, C]
-        out: Tensor = self.proj(activate(self.fc(self.ln_2(x)), self.activation, inplace=True)).add_(x)  # [B, N, C]
+        x = self.attn(self.ln_1(x), bias=bias, causal=causal).add_(x)  # [B, N, C]
+        out: Tensor = self.mlp(self.ln_2(x)).add_(x)  # [B, N, C]
         return out
+
+
+class FrozenAttention(Attention):
+    def __init__(self, attention: Attention, linear: Linear) -> None:
+        nn.Module.__init__(self)
+        self.heads = attention.heads
+        self.in_proj = linear(attention.in_proj_weight, attention.in_proj_bias)
+        self.add_module("out_proj", linear(attention.out_proj.weight, attention.out_proj.bias))
+
+    def project(self, x: Tensor) -> Tensor:
+        out: Tensor = self.in_proj(x)  # [B, N, 3C]
+        return out
+
+
+class FrozenMLP(MLP):
+    """Of quick_gelu(z) = silu(1.702 z) / 1.702 both factors lie in the weights, so that it is one pass over memory."""
+
+    def __init__(self, mlp: MLP, linear: Linear) -> None:
+        nn.Module.__init__(self)
+        quick = mlp.act is quick_gelu
+        slope = QUICK if quick else 1.0
+        self.act = partial(F.silu, inplace=True) if quick else mlp.act
+        self.add_module("c_fc", linear(slope * mlp.c_fc.weight, slope * mlp.c_fc.bias))
+        self.add_module("c_proj", linear(mlp.c_proj.weight / slope, mlp.c_proj.bias))
 
 
 class FrozenLinear(nn.Module):
@@ -80,3 +97,6 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = torch.ops.quantized.linear_dynamic(x, self.packed)
         return out
+
+
+Linear = type[FrozenLinear] | type[Int8Linear]

@@ -14,8 +14,9 @@ from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+from clip2video_plugin.alone import alone_in
+from clip2video_plugin.errors import CheckpointError
 from clip2video_plugin.model.installed import TOKENIZER, WEIGHTS
 from clip2video_plugin.model.network import Clip2Video
 
@@ -54,9 +55,20 @@ def remember(folder: Path, sha256: str) -> None:
 
 
 def vocabulary(content: bytes) -> str:
-    """Stands for the words and merges of a tokenizer.json, whichever version of the library wrote it."""
-    model = json.loads(content)["model"]
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model.get("merges", [])]
+    """Stands for the words and merges of a tokenizer.json, whichever version of the library wrote it.
+
+    Raises:
+        CheckpointError: it is none, though the library may take it for one.
+    """
+    try:
+        model = json.loads(content)["model"]
+        merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model.get("merges", [])]
+        return _digest(model, merges)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{TOKENIZER} has no words and merges: {type(error).__name__} {error}") from None
+
+
+def _digest(model: dict[str, Any], merges: list[str]) -> str:
     return hashlib.sha256(json.dumps([sorted(dict(model["vocab"]).items()), merges]).encode()).hexdigest()[:16]
 
 
@@ -84,8 +96,8 @@ def _recall(folder: Path) -> dict[str, Any]:
 
 def _remember(folder: Path, memo: dict[str, Any]) -> None:
     """Does nothing where it cannot be written: it is computed again then."""
-    new = folder / f".{MEMO}.{uuid4().hex}"
-    with suppress(OSError):
+    new = folder / f".{MEMO}.new"
+    with suppress(OSError), alone_in(folder):
         try:
             new.write_text(json.dumps(memo, indent=2) + "\n", encoding="utf-8")
             new.replace(folder / MEMO)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from importlib.resources import files
 from pathlib import Path
 
+from clip2video_plugin.alone import alone_in
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError
 from clip2video_plugin.model.card import ABOUT, Card
 from clip2video_plugin.paths import expanded
@@ -124,17 +124,18 @@ def use_by_default(name: str) -> None:
             f"(A checkpoint folder elsewhere is named by {VARIABLE} or --model)"
         )
     file = models_folder() / CHOSEN
-    new = file.with_name(f"{CHOSEN}.{uuid.uuid4().hex}")  # of several processes the last is right
+    new = file.with_name(f"{CHOSEN}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with new.open("xb") as written:
-                written.write(os.fsencode(name) + b"\n")
-                written.flush()
-                os.fsync(written.fileno())
-            new.replace(file)
-        finally:
-            new.unlink(missing_ok=True)
+        with alone_in(file.parent):  # of several processes the last is right
+            try:
+                with new.open("wb") as written:
+                    written.write(os.fsencode(name) + b"\n")
+                    written.flush()
+                    os.fsync(written.fileno())
+                new.replace(file)
+            finally:
+                new.unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(f"{file} cannot be written: {error.strerror}; the default is as it was") from None
 

@@ -5,6 +5,9 @@ Shapes: B batch, N tokens, C channels, H heads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from clip2video_plugin.model.config import Activation
 
 # The reference masks with -1e6, not -inf: a row whose keys are all masked then stays finite and
-# near uniform (reference 7.3), which happens for one-frame videos.
+# near uniform (docs/explanation/network.md#masks-and-padding), which happens for one-frame videos.
 MASKED = -1e6
 
 
@@ -22,39 +25,33 @@ def key_mask(mask: Tensor) -> Tensor:
     return ((1.0 - mask.float()) * MASKED)[:, None, None, :]
 
 
+QUICK = 1.702  # the slope within quick_gelu
+
+
+def quick_gelu(z: Tensor) -> Tensor:
+    """z sigmoid(1.702 z), written by PyTorch's silu(z) = z sigmoid(z); so training keeps one tensor, not two."""
+    return F.silu(QUICK * z) / QUICK
+
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "quick_gelu": quick_gelu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+}
+
+
 class MLP(nn.Module):
-    """c_proj(act(c_fc x)); act is one of ``ModelConfig.activation``.
-
-    quick_gelu(z) = z sigmoid(1.702 z) is silu(1.702 z) / 1.702; the two factors go onto the weights, which are
-    smaller than the activations, so the nonlinearity is one pass over memory instead of four.
-    """
-
-    SLOPE = 1.702
+    """c_proj(act(c_fc x)); act is one of ``ModelConfig.activation``."""
 
     def __init__(self, width: int, hidden: int, activation: Activation) -> None:
         super().__init__()
-        self.activation: Activation = activation
+        self.act = ACTIVATIONS[activation]
         self.c_fc = nn.Linear(width, hidden)
         self.c_proj = nn.Linear(hidden, width)
 
-    @property
-    def slope(self) -> float:
-        """The factor on the first layer, and its inverse on the second."""
-        return self.SLOPE if self.activation == "quick_gelu" else 1.0
-
     def forward(self, x: Tensor) -> Tensor:
-        if self.activation != "quick_gelu":
-            out: Tensor = self.c_proj(activate(self.c_fc(x), self.activation))
-            return out
-        h = F.linear(x, self.slope * self.c_fc.weight, self.slope * self.c_fc.bias)  # [B, N, 4C]
-        return F.linear(activate(h, self.activation), self.c_proj.weight / self.slope, self.c_proj.bias)  # [B, N, C]
-
-
-def activate(h: Tensor, activation: Activation, *, inplace: bool = False) -> Tensor:
-    """The nonlinearity after ``MLP.slope`` times the first layer."""
-    if activation == "quick_gelu":
-        return F.silu(h, inplace=inplace)
-    return F.gelu(h, approximate="tanh" if activation == "gelu_tanh" else "none")
+        out: Tensor = self.c_proj(self.act(self.c_fc(x)))  # [B, N, C] -> [B, N, 4C] -> [B, N, C]
+        return out
 
 
 class Attention(nn.Module):
@@ -70,11 +67,15 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, *, bias: Tensor | None = None, causal: bool = False) -> Tensor:
         b, n, c = x.shape
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # [B, N, 3C]
-        q, k, v = qkv.view(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)  # 3 x [B, H, N, C/H]
+        qkv = self.project(x).view(b, n, 3, self.heads, c // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # 3 x [B, H, N, C/H]
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, is_causal=causal)  # [B, H, N, C/H]
         out: Tensor = self.out_proj(y.transpose(1, 2).reshape(b, n, c))  # [B, N, C]
         return out
+
+    def project(self, x: Tensor) -> Tensor:
+        """Queries, keys and values side by side: [B, N, 3C]."""
+        return F.linear(x, self.in_proj_weight, self.in_proj_bias)
 
     def pool(self, query: Tensor, x: Tensor) -> Tensor:
         """One query for all, [1, 1, C], over x [B, N, C] -> [B, C]."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import mmap
+import pickle
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 
 LARGE = 1 << 16  # bytes
 DEEPEST = 8  # dicts within dicts that may hold weights
+LONGEST = 1000  # bytes of a class's name: torch looks through a refused one in time that grows with its square
 
 
 def read_legacy(path: Path) -> Any:
@@ -30,19 +32,29 @@ def read_legacy(path: Path) -> Any:
     with io.FileIO(path) as raw, _Places(raw) as file:
         state = torch.load(file, map_location="cpu", weights_only=True)
         tensors = list(_tensors(state))
-        places = [file.place(tensor) for tensor in tensors]  # all of them, before any memory is used anew
+        places = [file.place(tensor) for tensor in tensors]  # all of them, before memory is freed and used again
         if all(p is not None or t.untyped_storage().nbytes() <= LARGE for t, p in zip(tensors, places, strict=True)):
             content = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_COPY)
             for tensor, place in zip(tensors, places, strict=True):
                 if place is not None:
                     _point(tensor, content, place)
             return state
-    with open(path, "rb") as file:  # another version of torch may read in another way
-        return torch.load(file, map_location="cpu", weights_only=True)
+    with io.FileIO(path) as raw, _Lines(raw) as whole:  # another version of torch may read in another way
+        return torch.load(whole, map_location="cpu", weights_only=True)
 
 
-class _Places(io.BufferedReader):
-    """A file that keeps large parts to itself, and remembers for which memory each was meant."""
+class _Lines(io.BufferedReader):
+    """A file whose lines, in which pickles name classes, are short."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(LONGEST + 1)
+        if len(line) > LONGEST:
+            raise pickle.UnpicklingError(f"a name of over {LONGEST} bytes")
+        return line
+
+
+class _Places(_Lines):
+    """A file that does not read large parts, and remembers which memory each was to be read into."""
 
     def __init__(self, raw: io.FileIO) -> None:
         super().__init__(raw)

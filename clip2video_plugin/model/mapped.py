@@ -1,4 +1,4 @@
-"""Memory of mapped files: pages that were read are given back, and read again when they are needed."""
+"""Memory of mapped files: pages that were read are freed, and read again when they are needed."""
 
 from __future__ import annotations
 

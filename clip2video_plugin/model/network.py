@@ -23,9 +23,9 @@ from torch.overrides import TorchFunctionMode
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.model.clip import ImageTower, TextTower
 from clip2video_plugin.model.config import ModelConfig
-from clip2video_plugin.model.layers import key_mask
 from clip2video_plugin.model.siglip import SiglipImageTower, SiglipTextTower
-from clip2video_plugin.model.temporal import TemporalAlignment, TemporalDifference, temporal_transformer
+from clip2video_plugin.model.temporal import FrameBlocks, TemporalAlignment, TemporalDifference
+from clip2video_plugin.model.variants import build_parts
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class VideoEmbedding:
     global_vector: Tensor
     aligned_vector: Tensor | None
     frame_vectors: Tensor
+
+    def __repr__(self) -> str:
+        return f"VideoEmbedding(vector {list(self.vector.shape)}, frame_vectors {list(self.frame_vectors.shape)})"
 
     @property
     def vector(self) -> Tensor:
@@ -61,6 +64,9 @@ class TextEmbedding:
     aligned_vector: Tensor | None
     weight: float
 
+    def __repr__(self) -> str:
+        return f"TextEmbedding(vector {list(self.vector.shape)}, weight {self.weight:g})"
+
     @property
     def vector(self) -> Tensor:
         """The query vector at the model's own w: [T, 2D] with alignment block, else [T, D]."""
@@ -76,25 +82,28 @@ class TextEmbedding:
 
 
 class Clip2Video(nn.Module):
-    """The network of arXiv 2106.11097, in all its variants (see ModelConfig)."""
+    """The network of arXiv 2106.11097, in all its variants: ``build_parts`` of a ModelConfig.
+
+    A part that the variant lacks is None.
+    """
+
+    image: ImageTower | SiglipImageTower
+    text: TextTower | SiglipTextTower
+    logit_bias: nn.Parameter
+    frame_positions: nn.Embedding
+    temporal: FrameBlocks
+    difference: TemporalDifference
+    alignment: TemporalAlignment
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        siglip = config.towers == "siglip"
-        self.image = SiglipImageTower(config) if siglip else ImageTower(config)
-        self.text = SiglipTextTower(config) if siglip else TextTower(config)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        if siglip:  # of its sigmoid; a softmax over captions or videos does not feel it, so it is not trained
-            self.logit_bias = nn.Parameter(torch.tensor(-10.0), requires_grad=False)
-        if config.temporal != "mean":
-            self.frame_positions = nn.Embedding(config.context_length, config.embed_dim)
-            self.temporal = temporal_transformer(config, config.temporal_layers)
-            nn.init.normal_(self.frame_positions.weight, std=0.02)
-        if config.temporal == "difference":
-            self.difference = TemporalDifference(config)
-        if config.alignment != "none":
-            self.alignment = TemporalAlignment(config)
+        self.register_parameter("logit_bias", None)
+        for name in ("image", "text", "frame_positions", "temporal", "difference", "alignment"):
+            self.register_module(name, None)
+        for name, part in build_parts(config).items():
+            setattr(self, name, part)
 
     @property
     def text_only(self) -> bool:
@@ -105,7 +114,7 @@ class Clip2Video(nn.Module):
         """Keeps what makes vectors of sentences, and no more."""
         for name in ("image", "frame_positions", "temporal", "difference"):
             self.register_module(name, None)
-        if self.config.alignment != "none":
+        if self.alignment is not None:
             self.alignment.register_module("clip_transformer", None)
 
     # Video side
@@ -140,7 +149,7 @@ class Clip2Video(nn.Module):
     def frame_features(self, frames: Tensor, frame_mask: Tensor) -> Tensor:
         """CLIP's feature of every frame, [B, F, D], not normalised; padding is encoded once, as a zero image.
 
-        A ``frame_mask`` on the CPU spares a GPU's frames a wait: what is in it decides what is encoded.
+        Keep ``frame_mask`` on the CPU: its values choose the frames to encode, and reading them from a GPU waits.
         """
         self._check_video()
         side = self.config.image_size
@@ -170,7 +179,10 @@ class Clip2Video(nn.Module):
         vectors = self._frame_vectors(features, mask)  # [B, F, D]
         # The reference divides by the number of frames before normalising; a scale that cancels.
         global_vector = F.normalize(vectors.sum(dim=1), dim=-1)  # [B, D]
-        aligned = self._aligned_video(features, mask) if self.config.alignment != "none" else None
+        aligned = None
+        if self.alignment is not None:
+            tokens = self.alignment.video_tokens(features, mask, self._positions(features), self.difference)
+            aligned = self.alignment.aggregate(*tokens)  # [B, D]
         return VideoEmbedding(global_vector, aligned, vectors)
 
     def _check_video(self) -> None:
@@ -181,27 +193,13 @@ class Clip2Video(nn.Module):
 
     def _frame_vectors(self, features: Tensor, mask: Tensor) -> Tensor:
         x = features  # [B, F, D]
-        if self.config.temporal == "transformer":
-            x = self.temporal(x + self._positions(x), bias=key_mask(mask)) + features  # [B, F, D]
-        elif self.config.temporal == "difference":
-            tokens, token_mask = self.difference(x, mask, self._positions(x))  # [B, 2F-1, D], [B, 2F-1]
-            x = self.temporal(tokens, bias=key_mask(token_mask))[:, 0::2] + features  # [B, F, D]
+        if (positions := self._positions(x)) is not None:
+            x = self.temporal.over(x, mask, positions, self.difference) + features  # [B, F, D]
         return F.normalize(x, dim=-1) * mask[..., None]  # [B, F, D]
 
-    def _aligned_video(self, features: Tensor, mask: Tensor) -> Tensor:
-        tokens, token_mask = features, mask  # [B, F, D], [B, F]
-        if self.config.alignment in ("clips", "difference"):
-            clips, clip_mask = features[:, 0::2], mask[:, 0::2]  # [B, n, D], [B, n]
-            if self.config.alignment == "difference":
-                x, x_mask = self.difference(clips, clip_mask, self._positions(clips))  # [B, 2n-1, D]
-                x = self.alignment.clip_transformer(x, bias=key_mask(x_mask))[:, 0::2]  # [B, n, D]
-            else:
-                x = self.alignment.clip_transformer(clips + self._positions(clips), bias=key_mask(clip_mask))
-            tokens = torch.cat([features, x + clips], dim=1)  # [B, F+n, D]
-            token_mask = torch.cat([mask, clip_mask], dim=1)  # [B, F+n]
-        return self.alignment.aggregate(tokens, token_mask)  # [B, D]
-
-    def _positions(self, x: Tensor) -> Tensor:
+    def _positions(self, x: Tensor) -> Tensor | None:
+        if self.frame_positions is None:
+            return None
         if x.shape[1] > self.config.context_length:
             raise Clip2VideoError(f"{x.shape[1]} frames; this network has {self.config.context_length} frame positions")
         return self.frame_positions.weight[: x.shape[1]]  # [n, D]
@@ -214,20 +212,17 @@ class Clip2Video(nn.Module):
             token_ids.ndim != 2
             or token_ids.shape != token_mask.shape
             or token_ids.shape[1] > self.config.context_length
-            or (self.config.towers == "siglip" and token_ids.shape[1] != self.config.context_length)
+            or (self.text.ALL_POSITIONS and token_ids.shape[1] != self.config.context_length)
         ):
-            length = "" if self.config.towers == "siglip" else "at most "
+            length = "" if self.text.ALL_POSITIONS else "at most "
             raise Clip2VideoError(
                 f"token_ids have shape {tuple(token_ids.shape)} and token_mask {tuple(token_mask.shape)}; "
                 f"expected both [T, L] with L {length}{self.config.context_length}"
             )
         sentence, tokens = self.text(token_ids)  # [T, D], [T, L, D]
         aligned = None
-        if self.config.alignment != "none":
-            mask = token_mask.float().clone()
-            if self.config.towers == "clip":
-                mask[:, 0] = 0  # the start token is left out, the end token is not
-            aligned = self.alignment.aggregate(tokens, mask)  # [T, D]
+        if self.alignment is not None:
+            aligned = self.alignment.aggregate(tokens, self.text.words(token_mask))  # [T, D]
         return TextEmbedding(F.normalize(sentence, dim=-1), aligned, self.config.center_weight)
 
     # Score
@@ -235,7 +230,7 @@ class Clip2Video(nn.Module):
     def similarity(self, text: TextEmbedding, video: VideoEmbedding) -> Tensor:
         """The reference's inference logits [T, V]: exp(logit_scale) times the fused cosine, plus SigLIP's bias."""
         logits = self.logit_scale.exp() * (text.vector @ video.vector.T)
-        return logits + self.logit_bias if self.config.towers == "siglip" else logits
+        return logits if self.logit_bias is None else logits + self.logit_bias
 
 
 def skeleton(config: ModelConfig) -> Clip2Video:

@@ -1,4 +1,4 @@
-"""Networks from the released CLIP2Video code's state dicts, strictly (reference sections 1, 2, 7.8, 10)."""
+"""Networks from the released CLIP2Video code's state dicts, strictly (docs/explanation/network.md#key-names)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clip2video_plugin.model.config import Alignment, Difference, ModelConfig
 from clip2video_plugin.model.network import Clip2Video, skeleton
 from clip2video_plugin.model.parts import Part, check_keys, fitted, tower_sizes
 
-__all__ = ["check_keys", "from_reference", "reference_key"]  # the first lives next door now
+__all__ = ["check_keys", "from_reference", "reference_key"]  # check_keys is defined in parts.py
 
 # (our prefix, the reference's prefix), the first match wins
 RENAMES = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clip2video_plugin.alone import alone_in
-
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
+from clip2video_plugin.aside import exchange
 
 
 @contextmanager
@@ -37,7 +35,7 @@ def replacing(folder: Path) -> Iterator[Path]:
             _flush(new)
             if not folder.exists():
                 new.rename(folder)
-            elif not _exchange(new, folder):
+            elif not exchange(new, folder):
                 folder.rename(old)
                 try:
                     new.rename(folder)
@@ -48,15 +46,6 @@ def replacing(folder: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(new, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
-
-
-def _exchange(a: Path, b: Path) -> bool:
-    """Lets two folders change places in one step; False where the system cannot."""
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if os.name == "posix" else None
-    return (
-        rename is not None
-        and rename(AT_FDCWD, os.fsencode(a), AT_FDCWD, os.fsencode(b), ctypes.c_uint(RENAME_EXCHANGE)) == 0
-    )
 
 
 def _flush(path: Path) -> None:

@@ -21,6 +21,7 @@ from clip2video_plugin.model.identity import remember
 from clip2video_plugin.model.installed import CONFIG, TOKENIZER, WEIGHTS
 from clip2video_plugin.model.network import Clip2Video, skeleton
 from clip2video_plugin.model.replacing import replacing
+from clip2video_plugin.paths import expanded
 
 DTYPES = {torch.float32: ("F32", "<f4"), torch.float16: ("F16", "<f2")}  # names in the file, and in NumPy
 CHUNK = 1 << 15  # numbers: so few that torch starts no threads, which wait for each other on a busy machine
@@ -29,16 +30,22 @@ Shape = tuple[int, ...]
 
 
 def save_checkpoint(
-    folder: Path, network: Clip2Video, tokenizer: Tokenizer, *, half: bool = False, card: Card | None = None
+    folder: str | Path, network: Clip2Video, tokenizer: Tokenizer, *, half: bool = False, card: Card | None = None
 ) -> str:
     """Writes a checkpoint folder as a whole or not at all; ``half`` stores float16. Replaces an older one.
 
     ``card`` is what it says of itself. Returns the SHA-256 of model.safetensors.
 
     Raises:
-        CheckpointError: the network is of fewer bits or has weights that are not finite, something else is in its
-            place, or it cannot be written; what was there is kept.
+        CheckpointError: an argument is something else, the network is of fewer bits or has weights that are not finite,
+            something else is in its place, or it cannot be written; what was there is kept.
     """
+    for name, given, kind in (("network", network, Clip2Video), ("tokenizer", tokenizer, Tokenizer)):
+        if not isinstance(given, kind):
+            raise CheckpointError(
+                f"{name} is a {type(given).__name__}, not a {kind.__name__}; "
+                "call save_checkpoint(FOLDER, model.network, model.tokenizer)"
+            )
     if network.text_only:
         raise CheckpointError("this model was loaded for sentences alone; load it wholly (text_only=False) to save it")
     if any(isinstance(block, FrozenBlock) for block in network.image.transformer.resblocks):
@@ -47,7 +54,7 @@ def save_checkpoint(
         )
     state = network.state_dict()
     tensors = {key: lambda key=key: state[key] for key in state}
-    return write_checkpoint(folder, network.config, tensors, tokenizer, half=half, card=card)
+    return write_checkpoint(expanded(folder), network.config, tensors, tokenizer, half=half, card=card)
 
 
 def write_checkpoint(

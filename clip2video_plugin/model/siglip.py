@@ -55,6 +55,8 @@ class SiglipTextTower(nn.Module):
     Padding is seen by every token, as in SigLIP's training; a caption is always padded to all positions.
     """
 
+    ALL_POSITIONS = True  # see ``TextTower``
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.text_width
@@ -69,3 +71,7 @@ class SiglipTextTower(nn.Module):
         x = self.token_embedding(token_ids) + self.positional_embedding  # [T, L, W]
         tokens = self.head(self.ln_final(self.transformer(x))).float()  # [T, L, D]
         return tokens[:, -1], tokens
+
+    def words(self, mask: Tensor) -> Tensor:
+        """Which tokens [T, L] the alignment block sees: all of the mask's, since there is no start token."""
+        return mask.float()

@@ -1,4 +1,7 @@
-"""Where training starts from a CLIP: the temporal parts, made from its text tower (reference section 11)."""
+"""Where training starts from a CLIP: the temporal parts, made from its text tower.
+
+Which part comes from where: docs/explanation/network.md#start-from-a-clip
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Captions to token ids: cleaning, byte-pair encoding, padding (reference section 8.4).
+"""Captions to token ids: cleaning, byte-pair encoding, padding (docs/explanation/network.md#captions).
 
 Two kinds of tokenizer are told apart by their tokens: CLIP's, and Gemma's, with which SigLIP 2 was trained.
 """
@@ -9,7 +9,8 @@ import gzip
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -24,11 +25,12 @@ from tokenizers.pre_tokenizers import Sequence as PreSequence
 from tokenizers.trainers import BpeTrainer
 from torch import Tensor
 
-from clip2video_plugin.errors import CheckpointError, QueryError
+from clip2video_plugin.errors import CheckpointError, QueryError, first_line, is_panic
 
 START, END = "<|startoftext|>", "<|endoftext|>"  # CLIP's
 EOS, PAD = "<eos>", "<pad>"  # Gemma's
 WORD_END = "</w>"
+MOST_GROWTH = 1_000  # CLIP's here allows 2
 CLIP_MERGES = 49152 - 256 - 2  # the merges table holds more than CLIP's vocabulary uses
 WORDS = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
 
@@ -84,10 +86,10 @@ def load_tokenizer(text: str) -> Tokenizer:
 
     Raises CheckpointError when it is neither CLIP's nor Gemma's.
     """
-    try:
+    with _plainly("tokenizer.json"):
         tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # the library raises bare Exception
-        raise CheckpointError(f"tokenizer.json: {error}") from None
+        if (growth := _growth(tokenizer)) > MOST_GROWTH:
+            raise ValueError(f"it makes a text up to {growth:g} times as long; at most {MOST_GROWTH} times is allowed")
     model = tokenizer.model
     gemma = isinstance(model, BPE) and model.byte_fallback and None not in map(tokenizer.token_to_id, (EOS, PAD))
     clip = tokenizer.token_to_id(START) is not None and tokenizer.token_to_id(END) == tokenizer.get_vocab_size() - 1
@@ -103,6 +105,25 @@ def load_tokenizer(text: str) -> Tokenizer:
         # SigLIP 2 was trained in lower case; the published file leaves that to the class that loads it.
         tokenizer.normalizer = NormalSequence([Lowercase(), *([] if normal is None else [normal])])
     return tokenizer
+
+
+def _growth(tokenizer: Tokenizer) -> float:
+    """How many times as long a text can become before it is cut into words: each step may add to every letter."""
+    parts: list[Any] = [
+        json.loads(part.__getstate__()) for part in (tokenizer.normalizer, tokenizer.pre_tokenizer) if part
+    ]
+    growth = 1.0
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts += part
+        elif isinstance(part, dict):
+            parts += part.values()
+            if part.get("type") == "Replace":
+                growth *= 1 + len(str(part.get("content", "")))
+            elif part.get("type") == "ByteLevel":
+                growth *= 2  # of bytes that are no ASCII
+    return growth
 
 
 def tokenize(captions: Sequence[str], tokenizer: Tokenizer, max_words: int) -> tuple[Tensor, Tensor]:
@@ -159,8 +180,20 @@ def _form(tokenizer: Tokenizer) -> _Form:
 
 
 def _word_pieces(captions: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
-    mended = map(_form(tokenizer).clean, captions)
-    return [encoding.ids for encoding in tokenizer.encode_batch(list(mended), add_special_tokens=False)]
+    mended = list(map(_form(tokenizer).clean, captions))
+    with _plainly("tokenizer.json cannot be used"):
+        return [encoding.ids for encoding in tokenizer.encode_batch(mended, add_special_tokens=False)]
+
+
+@contextmanager
+def _plainly(what: str) -> Iterator[None]:
+    """The library's errors in one line; it raises bare Exception, and panics."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        raise CheckpointError(f"{what}: {first_line(error)}") from None
 
 
 def _tokenizer(model: BPE, *, special: bool = True) -> Tokenizer:

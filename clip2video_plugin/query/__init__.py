@@ -1,4 +1,4 @@
-"""One query object and one search: a sentence to the videos it describes, and where in them."""
+"""``Query`` says what is searched for; ``search`` finds the videos, and where in them."""
 
 from clip2video_plugin.query.gallery import Gallery, Windows
 from clip2video_plugin.query.query import Query

@@ -1,4 +1,4 @@
-"""What is asked of an index to learn what its scores mean, and what comes of it."""
+"""Test queries for an index, with their hits, from which a calibration is learnt."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clip2video_plugin.bounds import checked_k
+from clip2video_plugin.counted import counted
 from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import VideoIndex, open_index
 from clip2video_plugin.index.schema import CAPTION_TIMES
@@ -28,7 +29,11 @@ CLOSE = 1e-6  # scores that are equal but for rounding
 
 @dataclass(frozen=True)
 class Suspect:
-    """A caption, the rank of its own video by it (1 + better + tied / 2), its score, and the best other video."""
+    """A caption that may be wrong.
+
+    ``rank`` is that of its own video when all videos are ranked by it: 1 + better + tied / 2. ``rival`` is the best of
+    the other videos.
+    """
 
     caption: str
     rank: float
@@ -43,7 +48,7 @@ class Suspect:
 class Audit:
     """The captions whose own video ranks lowest, the worst first.
 
-    ``captions`` counts all that were tried, ``first`` those whose video comes first, among ``videos``.
+    ``captions`` counts all captions that were tried, ``first`` those that find their own video first among ``videos``.
     """
 
     index: str
@@ -52,8 +57,14 @@ class Audit:
     first: int
     suspects: tuple[Suspect, ...]
 
+    def __repr__(self) -> str:
+        return (
+            f"Audit({self.first} of {counted(self.captions, 'caption')} find their own of "
+            f"{counted(self.videos, 'video')} first)"
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """The whole result, for JSON."""
         return asdict(self)
 
 
@@ -65,14 +76,16 @@ def audit(
     ids: Collection[str] | None = None,
     progress: Tell | None = None,
 ) -> Audit:
-    """Ranks the videos of an index by each of their captions, and gives the k captions whose own ranks lowest.
+    """Finds the k captions of an index whose own video ranks lowest when all videos are ranked by the caption.
 
-    They are wrong, of another video, too general, or about something that the model does not see. Subtitles are left
-    out, as what is said need not be seen. Takes as long as encoding the captions does.
+    Such a caption is wrong, of another video, too general, or about something that the model does not see. Subtitles
+    are left out, as what is said need not be seen. It takes as long as encoding the captions.
 
     Args:
         index: URI of the index, or an open one; $C2V_INDEX or ./c2v-index by default.
-        model: as for ``search``. ids: of the rows whose captions are tried; all by default.
+        k: the most captions to give, 1 to 10,000.
+        model: as for ``search``.
+        ids: the rows whose captions are tried; all by default.
         progress: called with the number of captions done, and of all.
 
     Raises:
@@ -124,7 +137,7 @@ def _ranked(index: VideoIndex, part: Sequence[tuple[str, str, str]], vectors: ND
 
 @dataclass(frozen=True)
 class Fitting:
-    """A caption and its score with a video; ``own`` says that it is one of that video's."""
+    """A caption and its score with a video. ``own``: it is one of the video's own captions."""
 
     caption: str
     score: float
@@ -140,11 +153,14 @@ def nearest_captions(
     model: str | Path | Model | None = None,
     progress: Tell | None = None,
 ) -> list[Fitting]:
-    """The k captions that fit a video best, of all in its index, or of others.
+    """Finds the k captions that fit a video best, among all captions of the index or among those given.
 
     Args:
+        index: as for ``search``.
         video: its path, or the id of its row.
-        captions: others instead: a text file with one a line, or the captions.
+        k: the most captions to give, 1 to 10,000.
+        model: as for ``search``.
+        captions: captions to choose among instead: a text file with one on each line, or a list.
 
     Raises:
         QueryError: the video is not indexed, there are no captions, or k is out of range.

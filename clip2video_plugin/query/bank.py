@@ -13,10 +13,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clip2video_plugin.counted import counted
 from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import Hit, VideoIndex
 from clip2video_plugin.index.calibration import read_bank, read_fit, write_bank, write_fit
@@ -55,13 +57,13 @@ class Bank:
     def note(self) -> str:
         """What it did, in a line."""
         if not self.queries:
-            return f"the bank of {self.size} queries is not used: there is too little to try it on"
+            return f"the bank of {counted(self.size, 'query')} is not used: there is too little to try it on"
         found = (
             f"R@1 of {self.queries} held-out {self.source} is {self.before:.1f} without and {self.after:.1f} with it"
         )
         if self.beta:
-            return f"ranked by QB-Norm with a bank of {self.size} queries and beta {self.beta:g}: {found}"
-        return f"the bank of {self.size} queries is not used: {found}"
+            return f"ranked by QB-Norm with a bank of {counted(self.size, 'query')} and beta {self.beta:g}: {found}"
+        return f"the bank of {counted(self.size, 'query')} is not used: {found}"
 
 
 def lines_of(bank: str | Path | Sequence[str]) -> list[str]:
@@ -83,7 +85,7 @@ def lines_of(bank: str | Path | Sequence[str]) -> list[str]:
     lines = list(dict.fromkeys(line.strip() for line in given if line.strip()))
     if not 0 < len(lines) <= MOST:
         what = f"bank {bank}" if isinstance(bank, str | Path) else "the bank"
-        raise QueryError(f"{what} has {len(lines)} queries; it must have between 1 and {MOST}")
+        raise QueryError(f"{what} has {counted(len(lines), 'query')}; it must have between 1 and {MOST}")
     return lines
 
 
@@ -132,11 +134,22 @@ def bank_of(gallery: Gallery, lines: list[str], model: Model, weight: float | No
     """What a bank does to an index: as it was found before, or tried now on held-out queries."""
     table, about = gallery.windows or gallery.videos, _digest(lines, model, weight)
     fit, rows = read_fit(table, about), table.count()
-    if fit is None or not fit.fresh or not fit.rows / GROWN < rows < fit.rows * GROWN:
+    known = _read(fit.values) if fit is not None and fit.fresh else None
+    if known is None or fit is None or not fit.rows / GROWN < rows < fit.rows * GROWN:
         bank = _tried(Gallery(gallery.videos), table, lines, model, weight)
         write_fit(table, {**vars(bank), "active": sorted(bank.active)}, rows, about)
         return bank
-    return Bank(**{**fit.values, "active": frozenset(fit.values["active"])})
+    return known
+
+
+def _read(values: dict[str, Any]) -> Bank | None:
+    """What ``bank_of`` wrote; None for anything else."""
+    try:
+        bank = Bank(**{**values, "active": frozenset(values["active"])})
+        numbers = (bank.size, bank.beta, bank.before, bank.after, bank.queries)
+        return bank if all(isinstance(n, int | float) and abs(n) < 1e9 for n in numbers) else None
+    except (KeyError, TypeError):
+        return None
 
 
 def _tried(gallery: Gallery, table: VideoIndex, lines: list[str], model: Model, weight: float | None) -> Bank:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clip2video_plugin.counted import counted
 from clip2video_plugin.errors import Clip2VideoError, IndexBusyError
 from clip2video_plugin.index import VideoIndex, open_index
 from clip2video_plugin.index.calibration import has_calibration, read_fit, write_fit
@@ -41,16 +42,18 @@ def calibrate(
     foreign: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[Calibration]:
-    """Fits and stores what the scores of an index mean: of its videos and, apart, of its windows where it has some.
+    """Learns how probable it is that a hit of a score is right, and stores it in the index. Windows get their own.
 
-    At most 1,000 videos with three captions each ask, so it takes seconds to minutes whatever the size of the index.
+    At most 1,000 videos with three captions each serve as queries, so it takes seconds to minutes for any index.
     ``embed_videos`` does it again when a calibrated index has grown by half.
 
     Args:
-        index, model, device: as for ``search``; of an open index, its own table is calibrated.
-        table: that of a FiftyOne run (``c2v index list --tables``), else that of the videos.
+        index: as for ``search``; of an open index, the table that is open is calibrated.
+        model: as for ``search``.
+        device: as for ``search``.
+        table: name of a FiftyOne run's table (``c2v index list --tables``); by default the table of the videos.
         foreign: sentences about what no video shows; by default everyday ones that ship with the package.
-        seed: of what is drawn.
+        seed: of the random choice of queries.
 
     Raises:
         Clip2VideoError: there are fewer than 20 videos.
@@ -58,7 +61,7 @@ def calibrate(
     """
     videos = index if isinstance(index, VideoIndex) else open_index(index, table=table)
     if (count := videos.count()) < LEAST:
-        raise Clip2VideoError(f"index {videos.uri} has {count} videos; a calibration needs at least {LEAST}")
+        raise Clip2VideoError(f"index {videos.uri} has {counted(count, 'video')}; a calibration needs at least {LEAST}")
     loaded, gallery = load_for(videos, model, device), Gallery(videos)
     strange = encoded(list(foreign or everyday()), loaded)
     captions = captions_of(videos, loaded, seed)

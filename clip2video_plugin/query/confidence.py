@@ -21,12 +21,13 @@ GROWN = 1.5  # a table of so many times the rows that were there is fitted anew
 # What the logistic regressions see: the score; how far it is below the best one; how far it falls short of the
 # video's own captions; the logarithm of the gallery's size. And the signs that their weights must have.
 SIGNS = (1, 1, 1, -1)
+MEASURED = ("queries", "foreign", "rows", "answered", "credible", "without")
 ESTIMATE = "the confidence is an estimate, as too few captions say what is right here"
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Hits of promised probability from ``low`` to ``high``: the mean promised, the share that is right, their number.
+    """Hits with a probability from ``low`` to ``high``: its mean, the share that is right, how many there are.
 
     Observed on queries that the fit did not see, weighted as in use (``Calibration.answered``).
     """
@@ -40,7 +41,9 @@ class Bin:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a least probability does: the share of right answers kept, of queries without one refused, of kept right."""
+    """What ``min_confidence`` does: the share of right answers kept, of queries without an answer refused, and of the
+    kept answers the share that is right.
+    """
 
     least: float
     kept: float
@@ -112,19 +115,43 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Calibration:
-        """What ``to_json`` gave."""
-        parts = {
-            "first": Logistic(tuple(values["first"]["weights"]), values["first"]["bias"]),
-            "rest": Logistic(tuple(values["rest"]["weights"]), values["rest"]["bias"]),
-            "bins": tuple(Bin(**each) for each in values["bins"]),
-            "gates": tuple(Gate(**each) for each in values["gates"]),
-        }
-        return cls(**{**values, **parts})
+        """What ``to_json`` gave; raises ValueError for anything else."""
+        try:
+            parts = {
+                "first": _logistic(**values["first"]),
+                "rest": _logistic(**values["rest"]),
+                "bins": tuple(Bin(**each) for each in values["bins"]),
+                "gates": tuple(Gate(**each) for each in values["gates"]),
+                "own": {i: _number(score) for i, score in values["own"].items()},
+            }
+            found = cls(**{**values, **parts})
+            for row in (*found.bins, *found.gates):
+                list(map(_number, vars(row).values()))
+            for name in MEASURED:
+                _number(getattr(found, name))
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"it is no calibration: {error}") from None
+        if not isinstance(found.table, str) or not isinstance(found.source, str) or type(found.windows) is not bool:
+            raise ValueError("it is no calibration: it does not say of what it is one")
+        if len(found.first.weights) != len(SIGNS) or len(found.rest.weights) != len(SIGNS):
+            raise ValueError("it is no calibration: its weights are of other features")
+        return found
 
     def report(self) -> dict[str, Any]:
         """What there is to read of it, for JSON."""
         hidden = ("own", "first", "rest")
         return {name: value for name, value in self.to_json().items() if name not in hidden}
+
+
+def _logistic(weights: list[float], bias: float) -> Logistic:
+    return Logistic(tuple(map(_number, weights)), _number(bias))
+
+
+def _number(value: Any) -> float:
+    """Raises TypeError or OverflowError for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r:.80} is no number")
+    return float(value)
 
 
 def features_of(
@@ -153,7 +180,10 @@ def calibration_of(gallery: Gallery, *, windows: bool | None = None) -> Calibrat
     if windows is not False:
         table = gallery.windows or (None if windows else gallery.videos)
     fit = None if table is None else read_fit(table)
-    return Calibration.from_json(fit.values) if fit is not None and fit.fresh else None
+    try:
+        return Calibration.from_json(fit.values) if fit is not None and fit.fresh else None
+    except ValueError:  # of no use; `calibrate` replaces it
+        return None
 
 
 def measured_of(gallery: Gallery, weight: float | None) -> Calibration | None:

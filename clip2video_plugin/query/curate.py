@@ -10,8 +10,9 @@ from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from clip2video_plugin.counted import counted
 from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import VideoIndex, open_index
 from clip2video_plugin.query.candidates import candidates
@@ -19,6 +20,7 @@ from clip2video_plugin.query.tracks import LEAST, SAME, Fit, Track, Tracks, fit,
 from clip2video_plugin.video.facts import video_facts
 
 COMPLETE = 30  # videos of a group up to which each is compared with each
+Kind = Literal["identical", "re-encode", "scaled", "trim", "part", "mirror", "retimed"]
 BY = ("folder", "tags")
 
 Splits = str | Sequence[str] | Mapping[str, Collection[str]]
@@ -37,16 +39,16 @@ class Member:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two videos of a group by their places in it; the second is the one that was made of the other, as it seems.
+    """Two videos of a group, by their places in it. The second seems to be made from the first.
 
     ``kind`` is "identical" (the same bytes), "re-encode", "scaled", "trim" (at least half of the other), "part" (less),
     "mirror", or "retimed" (at another speed). The second lies in the first from ``start`` to ``end`` seconds.
-    ``cosine`` is that of the thumbnails of their frames. ``leak`` says that they have splits and none in common.
+    ``cosine`` compares the thumbnails of their frames. ``leak``: both videos have splits, and none in common.
     """
 
     first: int
     second: int
-    kind: str
+    kind: Kind
     cosine: float
     start: float
     end: float
@@ -58,7 +60,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Group:
-    """Videos that are copies of each other, directly or by others of the group; the first seems the original."""
+    """Videos that are copies of each other, directly or through others of the group. The first seems the original."""
 
     videos: tuple[Member, ...]
     pairs: tuple[Pair, ...]
@@ -81,10 +83,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """The groups, those with leaks first, then the largest; of ``searched`` videos.
+    """Groups of copies: those with leaks first, then the largest.
 
-    ``without`` counts videos that have no thumbnails, as an earlier version indexed them (``add_thumbnails``);
-    ``blank`` those of which too few frames show anything.
+    Attributes:
+        index: URI of the index.
+        searched: how many videos were compared.
+        without: how many have no thumbnails, as an earlier version indexed them; ``add_thumbnails`` makes them.
+        blank: how many have too few frames that show anything.
+        groups: the groups.
     """
 
     index: str
@@ -93,13 +99,18 @@ class Duplicates:
     blank: int
     groups: tuple[Group, ...]
 
+    def __repr__(self) -> str:
+        copies = sum(len(group.videos) for group in self.groups)
+        groups, leaks = counted(len(self.groups), "group"), counted(self.leaks, "leak")
+        return f"Duplicates({groups} of {copies} of {counted(self.searched, 'video')}, {leaks})"
+
     @property
     def leaks(self) -> int:
         """Pairs of videos in two splits."""
         return sum(len(group.leaks) for group in self.groups)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """The whole result, for JSON."""
         counts = {"index": self.index, "searched": self.searched, "without": self.without, "blank": self.blank}
         return {**counts, "leaks": self.leaks, "groups": [asdict(group) for group in self.groups]}
 
@@ -114,21 +125,21 @@ def duplicates(
 ) -> Duplicates:
     """Finds copies among the videos of an index: encoded anew, scaled, trimmed, mirrored, parts of longer ones.
 
-    Compares thumbnails of the frames that were embedded, and decodes nothing. Of a video without windows, a part is
-    known once it holds three of its frames, a quarter of its length. Time and memory grow with the number of videos
-    (benchmarks/duplicates.py): pairs are compared where frames of them have a hash in common.
+    Compares thumbnails of the frames that were embedded, and decodes nothing. A part of a video without windows is
+    found if it holds three of the video's frames, which is a quarter of its length. Pairs are compared only if frames
+    of both have a hash in common, so time and memory grow with the number of videos (benchmarks/duplicates.py).
 
     Args:
         index: URI of the index, or an open one; $C2V_INDEX or ./c2v-index by default.
         ids: of the rows to compare; all by default.
-        by: what splits are: "folder" (below what the paths have in common), "tags", patterns of paths, as
-            ("train/*", "test/*"), or id -> its splits.
+        by: what the splits are: "folder" (those below what all paths have in common), "tags", patterns of paths such as
+            ("train/*", "test/*"), or a mapping of ids to splits.
         least: cosine from which two videos are copies, in [0, 1].
         progress: called with the number of pairs compared, and of all.
 
     Raises:
         VideoIndexError: there is no index.
-        QueryError: ``by`` or ``least`` is none of those allowed.
+        QueryError: ``by`` or ``least`` is not allowed.
     """
     if isinstance(least, bool) or not isinstance(least, int | float) or not 0 <= least <= 1:
         raise QueryError(f"least is {least!r}; it must be a cosine that lies in [0, 1]")
@@ -243,7 +254,7 @@ def _group(tracks: Tracks, members: list[int], found: Found, splits: list[tuple[
     return Group(tuple(videos), tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second))))
 
 
-def _kind(tracks: Tracks, whole: int, clip: int, how: Fit, mirrored: bool) -> str:
+def _kind(tracks: Tracks, whole: int, clip: int, how: Fit, mirrored: bool) -> Kind:
     length = tracks.durations[whole]
     if mirrored:
         return "mirror"

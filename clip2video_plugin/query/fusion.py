@@ -1,4 +1,4 @@
-"""What is seen and what is said: the vector side of a search and its text side in one list."""
+"""Joins two rankings in one list: by vectors, of what is seen, and by the words of captions, of what is said."""
 
 from __future__ import annotations
 

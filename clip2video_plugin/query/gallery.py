@@ -1,4 +1,4 @@
-"""``Gallery``: the videos that a query is asked of, as wholes and in windows."""
+"""``Gallery``: the videos that are searched, as wholes and in windows."""
 
 from __future__ import annotations
 

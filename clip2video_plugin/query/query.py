@@ -1,51 +1,55 @@
-"""``Query``: all that may be asked, in one object."""
+"""``Query``: everything that one search can ask for, in one object."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
-from clip2video_plugin.bounds import checked_k, checked_weight
+from clip2video_plugin.bounds import check_choice, checked_k, checked_weight
 from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import Span
 from clip2video_plugin.places import Uri, has_credentials, without_credentials
 from clip2video_plugin.query.filters import parse_filter
 from clip2video_plugin.query.language import SEVERAL, fields_of, line_of
 
-HOW = ("mean", "max")
+How = Literal["mean", "max"]
+"""What several sentences of a query are: paraphrases of one thing, or alternatives of which one is enough."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for. At least one of ``prompts``, ``like`` and ``captions`` says it.
+    """What to search for. At least one of ``prompts``, ``like`` and ``captions`` must be given.
 
     Attributes:
-        prompts: sentences; one may be given as a string. ``how`` says what several are: "mean" for paraphrases of one
-            thing, "max" for alternatives, of which one is enough.
-        like: what the videos are to be like: a file (a video, an image, a folder of frames), the URI of a video, the id
-            of a row or of a sample, several of these, or (one of these, Span) for a part of it; as text ``FILE@12-17``.
-        without: sentences that a video must not fit; those that fit one with ``threshold`` or more are left out. The
-            threshold is that of the index by default, and is shown.
-        then: what comes after the prompt, in this order.
-        captions: what the text side looks for; by default the prompt, "" for nothing.
-        where: a filter (``index/filters.py``): ``duration<60 and tag:beach``.
-        weight: w in [0, 1] of the global vector against the aligned one; the model's own by default.
-        k: most hits to give.
-        moments: give all spans of a hit, not only its best window.
-        min_confidence: leave out hits that are right with less than this probability.
-        bank: queries to normalise scores by (QB-Norm): a text file with a line each, or the queries.
-        diversity: 0 to 1, how far hits are to differ from each other (maximal marginal relevance).
+        prompts: sentences; a single one may be a string.
+        how: what several prompts are: "mean" for paraphrases of one thing, "max" for alternatives, of which one is
+            enough.
+        like: examples. Each is a file (a video, an image, a folder of frames), the URI of a video, or the id of a row
+            or a sample. A part of one is (example, Span), or as text ``FILE@12-17`` in seconds.
+        without: sentences. A video that scores ``threshold`` or more for one of them is left out.
+        threshold: a score; by default it is chosen from the index (``SearchResult.dropped`` says it).
+        then: what happens after the prompt, in this order.
+        captions: words to look for in captions; by default those of the prompt, "" for none.
+        where: a filter, such as ``duration<60 and tag:beach`` (``query/filters.py``).
+        weight: 0 to 1, the share of the global vector (appearance); the rest is the aligned one's (motion). By default
+            the model's own.
+        k: the most hits to give.
+        moments: give all matching spans of a hit, not only its best window.
+        min_confidence: 0 to 1; hits that are right with a smaller probability are left out.
+        bank: queries that correct for videos near to every sentence (QB-Norm): a text file with one on each line, or
+            the queries themselves.
+        diversity: 0 to 1, how much hits must differ from each other (maximal marginal relevance).
 
     Raises:
-        QueryError: a value is none of those allowed, or nothing is looked for.
+        QueryError: a value is not allowed, or there is nothing to search for.
     """
 
     prompts: tuple[str, ...] = ()
-    how: Literal["mean", "max"] = "mean"
+    how: How = "mean"
     like: tuple[str | Path | tuple[str | Path, Span], ...] = ()
     without: tuple[str, ...] = ()
     threshold: float | None = None
@@ -70,8 +74,7 @@ class Query:
         object.__setattr__(self, "like", _likes(self.like))
         if isinstance(self.bank, os.PathLike):
             object.__setattr__(self, "bank", os.fspath(self.bank))
-        if self.how not in HOW:
-            raise QueryError(f"how is {self.how!r}; allowed are {', '.join(HOW)}")
+        check_choice("how", self.how, How, QueryError)
         if not self.prompts:
             object.__setattr__(self, "how", "mean")
         object.__setattr__(self, "k", checked_k(self.k))
@@ -88,19 +91,20 @@ class Query:
 
     @classmethod
     def parse(cls, line: str = "", **more: Any) -> Query:
-        """The query that a line says, as ``a dog runs | a dog jumps --not "a stage" --where "duration<60"``.
+        """Reads a query from one line, such as ``a dog runs | a dog jumps --not "a stage" --where "duration<60"``.
 
-        ``|`` stands between alternatives. An operator (``OPERATORS`` in ``language.py``; ``c2v search --help`` explains
-        each) has the value up to the next one, or the next words in double quotes, in which nothing is an operator and
-        a double quote is written twice. Only these exact words, alone between spaces, are operators; all else is text,
-        and a line without any is a prompt as it stands.
+        ``|`` separates alternatives. The operators are those of ``c2v search --help`` (``OPERATORS`` in
+        ``language.py``). An operator's value reaches to the next operator, or is in double quotes. Within double quotes
+        nothing is an operator, and a double quote is written twice. Only the exact words, alone between spaces, are
+        operators. Everything else is text. A line without any operator is one prompt.
 
         Args:
-            more: fields beside those of the line: of what may be several in addition to them, of filters too, and
-                instead of all others; None says nothing.
+            line: the line; "" for none.
+            more: fields of ``Query``. Prompts, examples, ``without``, ``then`` and filters are added to those of the
+                line; any other field replaces the line's. None changes nothing.
 
         Raises:
-            QueryError: an operator lacks its value, or a value is none of those allowed.
+            QueryError: an operator lacks its value, or a value is not allowed.
         """
         if not isinstance(line, str):
             raise QueryError(f"the query {line!r} is empty; describe what happens in the video")
@@ -119,8 +123,13 @@ class Query:
                 fields[name] = value
         return cls(**fields)
 
+    def __repr__(self) -> str:
+        """What of it is not the usual."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return f"Query({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
     def line(self) -> str:
-        """The line that says this query: ``Query.parse(query.line()) == query``, but for a bank that is no file."""
+        """This query as one line: ``Query.parse(query.line()) == query``, unless its bank is not a file."""
         return line_of(self)
 
 

@@ -1,4 +1,4 @@
-"""What the vector indexes of an index find of what they should, on its own rows and on sentences."""
+"""The recall of an index's vector indexes, measured on its own rows and on sentences."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from clip2video_plugin.query.search import load_for
 def recalls(index: str | Path | VideoIndex | None = None, *, seed: int = OTHERS) -> Iterator[Recall]:
     """Recall@10 of each table with vectors, by kind of query, against exact products with every row.
 
-    Sentences are encoded by the model that made the table; where that is not at hand, those are taken that were kept
-    when the table's settings were chosen, and only rows ask where there are none.
+    Sentences are encoded by the model that made the table. If it is not installed, the sentences are used that were
+    kept when the table's settings were chosen. If there are none, only rows serve as queries.
     """
     uri = uri_of(index)
     for info in describe(index).tables:

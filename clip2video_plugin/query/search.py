@@ -1,4 +1,4 @@
-"""A sentence to the videos it describes."""
+"""``search``: from a query to the videos that fit it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
+from clip2video_plugin.counted import counted
 from clip2video_plugin.index import Hit, VideoIndex, open_index
 from clip2video_plugin.index import existing as files_there
+from clip2video_plugin.model.card import Training
 from clip2video_plugin.model.checkpoint import Model, load_model
 from clip2video_plugin.provenance import checkpoint_of, provenance
 from clip2video_plugin.query.confidence import judged
@@ -29,14 +31,21 @@ SHOWN = ("rank", "id", "path", "score", "confidence", "start", "end", "duration"
 
 @dataclass(frozen=True)
 class SearchResult(Sequence[Hit]):
-    """The hits of one query, best first: a sequence of them. ``searched`` is the number of videos in the index.
+    """The hits of one query, best first. It is a sequence: ``result[0]``, ``len(result)``, ``for hit in result``.
 
-    ``query`` is its line. ``comparable`` says what the scores are and what they may be compared with.
-    ``warning`` is the model's (``Model.warning``); ``training`` and ``about`` are what it says of itself: "zero-shot",
-    "trained" or "untrained", and a sentence; None where it says nothing. ``captions`` are the sentences whose words
-    were looked for in captions as well; none where the index has no captions. ``refused`` is the confidence of the best
-    hit that ``min_confidence`` left out. ``dropped`` says of each thing that videos were not to show from which score
-    on they were dropped, and how many. ``notes`` say, a sentence each, what was done to the ranking.
+    Attributes:
+        query: the query as one line.
+        model: the model's name.
+        searched: the number of videos in the index.
+        hits: the hits, best first.
+        warning: the model's warning (``Model.warning``), if any.
+        training: "zero-shot", "trained" or "untrained", as the model says of itself; None if it does not.
+        about: a sentence about the model, if it has one.
+        captions: the sentences whose words were looked for in captions; empty if the index has none.
+        refused: the confidence of the best hit that ``min_confidence`` left out, if it left out any.
+        dropped: for each sentence of ``without``, the threshold and how many videos were left out.
+        comparable: a sentence that says what the scores are and what they may be compared with.
+        notes: sentences that say what else was done to the ranking.
     """
 
     query: str
@@ -44,13 +53,17 @@ class SearchResult(Sequence[Hit]):
     searched: int
     hits: list[Hit]
     warning: str | None = None
-    training: str | None = None
+    training: Training | None = None
     about: str | None = None
     captions: tuple[str, ...] = ()
     refused: float | None = None
     dropped: tuple[Negative, ...] = ()
     comparable: str = ""
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        best = f", the best {self.hits[0].score:.3f} {self.hits[0].path}" if self.hits else ""
+        return f"SearchResult({self.query!r}: {len(self)} of {counted(self.searched, 'video')}{best})"
 
     @overload
     def __getitem__(self, place: int) -> Hit: ...
@@ -63,7 +76,7 @@ class SearchResult(Sequence[Hit]):
         return len(self.hits)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """A dictionary for each hit, for JSON; with its moments where the query asked for them."""
+        """One dictionary for each hit, for JSON, with its moments if the query asked for them."""
         rows = list[dict[str, Any]]()
         for hit in self.hits:
             row = {name: getattr(hit, name) for name in SHOWN}
@@ -71,22 +84,22 @@ class SearchResult(Sequence[Hit]):
         return rows
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """The whole result, for JSON."""
         known = ("query", "model", "training", "about", "searched", "warning", "comparable", "captions", "refused")
         values = {name: getattr(self, name) for name in known} | {"notes": list(self.notes)}
         return {**values, "dropped": [asdict(one) for one in self.dropped], "hits": self.to_dicts()}
 
     def to_pandas(self) -> pd.DataFrame:
-        """A row for each hit."""
+        """One row for each hit."""
         import pandas as pd
 
         moments = ["moments"] if any(hit.moments for hit in self.hits) else []
         return pd.DataFrame(self.to_dicts(), columns=[*SHOWN, *moments])
 
     def to_view(self, dataset: Any) -> Any:
-        """The samples of a FiftyOne dataset that are the hits, in order, with their scores as in the App's searches.
+        """The hits as a view of a FiftyOne dataset, in order, with their scores in the field that the App uses.
 
-        Found by their ids, else by their files.
+        Samples are found by their ids, else by their files.
         """
         from clip2video_plugin.app.search import view_of
 
@@ -121,18 +134,19 @@ def search(
     device: str | None = None,
     existing: bool = False,
 ) -> SearchResult | list[SearchResult]:
-    """Finds the k videos that fit a query best; of several queries, those of each in turn.
+    """Finds the k videos that fit a query best. A list of queries gives a list of results, in order.
 
     Args:
-        query: what happens in the video, in words, as ``Query.parse`` reads them; or a ``Query``; or a list of these,
-            which are looked up in one pass where they can be.
+        query: what happens in the video, in words, as ``Query.parse`` reads them; or a ``Query``; or a list of these.
+            Queries of a list are looked up in one pass where that is possible.
         index: URI of an index or an open one; $C2V_INDEX or ./c2v-index by default.
         model: name or folder of the checkpoint that made the index, or a loaded one; by default the one that
             the index names.
-        k, weight: instead of those of the queries (10, and the model's) where given.
-        device: where a model that is loaded here encodes the sentence; by default the CPU, which has done so before
-            a GPU is ready.
-        existing: pass over videos whose files are gone (``Hit.missing``), and give k of the others.
+        k: the most hits of each query; replaces the query's own (10).
+        weight: share of the global vector, 0 to 1; replaces the query's own (the model's).
+        device: where the sentence is encoded, if the model is loaded here; by default the CPU, which is done before a
+            GPU is ready.
+        existing: leave out videos whose files are gone (``Hit.missing``), and give k others.
 
     Raises:
         QueryError: the query is empty, or a value of it is out of range.
@@ -152,12 +166,12 @@ def search(
 
 
 def answer(query: Query, gallery: Gallery, model: Model) -> SearchResult:
-    """What a gallery has for a query; the one search behind command line, Python, operators and panel."""
+    """Searches a gallery for one query. Command line, Python, operators and panel all use this search."""
     return answers([query], gallery, model)[0]
 
 
 def answers(queries: Sequence[Query], gallery: Gallery, model: Model) -> list[SearchResult]:
-    """What a gallery has for each of several queries; those that can be are looked up in one pass."""
+    """Searches a gallery for several queries, in one pass where that is possible."""
     vectors = vectors_of_all(queries, model)
     filtered = {where: gallery.filtered(where) for where in dict.fromkeys(query.where for query in queries)}
     found = dict[int, list[Hit]]()
@@ -176,7 +190,7 @@ def answers(queries: Sequence[Query], gallery: Gallery, model: Model) -> list[Se
 
 
 def _is_by_looks_alone(query: Query) -> bool:
-    """Whether the nearest to its vectors are its hits, or what its other steps begin with."""
+    """Whether the search begins with the videos nearest to the prompts, so that it can share a pass with others."""
     return bool(query.prompts) and not (query.like or query.without or query.then or query.bank)
 
 
@@ -225,7 +239,7 @@ def _answer(
 
 
 def _comparable(query: Query, model: Model, *, captions: bool) -> str:
-    """What the scores of a query are, and with what they may be compared."""
+    """A sentence: what the scores of a query are, and what they may be compared with."""
     what = "cosines with videos" if query.like and not query.prompts else "cosines of a sentence and a video"
     if query.like and query.prompts:
         what = "means of the cosines with the sentence and with the videos that the query is like"
@@ -243,10 +257,10 @@ def _comparable(query: Query, model: Model, *, captions: bool) -> str:
 
 
 def load_for(index: VideoIndex, model: str | Path | Model | None = None, device: str | None = None) -> Model:
-    """The model that made an index, for sentences alone; one that is loaded is given back when it is that.
+    """Loads the model that made an index, for sentences only. A loaded model is returned if it is that one.
 
     Raises:
-        VideoIndexError: it is not installed, or the one of its name, or the one given, is another.
+        VideoIndexError: the model is not installed, or the model given or installed under its name is another.
     """
     made = index.provenance
     model = checkpoint_of(index) if model is None else model

@@ -128,7 +128,7 @@ class Tracks:
         without = rows.filter(pc.invert(known))["id"].to_pylist()
         rows = rows.filter(known)
         names, durations = rows["id"].to_pylist(), rows["duration"].to_numpy()
-        uniform = index.provenance.policy == "uniform"
+        uniform = index.provenance.policy in ("uniform", "keyframes")  # of the latter nearly
         grey, lengths = _grey(rows[THUMBNAILS.name])
         times = _times(lengths, np.zeros(len(rows)), durations, uniform)
         owners = np.repeat(np.arange(len(rows)), lengths)

@@ -1,4 +1,4 @@
-"""What a query is compared with: its vectors."""
+"""The vectors of a query, which videos are compared with."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a video must not show: those that fit a negative are dropped, above a threshold that is shown.
+"""``--not``: videos that fit a negative sentence are left out, from a threshold on that the result names.
 
-Scores are never subtracted: that costs the wanted videos as well (benchmarks/negatives.py).
+Scores are never subtracted, as that would lose wanted videos as well (benchmarks/negatives.py).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SPREADS, ENOUGH, LEAST, MOST = 3.25, 50, 0.5, 0.85
 
 @dataclass(frozen=True)
 class Negative:
-    """What came of a sentence that videos must not fit.
+    """A sentence that videos must not fit, and how many were left out for it.
 
-    Of ``seen`` videos ``dropped`` scored ``threshold`` or more, by their best window where they have windows.
+    ``dropped`` of the ``seen`` videos scored ``threshold`` or more. Of a video with windows, the best window counts.
     """
 
     text: str

@@ -51,7 +51,7 @@ def _source(uri: Uri) -> Source:
 
 
 def fetched(place: Place) -> Fetched | None:
-    """What is fetched of an object, for all who open it as long as somebody has this; None of a file here."""
+    """What is fetched of an object, shared by all who open it while anyone holds it; None for a local file."""
     if not isinstance(place, Uri):
         return None
     with _opening:
@@ -63,7 +63,7 @@ def fetched(place: Place) -> Fetched | None:
 
 @contextmanager
 def held(place: Place) -> Iterator[None]:
-    """Within it nothing of an object is fetched twice, whoever opens it."""
+    """While the block runs, no byte of an object is fetched twice, whoever opens it."""
     keeping = fetched(place)
     yield
     del keeping

@@ -52,7 +52,8 @@ def _azure(process: int, account: str, key: str | None, sas: str | None, authori
     return fs.AzureFileSystem(account, account_key=key, sas_token=None if key else sas, **more)
 
 
-def _store(uri: Uri) -> FileSystem:
+def store_of(uri: Uri) -> FileSystem:
+    """The store of a URI, with the credentials of the environment."""
     said, process = os.environ.get, os.getpid()
     if uri.scheme == "gs":
         return _google(process, said("STORAGE_EMULATOR_HOST"), said("GOOGLE_APPLICATION_CREDENTIALS"))
@@ -75,7 +76,7 @@ class CloudObject:
         self._file: Any = None
 
     def look(self) -> Version:
-        info = told(self.uri, lambda: _store(self.uri).get_file_info(_key(self.uri)))
+        info = told(self.uri, lambda: store_of(self.uri).get_file_info(key_of(self.uri)))
         if not info.is_file:
             raise VideoGoneError(self.uri, "there is no such object; check the names of bucket and object")
         return version(info)
@@ -83,7 +84,7 @@ class CloudObject:
     def read(self, start: int, end: int, version: Version | None) -> Answer:
         found = version or self.look()
         if self._file is None:
-            self._file = told(self.uri, lambda: _store(self.uri).open_input_file(_key(self.uri)))
+            self._file = told(self.uri, lambda: store_of(self.uri).open_input_file(key_of(self.uri)))
         some = told(self.uri, lambda: self._file.read_at(end - start, start))
         if version is not None and not self.look().is_of(version):  # no range can be asked of a version
             raise VideoReadError(self.uri, CHANGED)
@@ -94,7 +95,7 @@ def walk(uri: Uri) -> Iterator[tuple[Uri, Version]]:
     """The objects below a prefix, by name."""
     from pyarrow.fs import FileSelector
 
-    below = told(uri, lambda: _store(uri).get_file_info(FileSelector(_key(uri), recursive=True)))
+    below = told(uri, lambda: store_of(uri).get_file_info(FileSelector(key_of(uri), recursive=True)))
     for info in sorted(below, key=lambda info: str(info.path)):
         if info.is_file:
             yield Uri(f"{uri.scheme}://{info.path}"), version(info)
@@ -105,16 +106,17 @@ def version(info: FileInfo) -> Version:
     return Version(int(info.size), float(int((info.mtime_ns or 0) // 10**9)), str(info.mtime_ns or ""))
 
 
-def _key(uri: Uri) -> str:
+def key_of(uri: Uri) -> str:
+    """An object in its store: container and name, without the account."""
     host, slash, key = uri.text.partition("://")[2].partition("/")
     return host.partition("@")[0] + slash + key
 
 
 def told(uri: Uri, ask: Callable[[], T]) -> T:
-    """What a request gives.
+    """The answer to a request.
 
     Raises:
-        VideoReadError: why it gives nothing, in words. Passing: it may be given later.
+        VideoReadError: there is none; it says why, in words for users. Passing: another attempt may get one.
     """
     how = "GOOGLE_APPLICATION_CREDENTIALS" if uri.scheme == "gs" else "AZURE_STORAGE_ACCOUNT_KEY"
     try:

@@ -79,7 +79,7 @@ class Fetched:
         return self.there(start, end)
 
     def there(self, start: int, end: int) -> bytes:
-        """Bytes [start, end) as they are here: zeros where nothing was fetched."""
+        """Bytes [start, end) without fetching: zeros where nothing was fetched."""
         return os.pread(self._file.fileno(), max(0, min(end, self.size) - start), start)
 
     def fetch(self, wanted: Iterable[Span]) -> None:
@@ -203,7 +203,7 @@ def joined(spans: list[Span]) -> list[Span]:
 
 
 class ObjectFile(io.RawIOBase):
-    """A place in an object, from which it is read: the longer in order, the more at once."""
+    """An object as a file that fetches what is read. The longer it is read in order, the more it fetches at once."""
 
     def __init__(self, fetched: Fetched) -> None:
         super().__init__()

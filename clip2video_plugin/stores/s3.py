@@ -22,13 +22,13 @@ os.register_at_fork(after_in_child=_clients.clear)  # connections of a process a
 
 
 def endpoint() -> str | None:
-    """Where the environment says that S3 is, if not at Amazon."""
+    """The address of S3 that the environment names; None for Amazon's."""
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
     return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def region() -> str | None:
-    """Where the environment says that buckets lie."""
+    """The region of buckets that the environment names."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
 
 
@@ -145,10 +145,10 @@ def _seconds(said: dict[str, Any]) -> float:
 
 
 def told(uri: Uri, ask: Callable[[], T]) -> T:
-    """What a request gives.
+    """The answer to a request.
 
     Raises:
-        VideoReadError: why it gives nothing, in words. Passing: it may be given later.
+        VideoReadError: there is none; it says why, in words for users. Passing: another attempt may get one.
     """
     from botocore.exceptions import (
         BotoCoreError,

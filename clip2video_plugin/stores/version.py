@@ -10,7 +10,7 @@ CHANGED = "it changed while it was read; read it again when nobody writes it"
 
 
 class Passing(Exception):
-    """What another attempt may mend; ``reason`` says what, in words for users."""
+    """A failure that may pass, so that another attempt may succeed; ``reason`` says what failed, in words for users."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -27,7 +27,7 @@ class Version:
     tag: str = ""
 
     def is_of(self, other: Version) -> bool:
-        """False when they are surely two."""
+        """False where the two are certainly different; what one of them does not say is not compared."""
         return all(a == b or None in (a, b) for a, b in zip(self._marks(), other._marks(), strict=True))
 
     def _marks(self) -> tuple[int | float | str | None, ...]:

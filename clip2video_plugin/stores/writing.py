@@ -34,9 +34,9 @@ def store_of(uri: Uri) -> tuple[FileSystem, str]:
     if uri.scheme in ("http", "https"):
         raise Clip2VideoError(f"{uri} is on a web server, where nothing can be written; give a folder, or s3, gs or az")
     if uri.scheme != "s3":
-        from clip2video_plugin.stores.clouds import _key, _store
+        from clip2video_plugin.stores import clouds
 
-        return _store(uri), _key(uri)
+        return clouds.store_of(uri), clouds.key_of(uri)
     from clip2video_plugin.stores.s3 import endpoint, keys_of, region
 
     known = tuple(map(os.environ.get, ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")))

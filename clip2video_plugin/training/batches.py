@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from clip2video_plugin import __version__
 from clip2video_plugin.errors import TrainingError, VideoReadError
 from clip2video_plugin.model.tokenizer import tokenize
 from clip2video_plugin.pixels import Interpolation, Preprocessing, Resize
 from clip2video_plugin.training.cache import FrameCache
 from clip2video_plugin.training.videos import CaptionedVideo
+from clip2video_plugin.version import __version__
 
 Key = tuple[int, int]  # epoch, sample
 AHEAD = 3  # batches read ahead
@@ -76,6 +76,11 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.video_of)
+
+    def close(self) -> None:
+        """Nothing more goes to the cache."""
+        if self.cache is not None:
+            self.cache.close()
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, number = key

@@ -8,10 +8,12 @@ import sys
 import uuid
 import zlib
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
 
+from clip2video_plugin.aside import Aside, clear
 from clip2video_plugin.errors import TrainingError
 from clip2video_plugin.paths import printable
 
@@ -31,10 +33,13 @@ class FrameCache:
     def __init__(self, folder: Path, draws: int, size: int) -> None:
         self.folder, self.draws, self.size = folder, draws, size
         self._closed = False
+        self._aside: Aside | None = None  # where files are written first, once there are any
+        self._one = Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(f"cache {folder} cannot be made: {error.strerror}") from None
+        clear(folder, "making")
 
     def check_room(self, need: int) -> None:
         """Raises TrainingError when the disk cannot take ``need`` bytes more."""
@@ -63,16 +68,25 @@ class FrameCache:
         if self._closed:
             return
         path = self._path(key)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
             path.parent.mkdir(exist_ok=True)
+            with self._one:
+                self._aside = self._aside or Aside(self.folder, "making")
+            partial = self._aside.folder / uuid.uuid4().hex
             with partial.open("xb") as file:
                 file.write(_checksum(frames) + frames.tobytes())
             partial.replace(path)
         except OSError as error:
-            self._closed = True
-            partial.unlink(missing_ok=True)
+            self.close()
             print(f"c2v: cache {printable(self.folder)} takes no more frames: {error.strerror}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Nothing more is kept."""
+        self._closed = True
+        with self._one:
+            if self._aside is not None:
+                self._aside.close()
+                self._aside = None
 
     def _path(self, key: str) -> Path:
         name = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from clip2video_plugin.errors import TrainingError
+from clip2video_plugin.bounds import check_choice
+from clip2video_plugin.errors import TrainingError, first_line
 from clip2video_plugin.paths import expanded
 
 Optimiser = Literal["adamw", "reference"]
+"""AdamW, which decays matrices only, or CLIP4Clip's optimiser."""
 Negatives = Literal["other-videos", "reference"]
-Precision = Literal["auto", "float32", "bfloat16"]
+"""Whether another caption of the same video never counts as wrong, or does."""
+TrainPrecision = Literal["auto", "float32", "bfloat16"]
+"""That of the forward pass; ``auto`` is bfloat16 on GPUs that have it."""
 PerEpoch = Literal["captions", "videos"]
-Sampling = Literal["uniform", "reference"]
+"""What an epoch goes through once: every caption of a video, or every video with one of its captions."""
+TrainSampling = Literal["uniform", "reference", "keyframes"]
+"""Which frames a training takes, as the ``policy`` of ``read_frames``."""
 CHOICES = {
     "optimiser": Optimiser,
     "negatives": Negatives,
-    "precision": Precision,
+    "precision": TrainPrecision,
     "per_epoch": PerEpoch,
-    "sampling": Sampling,
+    "sampling": TrainSampling,
 }
 
 
@@ -36,7 +43,7 @@ class TrainConfig:
         model: checkpoint to start from, by name or folder; without one the network starts at random.
         network: fields of ModelConfig: all sizes for a start at random, else what to change of the
             checkpoint's. Weights that fit are taken over. Temporal parts that a CLIP lacks (``temporal``,
-            ``alignment``) are made from its text tower (reference section 11); others are drawn.
+            ``alignment``) are made from its text tower (``with_temporal_parts``); others are drawn.
         frame_position_std: spread of freshly drawn frame positions; without words from a pretrained CLIP the
             small default teaches order only late.
         train, val: where the command line finds the videos, see ``find_captioned_videos``.
@@ -45,8 +52,9 @@ class TrainConfig:
         per_epoch: a sample is every (video, caption) pair, or every video with one of its captions.
         batch_size: pairs per step over all processes; ``accumulate`` parts of it are embedded one after the
             other, each with negatives from itself alone.
-        optimiser: ``adamw`` decays matrices only; ``reference`` is CLIP4Clip's (reference section 13): no bias
-            correction, its rule for decay, gradient norms also clipped per parameter.
+        optimiser: ``adamw`` decays matrices only; ``reference`` is CLIP4Clip's
+            (docs/explanation/network.md#training-recipe): no bias correction, its rule for decay, gradient norms also
+            clipped per parameter.
         learning_rate: peak, of the temporal parts; CLIP's two towers and logit scale learn at
             ``clip_coefficient`` times it.
         warmup: share of the run in which the rate rises from 0; cosine after that.
@@ -58,7 +66,7 @@ class TrainConfig:
         recompute: keep only the inputs of each block of the image tower, and compute it again when going back.
         compile: let ``torch.compile`` have the image tower.
         ema: decay of a moving average of the weights, which is then what is validated and kept; 0 is none.
-        sampling, fps, jitter: which frames (section 8.2), and whether training varies them.
+        sampling, fps, jitter: which frames (``read_frames``), and whether training varies them.
         cache: folder of sampled frames, uint8, filled as they are first read; cache_draws: samplings kept of each.
         workers: threads that read ahead.
         save_every: steps between states that ``--resume`` can go on from; always at the end of an epoch.
@@ -88,11 +96,11 @@ class TrainConfig:
     clip_norm: float = 1.0
     max_logit_scale: float = 100.0
     negatives: Negatives = "other-videos"
-    precision: Precision = "auto"
+    precision: TrainPrecision = "auto"
     recompute: bool = False
     compile: bool = False
     ema: float = 0.0
-    sampling: Sampling = "uniform"
+    sampling: TrainSampling = "uniform"
     fps: float = 0.0
     jitter: bool = True
     cache: str = ""
@@ -105,8 +113,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, kind in CHOICES.items():
-            if getattr(self, name) not in get_args(kind):
-                raise TrainingError(f"{name} is {getattr(self, name)!r}; allowed are {', '.join(get_args(kind))}")
+            check_choice(name, getattr(self, name), kind, TrainingError)
         for name, low in LEAST.items():
             if not low <= getattr(self, name) < math.inf:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least {low}")
@@ -120,6 +127,11 @@ class TrainConfig:
                 f"batch_size is {self.batch_size} and accumulate {self.accumulate}; "
                 "every part needs the same number of pairs, 2 or more"
             )
+
+    def __repr__(self) -> str:
+        """The settings that are not the usual ones."""
+        usual, own = TrainConfig().to_dict(), self.to_dict()
+        return f"TrainConfig({', '.join(f'{name}={own[name]!r}' for name in own if own[name] != usual[name])})"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -150,8 +162,8 @@ def load_config(source: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
         raise TrainingError(f"no configuration {str(source)!r}; name a TOML file, or one of {', '.join(recipes())}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise TrainingError(f"{path} cannot be read: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:  # of text, of TOML, of lists in lists
+        raise TrainingError(f"{path} cannot be read: {first_line(error)}") from None
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals or not key.strip():
@@ -172,16 +184,28 @@ def config_of(values: dict[str, Any], source: str = "configuration") -> TrainCon
         if name not in kinds:
             raise TrainingError(f"{source}: there is no setting {name!r}; there are {', '.join(kinds)}")
         kind = kinds[name]
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        if kind is float and _is_whole(value):
             value = float(value)
         if kind is tuple and isinstance(value, list | tuple):
-            value = tuple(float(v) if isinstance(v, int | float) else v for v in value)
+            value = tuple(float(v) if _is_whole(v) else v for v in value)
             if len(value) != 2 or not all(isinstance(v, float) and 0 <= v < 1 for v in value):
-                raise TrainingError(f"{source}: {name} is {value!r}; expected two numbers in [0, 1)")
+                raise TrainingError(f"{source}: {name} is {_shown(value)}; expected two numbers in [0, 1)")
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise TrainingError(f"{source}: {name} is {value!r}; expected {KINDS[kind]}")
+            raise TrainingError(f"{source}: {name} is {_shown(value)}; expected {KINDS[kind]}")
         checked[name] = value
     return TrainConfig(**checked)
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether it is a whole number that a float can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < sys.float_info.max
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:200]
+    except (ValueError, RecursionError):  # Python writes out no number of over 4,300 digits
+        return "a value too long to show"
 
 
 def with_changes(config: TrainConfig, **changes: Any) -> TrainConfig:

@@ -21,7 +21,7 @@ def fingerprint(training: Sequence[CaptionedVideo], validation: Sequence[Caption
 
 def changed(was: dict[str, str], now: dict[str, str]) -> str:
     """What differs between two fingerprints, in words: of each set the first thing that does; or nothing."""
-    different = [what for what in now if was[what] != now[what]]
+    different = [what for what in now if was.get(what) != now[what]]
     firsts = [next((d for d in different if name in d), "") for name in ("training", "validation")]
     return " and the ".join(first for first in firsts if first)
 

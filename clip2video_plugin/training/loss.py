@@ -1,4 +1,4 @@
-"""The contrastive loss of CLIP2Video (paper section 3.4; reference 6.4).
+"""The contrastive loss of CLIP2Video (section 3.4 of the paper; docs/explanation/network.md#loss).
 
 Shapes: N pairs of one caption and one video, D embedding.
 """

@@ -1,4 +1,4 @@
-"""Optimisers, their parameter groups, and the schedule (reference section 13)."""
+"""Optimisers, their parameter groups, and the schedule (docs/explanation/network.md#training-recipe)."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def _from_checkpoint(config: TrainConfig) -> tuple[Clip2Video, Tokenizer]:
 
 
 def _parts(keys: Iterable[str]) -> set[str]:
-    """Names of parameters, those of blocks without what is within."""
+    """Names of parameters; of a block, its name alone."""
     return {key.partition(".resblocks.")[0] for key in keys}
 
 

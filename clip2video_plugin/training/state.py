@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import torch
 
 from clip2video_plugin.errors import TrainingError, first_line
+from clip2video_plugin.model.containers import checked_zip
 from clip2video_plugin.training.fingerprint import changed
 
 STATE, LOG, BEST, LAST, REPORT = "state.pt", "log.jsonl", "best", "last", "report.html"
@@ -25,6 +29,17 @@ class Progress:
     best_epoch: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     stopped_early: bool = False
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """An OSError while writing becomes a TrainingError."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{place} cannot be written: {first_line(error)}; the last state is kept, resume from it (--resume)"
+        ) from None
 
 
 def save_state(
@@ -57,13 +72,35 @@ def save_state(
 
 
 def load_state(folder: Path, config: dict[str, Any], data: dict[str, str], parts: dict[str, Any]) -> Progress:
-    """Restores ``parts``; raises TrainingError when the run had other settings or other data."""
+    """Restores ``parts``.
+
+    Raises:
+        TrainingError: the run had other settings or other data, or the state is damaged; ``parts`` may then be, too.
+    """
     try:
+        checked_zip(folder / STATE)
         state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TrainingError(f"{folder} has no {STATE} to resume from") from None
     except Exception as error:  # torch.load raises many kinds
         raise TrainingError(f"{folder / STATE} is damaged: {first_line(error)}") from None
+    try:
+        return _restored(folder, state, config, data, parts)
+    except TrainingError:
+        raise
+    except Exception as error:  # what no run wrote can be wrong in any way
+        raise TrainingError(f"{folder / STATE} is damaged: {first_line(error)}") from None
+
+
+def _restored(
+    folder: Path, state: dict[str, Any], config: dict[str, Any], data: dict[str, str], parts: dict[str, Any]
+) -> Progress:
+    progress = Progress(**state["progress"])
+    for name, usual in vars(Progress()).items():
+        if type(value := getattr(progress, name)) is not type(usual):
+            raise TypeError(f"{name} is {value!r:.80}")
+    if progress.step < 0:
+        raise ValueError(f"step is {progress.step}")
     other = [k for k in config if not _same(k, state["config"].get(k), config[k])]
     if other:
         was = ", ".join(f"{k}={state['config'].get(k)!r}" for k in other)
@@ -75,7 +112,7 @@ def load_state(folder: Path, config: dict[str, Any], data: dict[str, str], parts
         )
     for name, part in parts.items():
         part.load_state_dict(state["parts"][name])
-    return Progress(**state["progress"])
+    return progress
 
 
 MAY_CHANGE = frozenset(["workers", "save_every", "patience", "device"])
@@ -94,47 +131,76 @@ class Log:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        path = folder / LOG
+        path = self._path = folder / LOG
         kept = [row for row in read_log(folder) if row["step"] <= step] if step else []
         partial = path.with_name(f".{LOG}")
-        partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        partial.replace(path)
-        self._file: IO[str] = path.open("a", encoding="utf-8")
-        self._board = _tensorboard(folder, step)
+        with writing(path):
+            partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+            partial.replace(path)
+            self._file: IO[str] = path.open("a", encoding="utf-8")
+            self._board = _tensorboard(folder, step)
 
     def write(self, **row: Any) -> None:
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for name, value in row.items():
-                if isinstance(value, int | float) and name != "step":
-                    self._board.add_scalar(name, value, row["step"])
+        with writing(self._path):
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+            if self._board is not None:
+                for name, value in row.items():
+                    if isinstance(value, int | float) and name != "step":
+                        self._board.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
+        with writing(self._path):
+            try:
+                self._file.close()
+            finally:
+                if self._board is not None:
+                    self._board.close()
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a run's log; a last line that was cut off is left out."""
+    """The rows of a run's log up to the first that is none, as the last is where it was cut off."""
     rows = []
     try:
-        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
+        lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return []
     for line in lines:
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not _is_row(row):
+            break
+        rows.append(row)
     return rows
 
 
+def _is_row(row: Any) -> bool:
+    """Whether it is what the trainer writes of a step, or of an epoch."""
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return False
+    if "validation" not in row:
+        return True
+    metrics, hardest = row["validation"], row.get("hardest")
+    return (
+        type(row.get("epoch")) is int
+        and isinstance(metrics, dict)
+        and all(isinstance(metrics.get(name), int | float) for name in ("R@1", "R@5", "R@10", "MdR", "MnR"))
+        and isinstance(hardest, list)
+        and all(isinstance(query, dict) and isinstance(query.get("rank"), int | float) for query in hardest)
+        and all(isinstance(query.get(name), str) for query in hardest for name in ("caption", "video", "rival"))
+    )
+
+
 def _tensorboard(folder: Path, step: int) -> Any:
+    place = folder / "tensorboard"
     try:
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        with writing(place):  # it writes in a thread, which would print where it fails
+            place.mkdir(exist_ok=True)
+            TemporaryFile(dir=place).close()
+        return SummaryWriter(str(place), purge_step=step)
     except (ImportError, UnicodeEncodeError):  # not installed, or the folder has a name that it cannot write
         return None

@@ -1,4 +1,4 @@
-"""``train``: the loop."""
+"""``train``: the loop over steps, and what one step does."""
 
 from __future__ import annotations
 
@@ -16,28 +16,23 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from clip2video_plugin.counted import counted
 from clip2video_plugin.errors import TrainingError
-from clip2video_plugin.model import Clip2Video
 from clip2video_plugin.model.card import Card
 from clip2video_plugin.model.checkpoint import best_device
 from clip2video_plugin.model.saving import save_checkpoint
 from clip2video_plugin.paths import expanded, printable
-from clip2video_plugin.progress import bar
-from clip2video_plugin.training.batches import Batch, Collate, Order, Samples, companions, load_batches
-from clip2video_plugin.training.cache import FrameCache
+from clip2video_plugin.progress import Tell, bar
+from clip2video_plugin.training.batches import Batch
 from clip2video_plugin.training.config import TrainConfig, load_config
-from clip2video_plugin.training.distributed import Place, processes
-from clip2video_plugin.training.fingerprint import fingerprint
-from clip2video_plugin.training.optimiser import freeze, make_optimiser, make_schedule
+from clip2video_plugin.training.distributed import processes
+from clip2video_plugin.training.prepare import Run, prepare
 from clip2video_plugin.training.report import write_report
-from clip2video_plugin.training.start import card_of, start
-from clip2video_plugin.training.state import BEST, LAST, STATE, Log, Progress, load_state, save_state
-from clip2video_plugin.training.step import Step
+from clip2video_plugin.training.start import card_of
+from clip2video_plugin.training.state import BEST, LAST, STATE, Log, load_state, save_state, writing
 from clip2video_plugin.training.validate import validate
-from clip2video_plugin.training.videos import CaptionedVideo, name_of, split
+from clip2video_plugin.training.videos import name_of, split
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ def train(
     captions_field: str = "captions",
     trained_on: str | None = None,
     resume: bool = False,
-    progress: bool = True,
+    progress: bool | Tell = True,
 ) -> TrainResult:
     """Trains a network on videos with captions and keeps the best epoch's weights as a checkpoint.
 
@@ -81,8 +76,11 @@ def train(
         train_view: a FiftyOne dataset or view with captions, or a sequence of ``CaptionedVideo``.
         val_view: the same, for choosing the best epoch; without it ``config.val_share`` of the training videos.
         out: folder of the run.
+        captions_field: of the views, a string or a list of strings per sample.
         trained_on: the videos in words, which the checkpoint says of itself; by default the dataset's name.
         resume: go on with the run in ``out``, if there is one; of one that is finished, its result.
+        progress: whether to show a progress bar; or a function that is called after every step with the number of steps
+            done and ``total=``. What it raises stops the run once its state is saved.
 
     Raises:
         TrainingError: the settings or the data cannot be used, the views share a file, ``out`` holds a run, the run
@@ -94,240 +92,163 @@ def train(
         if (folder / STATE).exists() and not resume:
             raise TrainingError(f"{folder} holds a run already; resume it (--resume), or choose another folder")
         videos, held = split(config, train_view, val_view, captions_field)
-        words = trained_on or name_of(train_view) or f"{len(videos)} videos"
-        return _Run(config, videos, held, folder, place, progress, card_of(config, words)).go(resume)
+        card = card_of(config, trained_on or name_of(train_view) or counted(len(videos), "video"))
+        run = prepare(config, videos, held, folder, place)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        if resume and (folder / STATE).exists():
+            run.progress = load_state(folder, config.to_dict(), run.data, run.parts)
+        if run.finished:
+            _say_finished(run, card)
+        else:
+            _loop(run, card, progress)
+        done = run.progress
+        return TrainResult(folder, done.step, done.best, done.best_epoch, done.stopped_early, dict(done.failed))
 
 
-class _Run:
-    def __init__(
-        self,
-        config: TrainConfig,
-        videos: Sequence[CaptionedVideo],
-        held: Sequence[CaptionedVideo],
-        folder: Path,
-        place: Place,
-        show: bool,
-        card: Card,
-    ) -> None:
-        self.config, self.folder, self.place = config, folder, place
-        self.show, self.card = show and place.first, card
-        if config.batch_size % (config.accumulate * place.world):
-            raise TrainingError(
-                f"batch_size is {config.batch_size}; it must be a multiple of accumulate x processes, "
-                f"{config.accumulate} x {place.world}"
-            )
-        network, self.tokenizer = start(config, videos)
-        sizes = network.config
-        cache = None
-        if config.cache:
-            cache = FrameCache(expanded(config.cache), config.cache_draws, sizes.image_size)
+def _loop(run: Run, card: Card, progress: bool | Tell) -> None:
+    """Steps until the run is finished or stopped; after each epoch a validation."""
+    done, first = run.progress, run.place.first
+    quiet, tell = not (first and progress is True), progress if first and callable(progress) else None
+    log = Log(run.folder, done.step) if first else None
+    batches = run.batches()
+    try:
+        with _interrupt() as interrupt, bar("Training", run.steps, unit="steps", quiet=quiet) as shown:
+            while not run.finished:
+                row = _step(run, batches)
+                if log:
+                    log.write(**row)
+                shown(done.step, f"loss {row['loss']:.3f}, rate {row['lr']:.1e}, {row['videos/s']:.0f}/s")
+                ended = done.step % run.per_epoch == 0 or done.step == run.steps
+                if ended:
+                    done.stopped_early = _end_of_epoch(run, card, log)
+                stop = KeyboardInterrupt() if interrupt.is_set() else _raised(tell, done.step, run.steps)
+                if ended or stop or done.step % run.config.save_every == 0:
+                    _save(run, card)
+                if stop:
+                    raise stop
+    finally:
+        batches.close()
+        if log:
+            log.close()
+        run.samples.close()
 
-        def samples(these: Sequence[CaptionedVideo], *, training: bool) -> Samples:
-            return Samples(
-                these,
-                count=sizes.max_frames,
-                **sizes.preprocessing.options,
-                seed=config.seed,
-                jitter=training and config.jitter,
-                per_caption=training and config.per_epoch == "captions",
-                cache=cache,
-            )
 
-        self.samples, self.held = samples(videos, training=True), samples(held, training=False)
-        if cache:
-            cache.check_room(self.samples.uncached() + self.held.uncached())
-        self.data = fingerprint(videos, held)
-        self.per_epoch = len(self.samples) // config.batch_size
-        if not self.per_epoch:
-            raise TrainingError(
-                f"there are {len(self.samples)} pairs to train on, fewer than batch_size {config.batch_size}; lower it"
-            )
-        self.steps = config.steps or config.epochs * self.per_epoch
-        self.network = network.to(place.device).train()
-        freeze(network, config.freeze_layers)
-        network.image.transformer.recompute = config.recompute
-        if config.compile:
-            network.image.compile()
-        step = Step(
-            network, mask_same_video=config.negatives == "other-videos", autocast=_autocast(config, place.device)
-        )
-        self.optimiser = make_optimiser(network, config)
-        self.schedule = make_schedule(self.optimiser, config, self.steps)
-        self.average = (
-            AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None  # type: ignore[no-untyped-call]
-        )
-        self.step: nn.Module = step
-        if place.world > 1:
-            ids = [place.device.index] if place.device.type == "cuda" else None
-            self.step = DistributedDataParallel(step, device_ids=ids)
-        self.parts = {"network": network, "optimiser": self.optimiser, "schedule": self.schedule}
-        if self.average is not None:
-            self.parts["average"] = self.average
-        self.progress = Progress()
+def _raised(tell: Tell | None, step: int, steps: int) -> Exception | None:
+    """Tells how far the run is; returns what that raised, as the state is to be saved first."""
+    try:
+        if tell:
+            tell(step, total=steps)
+    except Exception as error:
+        return error
+    return None
 
-    @property
-    def weights(self) -> Clip2Video:
-        """What is validated and kept."""
-        if self.average is None:
-            return self.network
-        network = self.average.module
-        assert isinstance(network, Clip2Video)
-        return network
 
-    def go(self, resume: bool) -> TrainResult:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if resume and (self.folder / STATE).exists():
-            self.progress = load_state(self.folder, self.config.to_dict(), self.data, self.parts)
-            if self.finished:
-                return self._already_finished()
-        log = Log(self.folder, self.progress.step) if self.place.first else None
-        order = Order(
-            len(self.samples),
-            companions(self.samples),
-            step_size=self.config.batch_size,
-            parts=self.config.accumulate,
-            start=self.progress.step,
-            stop=self.steps,
-            seed=self.config.seed,
-            rank=self.place.rank,
-            world=self.place.world,
-        )
-        sizes = self.network.config
-        batches = load_batches(
-            self.samples,
-            order,
-            Collate(self.tokenizer, sizes.max_frames, sizes.max_words),
-            workers=self.config.workers,
-            pin=self.place.device.type == "cuda",
-        )
-        try:
-            with _interrupt() as interrupt, bar("Training", self.steps, unit="steps", quiet=not self.show) as shown:
-                while not self.finished:
-                    row = self._step(batches)
-                    ended = self.progress.step % self.per_epoch == 0 or self.progress.step == self.steps
-                    if log:
-                        log.write(**row)
-                    shown(self.progress.step, f"loss {row['loss']:.3f}, rate {row['lr']:.1e}, {row['videos/s']:.0f}/s")
-                    if ended:
-                        self.progress.stopped_early = self._end_of_epoch(log)
-                    if ended or interrupt.is_set() or self.progress.step % self.config.save_every == 0:
-                        self._save()
-                    if interrupt.is_set():
-                        raise KeyboardInterrupt
-        finally:
-            batches.close()
-            if log:
-                log.close()
-        return self._result()
+def _step(run: Run, batches: Iterator[Batch]) -> dict[str, Any]:
+    """One step of the optimiser; returns its line of the log."""
+    began = time.perf_counter()
+    run.optimiser.zero_grad(set_to_none=True)
+    means, names = _gradients(run, batches)
+    trained = [p for group in run.optimiser.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(trained, run.config.clip_norm or math.inf).item()
+    _check_finite(run, "gradient norm", norm, names)
+    rate = run.schedule.get_last_lr()
+    run.optimiser.step()
+    run.schedule.step()
+    with torch.no_grad():
+        run.network.logit_scale.clamp_(max=math.log(run.config.max_logit_scale))
+    if run.average is not None:
+        run.average.update_parameters(run.network)
+    run.progress.step += 1
+    return {
+        "step": run.progress.step,
+        **{name: round(value, 6) for name, value in means.items()},
+        "lr": max(float(r) for r in rate),
+        "gradient": round(norm, 6),
+        "logit_scale": round(run.network.logit_scale.exp().item(), 4),
+        "videos/s": round(len(names) * run.place.world / (time.perf_counter() - began), 2),
+    }
 
-    @property
-    def finished(self) -> bool:
-        return self.progress.step >= self.steps or self.progress.stopped_early
 
-    def _result(self) -> TrainResult:
-        done = self.progress
-        return TrainResult(self.folder, done.step, done.best, done.best_epoch, done.stopped_early, dict(done.failed))
+def _gradients(run: Run, batches: Iterator[Batch]) -> tuple[dict[str, float], list[str]]:
+    """Adds up the gradients of the parts of a step; returns the means of what is logged, and the videos' names."""
+    parts = run.config.accumulate
+    means: dict[str, float] = {}
+    names: list[str] = []
+    for part in range(parts):
+        batch = next(batches)
+        names += batch.names
+        _report_failures(run, batch.failures)
+        # Gradients of all processes are averaged once a step.
+        last = part == parts - 1 or run.place.world == 1
+        with nullcontext() if last else run.step.no_sync():  # type: ignore[operator]
+            loss, hits = run.step(batch)
+            values = {"loss": loss.loss.item(), "global_loss": loss.global_loss.item(), "batch R@1": hits.item()}
+            if loss.aligned_loss is not None:
+                values["aligned_loss"] = loss.aligned_loss.item()
+            _check_finite(run, "loss", values["loss"], batch.names)
+            (loss.loss / parts).backward()
+        means = {name: means.get(name, 0.0) + value / parts for name, value in values.items()}
+    return means, names
 
-    def _already_finished(self) -> TrainResult:
-        if self.place.first:
-            how = "stopped early" if self.progress.stopped_early else "done"
-            where = printable(self.folder)
-            print(f"c2v: the run in {where} is finished ({how} after {self.progress.step} steps)", file=sys.stderr)
-            if not (self.folder / LAST).exists():
-                save_checkpoint(self.folder / LAST, self.weights, self.tokenizer, card=self.card)
-        return self._result()
 
-    def _step(self, source: Iterator[Batch]) -> dict[str, Any]:
-        """One step of the optimiser; returns its line of the log."""
-        began = time.perf_counter()
-        parts = self.config.accumulate
-        self.optimiser.zero_grad(set_to_none=True)
-        sums: dict[str, float] = {}
-        videos = 0
-        for part in range(parts):
-            batch = next(source)
-            self._report_failures(batch.failures)
-            # Gradients of all processes are averaged once a step.
-            last = part == parts - 1 or self.place.world == 1
-            with nullcontext() if last else self.step.no_sync():  # type: ignore[operator]
-                loss, hits = self.step(batch)
-                values = {"loss": loss.loss.item(), "global_loss": loss.global_loss.item(), "batch R@1": hits.item()}
-                if loss.aligned_loss is not None:
-                    values["aligned_loss"] = loss.aligned_loss.item()
-                if not math.isfinite(values["loss"]):
-                    raise TrainingError(self._not_finite("loss", values["loss"], batch))
-                (loss.loss / parts).backward()
-            sums = {name: sums.get(name, 0.0) + value / parts for name, value in values.items()}
-            videos += len(batch.names) * self.place.world
-        trained = [p for group in self.optimiser.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(trained, self.config.clip_norm or math.inf).item()
-        if not math.isfinite(norm):
-            raise TrainingError(self._not_finite("gradient norm", norm, batch))
-        rate = self.schedule.get_last_lr()
-        self.optimiser.step()
-        self.schedule.step()
-        with torch.no_grad():
-            self.network.logit_scale.clamp_(max=math.log(self.config.max_logit_scale))
-        if self.average is not None:
-            self.average.update_parameters(self.network)
-        self.progress.step += 1
-        return {
-            "step": self.progress.step,
-            **{name: round(value, 6) for name, value in sums.items()},
-            "lr": max(float(r) for r in rate),
-            "gradient": round(norm, 6),
-            "logit_scale": round(self.network.logit_scale.exp().item(), 4),
-            "videos/s": round(videos / (time.perf_counter() - began), 2),
-        }
-
-    def _not_finite(self, what: str, value: float, batch: Batch) -> str:
-        names = ", ".join(batch.names[:4]) + (", ..." if len(batch.names) > 4 else "")
-        return (
-            f"step {self.progress.step + 1}: the {what} is {value} on the batch {names}; "
-            f"lower learning_rate, or look at these videos. The last state is kept in {self.folder}"
+def _check_finite(run: Run, what: str, value: float, names: Sequence[str]) -> None:
+    if not math.isfinite(value):
+        some = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        raise TrainingError(
+            f"step {run.progress.step + 1}: the {what} is {value} on the batch {some}; "
+            f"lower learning_rate, or look at these videos. The last state is kept in {run.folder}"
         )
 
-    def _report_failures(self, failures: Sequence[tuple[str, str]]) -> None:
-        for name, reason in failures:
-            if name not in self.progress.failed:
-                self.progress.failed[name] = reason
-                print(printable(f"c2v: {name} is left out: {reason}"), file=sys.stderr)
 
-    def _end_of_epoch(self, log: Log | None) -> bool:
-        """Validates, keeps the best weights, and says whether to stop."""
-        epoch = math.ceil(self.progress.step / self.per_epoch)
-        patience, stop = self.config.patience, False
-        if self.place.first:
-            found = validate(self.weights, self.tokenizer, self.held, self.place.device)
-            self._report_failures(found.failures)
-            if not found.metrics:
-                raise TrainingError("none of the validation videos can be read")
-            if found.metrics["R@1"] > self.progress.best.get("R@1", -1.0):
-                self.progress.best, self.progress.best_epoch = found.metrics, epoch
-                save_checkpoint(self.folder / BEST, self.weights, self.tokenizer, card=self.card)
-            assert log is not None
-            log.write(step=self.progress.step, epoch=epoch, validation=found.metrics, hardest=found.hardest)
-            write_report(self.folder)
-            stop = bool(patience) and epoch - self.progress.best_epoch >= patience
-        if self.place.world > 1:
-            told = torch.tensor(stop, device=self.place.device)
-            dist.broadcast(told, 0)
-            stop = bool(told)
-        return stop
-
-    def _save(self) -> None:
-        if self.place.first:
-            if self.finished:
-                save_checkpoint(self.folder / LAST, self.weights, self.tokenizer, card=self.card)
-            save_state(self.folder, self.progress, self.config.to_dict(), self.data, self.parts)
+def _report_failures(run: Run, failures: Sequence[tuple[str, str]]) -> None:
+    for name, reason in failures:
+        if name not in run.progress.failed:
+            run.progress.failed[name] = reason
+            print(printable(f"c2v: {name} is left out: {reason}"), file=sys.stderr)
 
 
-def _autocast(config: TrainConfig, device: torch.device) -> torch.dtype | None:
-    if config.precision == "bfloat16":
-        return torch.bfloat16
-    # On CPUs autocast was measured slower, even where they have instructions for bfloat16.
-    on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if config.precision == "auto" and on_gpu else None
+def _end_of_epoch(run: Run, card: Card, log: Log | None) -> bool:
+    """Validates, keeps the best weights, and says whether to stop."""
+    done, patience, stop = run.progress, run.config.patience, False
+    epoch = math.ceil(done.step / run.per_epoch)
+    if run.place.first:
+        found = validate(run.weights, run.tokenizer, run.held, run.place.device)
+        _report_failures(run, found.failures)
+        if not found.metrics:
+            raise TrainingError("none of the validation videos can be read")
+        if found.metrics["R@1"] > done.best.get("R@1", -1.0):
+            done.best, done.best_epoch = found.metrics, epoch
+            save_checkpoint(run.folder / BEST, run.weights, run.tokenizer, card=card)
+        assert log is not None
+        log.write(step=done.step, epoch=epoch, validation=found.metrics, hardest=found.hardest)
+        with writing(run.folder):
+            write_report(run.folder)
+        stop = bool(patience) and epoch - done.best_epoch >= patience
+    if run.place.world > 1:
+        told = torch.tensor(stop, device=run.place.device)
+        dist.broadcast(told, 0)
+        stop = bool(told)
+    return stop
+
+
+def _save(run: Run, card: Card) -> None:
+    if run.place.first:
+        if run.finished:
+            save_checkpoint(run.folder / LAST, run.weights, run.tokenizer, card=card)
+        save_state(run.folder, run.progress, run.config.to_dict(), run.data, run.parts)
+
+
+def _say_finished(run: Run, card: Card) -> None:
+    """For a run that ended before: writes the weights that are missing because the process was killed."""
+    if run.place.first:
+        how = "stopped early" if run.progress.stopped_early else "done"
+        where = printable(run.folder)
+        print(
+            f"c2v: the run in {where} is finished ({how} after {counted(run.progress.step, 'step')})", file=sys.stderr
+        )
+        if not (run.folder / LAST).exists():
+            save_checkpoint(run.folder / LAST, run.weights, run.tokenizer, card=card)
 
 
 @contextmanager

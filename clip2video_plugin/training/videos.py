@@ -17,6 +17,7 @@ from clip2video_plugin.pixels import Interpolation, Resize
 from clip2video_plugin.training.config import TrainConfig
 from clip2video_plugin.video.files import file_stamp
 from clip2video_plugin.video.frames import read_quietly
+from clip2video_plugin.video.sampling import Policy
 
 FRAMES_FIELD = "frames_dir"  # of samples that are folders of frames
 
@@ -79,7 +80,7 @@ class VideoFile:
     captions: Sequence[str]
     start: float | None = None
     end: float | None = None
-    policy: str = "uniform"
+    policy: Policy = "uniform"
     fps: float | None = None
     reverse_captions: Sequence[str] = ()
     reverse_meaning: int = -1
@@ -140,7 +141,7 @@ class VideoFile:
 
 
 def captioned_videos(
-    source: Any, *, captions_field: str = "captions", policy: str = "uniform", fps: float | None = None
+    source: Any, *, captions_field: str = "captions", policy: Policy = "uniform", fps: float | None = None
 ) -> list[CaptionedVideo]:
     """The videos of a FiftyOne dataset or view with a captions field, or of any sequence of captioned videos.
 

@@ -1,4 +1,4 @@
-"""Opening video files with PyAV: errors in plain words, nothing but local files and real containers."""
+"""Opening video files with PyAV: errors in plain words; only local files and containers of video are opened."""
 
 from __future__ import annotations
 

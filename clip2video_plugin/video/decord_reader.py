@@ -19,7 +19,8 @@ from PIL import Image
 
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.video.container import open_video
-from clip2video_plugin.video.pyav_reader import Decoded, Picker, scan
+from clip2video_plugin.video.presentation import Decoded, Picker
+from clip2video_plugin.video.pyav_reader import scan
 
 
 def decode(path: Path, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded | None:

@@ -1,4 +1,7 @@
-"""Frames of videos as JPEG files: the job of the paper's sample_frame.py (reference section 8.1)."""
+"""Frames of videos as JPEG files: the job of the paper's sample_frame.py.
+
+docs/explanation/network.md#frame-extraction
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
+from clip2video_plugin.bounds import check_choice
 from clip2video_plugin.errors import Clip2VideoError, VideoReadError
 from clip2video_plugin.video.files import file_stamp
 from clip2video_plugin.video.frames import decode, picker
 from clip2video_plugin.video.image_folder import NOTE
-from clip2video_plugin.video.sampling import EXTRACTION_RATE
+from clip2video_plugin.video.sampling import EXTRACTION_RATE, Policy
 
 QUALITY = 95
+Extracted = Literal["extract", Policy]
+"""Which frames become files: ``extract`` are those that ``ffmpeg -r FPS`` writes."""
 
 
 @dataclass
@@ -38,7 +44,7 @@ def extract_frames(
     *,
     root: Path | None = None,
     fps: float | None = None,
-    policy: str = "extract",
+    policy: Extracted = "extract",
     count: int = 12,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -57,10 +63,15 @@ def extract_frames(
     Raises:
         Clip2VideoError: an option is out of range, or the output cannot be written.
     """
+    check_choice("policy", policy, Extracted)
     if policy in ("extract", "fps"):
         fps = fps or EXTRACTION_RATE
     picker(output, policy, count=count, fps=fps, start=None, end=None)  # refuses what is out of range
-    options = {"policy": policy, "fps": fps, "count": count if policy in ("uniform", "reference") else None}
+    options = {
+        "policy": policy,
+        "fps": fps,
+        "count": count if policy in ("uniform", "reference", "keyframes") else None,
+    }
     report = Extraction()
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -136,7 +147,7 @@ def _write(video: Path, folder: Path, options: dict[str, Any]) -> dict[str, Any]
         stored[len(stored)] = path
         return path
 
-    decoded, _ = decode(video, pick, store)
+    decoded, _ = decode(video, pick, store, by_keys=policy == "keyframes")
     order = [i for i in decoded.picks if i in decoded.pictures]
     if not order:
         raise VideoReadError(video, "none of its frames can be decoded")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
+from stat import S_ISDIR
 from urllib.parse import urlsplit
 
 from clip2video_plugin import listing, stores
@@ -55,11 +56,15 @@ def find_videos(paths: str | Place | Iterable[str | Place], passed_over: Counter
         Clip2VideoError: it is a URI of an unknown kind.
     """
     names = [paths] if isinstance(paths, str | Path | Uri) else list(paths)
-    seen = Seen() if len(names) > 1 else None  # below one none is twice
-    for name in names:
-        for found in named_videos(name, passed_over):
-            if seen is None or seen.is_new(str(found.place)):
-                yield found.place
+    videos = (found for name in names for found in named_videos(name, passed_over))
+    for found in each_once(videos) if len(names) > 1 else videos:  # below one none is twice
+        yield found.place
+
+
+def each_once(videos: Iterable[Found]) -> Iterator[Found]:
+    """Without those whose place came before."""
+    seen = Seen()
+    return (found for found in videos if seen.is_new(str(found.place)))
 
 
 def named_videos(name: str | Place, passed_over: Counter[str] | None = None) -> Iterator[Found]:
@@ -166,6 +171,11 @@ def _videos_in(folder: str, passed_over: Counter[str] | None, *, named: bool) ->
     return names
 
 
+def holds_videos(path: str | Path) -> bool:
+    """Whether a path is a folder on the way to videos, and so never one itself."""
+    return os.path.isdir(path) and bool(_videos_in(str(path), None, named=True))
+
+
 def _pass_over(ending: str, passed_over: Counter[str] | None, count: int = 1) -> None:
     if passed_over is not None and _may_be_a_video(ending):
         passed_over[ending] += count
@@ -201,8 +211,8 @@ def file_stamp(path: Place) -> Stamp:
     try:
         if isinstance(path, Uri):
             return stores.stamp(path)
-        if not path.is_dir():
-            info = path.stat()
+        info = path.stat()
+        if not S_ISDIR(info.st_mode):
             return info.st_size, info.st_mtime
         stats = [image.stat() for image in images_in(path)]
         return sum(s.st_size for s in stats), max((s.st_mtime for s in stats), default=0.0)

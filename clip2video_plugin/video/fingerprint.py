@@ -36,6 +36,18 @@ def fingerprint(path: Place) -> str | None:
     return digest.hexdigest()[:32]
 
 
+def fingerprint_read(path: Place) -> str | None:
+    """``fingerprint`` of a video that was just read; None of an object whose store gives no parts of it.
+
+    Raises:
+        VideoReadError: a file of this machine cannot be read any more, so that it would not be known again when moved.
+    """
+    found = fingerprint(path)
+    if found is None and not isinstance(path, Uri):
+        raise VideoReadError(path, "it could be read once, and then no more; embed it again")
+    return found
+
+
 def _of_object(uri: Uri) -> str | None:
     """As of a file with the same content."""
     try:

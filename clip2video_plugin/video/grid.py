@@ -23,10 +23,11 @@ from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.pixels import Preprocessing
 from clip2video_plugin.places import Place
 from clip2video_plugin.video import image_folder, pyav_reader, streams
+from clip2video_plugin.video.frames import LONGEST as LONGEST_VIDEO
 from clip2video_plugin.video.frames import decode, picker
 from clip2video_plugin.video.image_folder import BROKEN
-from clip2video_plugin.video.pyav_reader import Presentation
-from clip2video_plugin.video.sampling import rate_times
+from clip2video_plugin.video.presentation import Presentation
+from clip2video_plugin.video.sampling import Policy, rate_times, snapped
 from clip2video_plugin.video.structure import is_cut_off
 from clip2video_plugin.video.transform import resize_and_crop
 
@@ -35,7 +36,7 @@ PART, LONGEST = 48, 192  # frames that are read at once, and how many they may b
 Source = Callable[[list[int]], Iterator[tuple[int, Any]]]  # of indices of frames, ascending: index and picture
 
 
-class Untrue(Exception):  # the grid is laid anew, and nobody hears of it
+class Untrue(Exception):  # whoever reads the grid catches it, and lays the grid anew
     """A frame that the packets promise, or an image that is listed, is not there."""
 
 
@@ -50,19 +51,34 @@ class Wanted:
     Attributes:
         rate: of a duration in seconds, how many frames a second lie on the grid; 0 for no grid.
         whole: policy and frames a second, as of ``read_frames``, of the frames of the whole video. count: of them.
+            With the policy ``keyframes`` the frames of the grid are moved to key frames by the same rule.
     """
 
     rate: Callable[[float], float]
-    whole: tuple[str, float | None]
+    whole: tuple[Policy, float | None]
     count: int
     how: Preprocessing
 
     def lay(self, path: Place, shown: Presentation) -> Layout:
-        """The frames of a video."""
+        """The frames of a video.
+
+        Raises:
+            VideoReadError: it lasts longer than windows are made of.
+        """
+        if shown.duration > LONGEST_VIDEO:
+            raise VideoReadError(
+                path,
+                f"it lasts {shown.duration:.0f} seconds by its times; windows are made of {LONGEST_VIDEO:.0f} at most",
+            )
         rate = self.rate(shown.duration)
         every = picker(path, "fps", count=1, fps=rate, start=None, end=None)(shown) if rate else []
         due = rate_times(shown.times, every, rate) if rate else np.zeros(0)
         policy, fps = self.whole
+        if policy == "keyframes":
+            exact, times = every, np.array(shown.times)
+            every = snapped(shown.times, exact, shown.keys, (0, len(times)), shown.duration)
+            # A frame that was moved stands for its own time
+            due = np.maximum.accumulate(np.where(np.equal(every, exact), due, times[every]))
         whole = picker(path, policy, count=self.count, fps=fps, start=None, end=None)(shown)
         picks = sorted({*every, *whole})
         return Layout(shown, picks, np.searchsorted(picks, every), due, np.searchsorted(picks, whole))
@@ -91,7 +107,8 @@ class Layout:
 class Grid:
     """The frames of a video that are ``Wanted``; ``pixels`` has them where they are no more than one part.
 
-    Parts are given by ``parts`` and read by ``read``, by several threads where that is possible.
+    Parts are given by ``parts`` and read by ``read``, by several threads where that is possible. They come of
+    ``source``, which can begin at any frame where they lie ``apart``; ``leave`` is called when the last was read.
     """
 
     def __init__(
@@ -102,11 +119,12 @@ class Grid:
         source: Source = lambda picks: iter(()),
         *,
         apart: bool = True,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
-        self.path, self.wanted, self.layout = path, wanted, layout
+        self.path, self.wanted, self.layout, self.source, self.apart = path, wanted, layout, source, apart
         self._fetched = stores.fetched(path)  # by all parts, once
         self.pixels: NDArray[np.uint8] | None = None
-        self._source = source
+        self._leave = leave
         self._cuts = _cuts(layout) if apart else None
         self._parts: list[NDArray[np.int64]] = []
         # Of a video that can only be read from its start: whose turn it is, and what came before it was asked for
@@ -168,18 +186,15 @@ class Grid:
         source = partial(streams.by_decoding, path, shown, order, convert=wanted.convert)
         return cls(path, wanted, wanted.lay(path, shown), source, apart=False)
 
-    def anew(self) -> Grid:
+    @classmethod
+    def anew(cls, path: Place, wanted: Wanted) -> Grid:
         """The grid of a video that was ``Untrue``, by what can be decoded of it."""
-        self.close()
-        if not isinstance(self.path, Path) or not self.path.is_dir():
-            return Grid._decoded(self.path, self.wanted)
+        if not isinstance(path, Path) or not path.is_dir():
+            return cls._decoded(path, wanted)
         kept = list[Path]()
-        checked = image_folder.decode(
-            self.path, lambda shown: self.wanted.lay(self.path, shown).picks, lambda image: None, kept
-        )
-        layout = self.wanted.lay(self.path, checked.presentation)
-        source = partial(streams.of_images, kept, convert=self.wanted.convert)
-        return Grid(self.path, self.wanted, layout, source)
+        checked = image_folder.decode(path, lambda shown: wanted.lay(path, shown).picks, lambda image: None, kept)
+        layout = wanted.lay(path, checked.presentation)
+        return cls(path, wanted, layout, partial(streams.of_images, kept, convert=wanted.convert))
 
     @property
     def timestamps(self) -> NDArray[np.float64]:
@@ -220,7 +235,7 @@ class Grid:
         if self.pixels is not None:
             return self.pixels[part]
         try:
-            found = self._in_turn(part) if self._cuts is None else dict(self._source(self._picks(part)))
+            found = self._in_turn(part) if self._cuts is None else dict(self.source(self._picks(part)))
         except BROKEN as error:
             raise Untrue from error
         if len(found) < len(part):
@@ -237,7 +252,7 @@ class Grid:
             self._turn.wait_for(lambda: self._next >= number)
             try:
                 if self._reading is None:
-                    self._reading = self._source(self._picks(np.concatenate(self._parts)))
+                    self._reading = self.source(self._picks(np.concatenate(self._parts)))
                 missing, found = set(self._picks(part)), dict[int, NDArray[np.uint8]]()
                 for i in missing & self._early.keys():
                     found[i] = self._early.pop(i)
@@ -256,6 +271,7 @@ class Grid:
             if isinstance(self._reading, Generator):
                 self._reading.close()
             self._reading = self._fetched = None
+            self._leave()
 
 
 def _cuts(layout: Layout) -> list[int] | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from clip2video_plugin.errors import VideoReadError
-from clip2video_plugin.video.pyav_reader import Decoded, Picker, Presentation
+from clip2video_plugin.errors import VideoReadError, first_line
+from clip2video_plugin.video.presentation import Decoded, Picker, Presentation
 from clip2video_plugin.video.sampling import EXTRACTION_RATE
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm")
@@ -87,7 +88,20 @@ def frame_rate(folder: Path) -> tuple[float, int]:
 
 
 def read_image(path: Path) -> Image.Image:
-    """An image file of any depth, upright, as 8-bit RGB."""
+    """An image file of any depth, upright, as 8-bit RGB.
+
+    Raises:
+        OSError: it cannot be read, or is none.
+    """
+    try:
+        return _read_image(path)
+    except OSError:
+        raise
+    except Exception as error:  # Pillow raises whatever a damaged one leads to
+        raise OSError(f"{type(error).__name__}: {first_line(error)}") from error
+
+
+def _read_image(path: Path) -> Image.Image:
     # Not by name: Pillow would map the file, and then leaves grey TIFFs lying on their side.
     with path.open("rb") as file, Image.open(file) as image:
         picture = ImageOps.exif_transpose(image)
@@ -100,17 +114,25 @@ def read_image(path: Path) -> Image.Image:
 
 
 def _presentation(folder: Path, count: int) -> Presentation:
-    """When each image is shown: as noted at extraction, else at the paper's 5 per second."""
+    """When each image is shown: as noted at extraction, or where no right note is, at the paper's 5 a second."""
     shown = Presentation(
         list(range(count)), [i / EXTRACTION_RATE for i in range(count)], count / EXTRACTION_RATE, rate=EXTRACTION_RATE
     )
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-        noted = [float(time) for time in note["timestamps"]]
-        if len(noted) == count and noted == sorted(noted):
-            step = (noted[-1] - noted[0]) / (count - 1) if count > 1 else 1 / EXTRACTION_RATE
-            shown.times, shown.duration = noted, float(note.get("duration", noted[-1] + step))
-            shown.rate = float(note["fps"]) if note["policy"] == "extract" else None
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+        times = [float(time) for time in note["timestamps"]]
+        rate = float(note["fps"]) if note["policy"] == "extract" else None
+        step = (times[-1] - times[0]) / (count - 1) if count > 1 else 1 / EXTRACTION_RATE
+        duration = float(note.get("duration", times[-1] + step))
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
+        return shown
+    right = (
+        len(times) == count
+        and times == sorted(times)
+        and times[0] >= 0
+        and all(map(isfinite, [*times, times[-1] + step]))
+    )
+    if right and (rate is None or 0 < rate < inf):
+        shown.times, shown.rate = times, rate
+        shown.duration = duration if times[-1] <= duration < inf else times[-1] + step
     return shown

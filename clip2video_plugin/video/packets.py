@@ -34,6 +34,14 @@ class Reading:
     others_end: float = 0.0
 
 
+def packets_with_data(container: av.container.InputContainer, *streams: av.video.stream.VideoStream) -> Iterator[Any]:
+    """Packets from where the file stands, of some streams or of all."""
+    try:
+        yield from (packet for packet in container.demux(*streams) if packet.size)
+    except IndexError:  # PyAV asks at the end for streams that began on the way
+        return
+
+
 def read_packets(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream, seen: Reading
 ) -> Iterator[Any]:
@@ -44,7 +52,7 @@ def read_packets(
     others = dict[int, Any]()
     before: int | None = None  # decoding time of the packet before, as the file says
     last, step, shift = -(2**63), 1, 0  # last: the latest time shown so far
-    source = container.demux()
+    source = packets_with_data(container)
     while True:
         try:
             packet = next(source)
@@ -53,8 +61,6 @@ def read_packets(
         except av.error.FFmpegError as error:
             seen.error = f"reading stopped early: {error.strerror}"
             break
-        if not packet.size:
-            continue
         seen.torn = packet.is_corrupt
         if packet.stream_index != stream.index:
             others[packet.stream_index] = packet

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
@@ -19,7 +18,6 @@ import av.container
 import av.error
 import av.video.stream
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from clip2video_plugin.errors import VideoReadError
@@ -27,6 +25,7 @@ from clip2video_plugin.places import Place, Uri
 from clip2video_plugin.video.container import open_video
 from clip2video_plugin.video.hollow import VideoFile, opened
 from clip2video_plugin.video.packets import Reading, read_packets, shortfall
+from clip2video_plugin.video.presentation import Decoded, Picker, Presentation
 from clip2video_plugin.video.transform import turned
 
 # Codecs whose key frames are marked reliably, so that decoding may start at one.
@@ -47,41 +46,6 @@ SEEKABLE = {
 # Codecs whose decoder drops unreferenced frames on request without harm to the others.
 DROPPABLE = {"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"}
 KEPT_BYTES = 32 * 1024**2  # of a video's packets, kept from the first pass; of a larger video they are read again
-
-
-@dataclass
-class Presentation:
-    """The frames that a player would show. ``pts`` and ``times`` (seconds from the first) ascend together."""
-
-    pts: list[int]
-    times: list[float]
-    duration: float
-    aspect: float = 1.0  # width of a pixel by its height
-    rate: float | None = None  # of frames that `ffmpeg -r` wrote: how many a second, whatever their ``times``
-    packets: list[int] = field(default_factory=list)  # of each frame: number of its packet
-    starts: list[int] = field(default_factory=list)  # of each frame: number of the packet to decode from
-    spans: array[int] = field(default_factory=lambda: array("q"))  # of each packet, if it may be fetched: start, end
-    joined: bool = False  # of several recordings, so that the times of packets are not those of the file
-    plain: bool = True  # one 8-bit 4:2:0 stream, begun by a key frame; no hidden packet, no open GOP, no new start
-    problems: list[str] = field(default_factory=list)
-
-
-Picker = Callable[[Presentation], list[int]]  # indices of frames, in the order shown; one may come more than once
-
-
-@dataclass
-class Decoded:
-    """Pictures by frame index, the indices that were asked for, and what was learned on the way.
-
-    ``width`` and ``height`` are those that a player shows: upright, of square pixels.
-    """
-
-    pictures: dict[int, Any]
-    picks: list[int]
-    presentation: Presentation
-    width: int = 0
-    height: int = 0
-    colours: VideoReformatter = field(default_factory=VideoReformatter)  # one for all frames: it is dear to set up
 
 
 def decode(path: Place, pick: Picker, convert: Callable[[Image.Image], Any]) -> Decoded:
@@ -148,6 +112,7 @@ def _scan(
     seekable, plain = stream.codec.canonical_name in SEEKABLE, True
     shown: list[tuple[int, int, int]] = []  # (pts, packet, start packet)
     keys: list[tuple[int, int]] = []  # (packet number, pts) of the key frames so far
+    alone = set[int]()  # numbers of packets that decode alone
     last_length, seen, room, spans = 0, Reading(), KEPT_BYTES, array("q")
     for number, packet in enumerate(read_packets(*(told_by or (container, stream)), seen)):
         if told_by:
@@ -165,6 +130,8 @@ def _scan(
             return None
         if packet.is_keyframe or not keys:
             keys.append((number, pts))
+            if packet.is_keyframe and seekable:
+                alone.add(number)
         if packet.is_discard:
             plain = False
             continue
@@ -181,7 +148,8 @@ def _scan(
     stamps, packets, starts = (list(column) for column in zip(*shown, strict=True))
     if len(set(stamps)) != len(stamps):
         return None
-    timeline = _timeline(stamps, last_length, container, stream, seen)
+    timeline = timeline_of(stamps, last_length, container, stream, seen)
+    timeline.keys = [i for i, number in enumerate(packets) if number in alone]
     timeline.packets, timeline.starts, timeline.joined, timeline.spans = packets, starts, seen.joined, spans
     timeline.plain = (
         plain
@@ -223,7 +191,7 @@ def decoding(
     for start, end in runs_of(plan, out.picks):
         run, done, at_start = islice(packets, start - done, end - done), end, True
         try:
-            # Told by the last that no more will come, the decoder gives what it holds back.
+            # The None at the end flushes the decoder: it then gives the frames that it still holds.
             for packet in chain(run, [None]):
                 if at_start and plan.spans and start and packet is not None and not packet.is_keyframe:
                     return  # the tables said that it is one
@@ -254,16 +222,20 @@ def runs_of(plan: Presentation, wanted: list[int]) -> list[tuple[int, int]]:
 
 def _present_all(path: Place) -> Presentation:
     """The presentation as a full decode shows it."""
-    stamps, problems, length, seen = list[int](), list[str](), 0, Reading()
+    stamps, keys, problems, length, seen = list[int](), list[int](), list[str](), 0, Reading()
     with open_video(path, threads=0) as (container, stream):
+        seekable = stream.codec.canonical_name in SEEKABLE
         for frame in every_frame(container, stream, seen, problems):
+            if frame.key_frame and seekable:
+                keys.append(len(stamps))
             stamps.append(_stamp(frame, len(stamps), stream))
             length = frame.duration or length
         if seen.error:
             problems.insert(0, seen.error)
         if not stamps:
             raise VideoReadError(path, problems[0] if problems else "none of its frames can be decoded")
-        plan = _timeline(stamps, length, container, stream, seen)
+        plan = timeline_of(stamps, length, container, stream, seen)
+    plan.keys = keys
     plan.problems += problems
     return plan
 
@@ -273,6 +245,8 @@ def shown_in_full(path: Place) -> tuple[Presentation, list[int]]:
     plan = _present_all(path)
     order = sorted(range(len(plan.times)), key=lambda i: plan.times[i])
     plan.pts, plan.times = [plan.pts[i] for i in order], [plan.times[i] for i in order]
+    marked = set(plan.keys)
+    plan.keys = [i for i, number in enumerate(order) if number in marked]
     return plan, order
 
 
@@ -291,7 +265,7 @@ def _decode_all(path: Place, pick: Picker, convert: Callable[[Image.Image], Any]
     return out
 
 
-def _timeline(
+def timeline_of(
     pts: list[int],
     last_length: int,
     container: av.container.InputContainer,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +14,16 @@ from clip2video_plugin.errors import Clip2VideoError
 
 EXTRACTION_RATE = 5.0  # frames per second that the paper's sample_frame.py writes
 REFERENCE_FPS = 2.5  # what its MSR-VTT evaluation takes of them (feature_framerate 2)
-# What users choose of: name -> policy of ``read_frames``, frames a second
-SAMPLINGS = {"uniform": ("uniform", None), "reference": ("reference", 2.5), "reference-5fps": ("reference", 5.0)}
+Policy = Literal["uniform", "reference", "fps", "keyframes"]
+"""Which frames ``read_frames`` takes."""
+Sampling = Literal["uniform", "reference", "reference-5fps", "keyframes"]
+"""Which frames the vector of a video is made of; an index has one sampling."""
+SAMPLINGS: dict[str, tuple[Policy, float | None]] = {  # policy of ``read_frames``, frames a second
+    "uniform": ("uniform", None),
+    "reference": ("reference", 2.5),
+    "reference-5fps": ("reference", 5.0),
+    "keyframes": ("keyframes", None),
+}
 
 
 def uniform_indices(n: int, count: int, rng: np.random.RandomState | None = None) -> list[int]:
@@ -30,8 +39,34 @@ def uniform_indices(n: int, count: int, rng: np.random.RandomState | None = None
     return [(2 * i + 1) * n // (2 * count) for i in range(count)]
 
 
+def snapped(
+    times: Sequence[float], picks: Sequence[int], keys: Sequence[int], span: tuple[int, int], end: float
+) -> list[int]:
+    """The picks, each moved to the key frame that is nearest in time where key frames are dense.
+
+    They are where the two around a pick, or one and the video's beginning or end, lie less than half as far apart as
+    the pick and the nearer of its neighbours. So a pick moves by less than half of that, and no two come to one frame.
+
+    Args:
+        times: seconds of all frames, ascending.
+        picks: indices of frames, ascending, each once. keys: of all key frames, ascending.
+        span: first and behind the last of the frames that may be picked; ``end``, in seconds, is where they end.
+    """
+    out, (first, last) = list[int](), (bisect_left(keys, edge) for edge in span)
+    for n, pick in enumerate(picks):
+        at = bisect_left(keys, pick)
+        near = [keys[i] for i in (at - 1, at) if first <= i < last]
+        beside = [abs(times[picks[i]] - times[pick]) for i in (n - 1, n + 1) if 0 <= i < len(picks)]
+        low = times[near[0] if at > first else span[0]]
+        high = times[near[-1]] if at < last else end
+        if near and pick not in near and 2 * (high - low) < min(beside, default=end - times[span[0]]):
+            pick = min(near, key=lambda key: round(abs(times[key] - times[pick]), 6))  # of two as near, the earlier
+        out.append(pick)
+    return out
+
+
 def reference_indices(n: int, r: int, count: int, rng: np.random.RandomState | None = None) -> list[int]:
-    """Indices that the released loader picks of ``n`` extracted frames (reference section 8.2).
+    """Indices that the released loader picks of ``n`` extracted frames (docs/explanation/network.md#sampling).
 
     Args:
         n: number of frames extracted at 5 per second.
@@ -58,9 +93,16 @@ def rate_indices(times: Sequence[float], fps: float) -> list[int]:
 
     ``times`` are seconds from the first frame, ascending.
     """
-    steps = int(times[-1] * fps + 1e-6) + 1
-    picks = [bisect_right(times, start + 1e-6) - 1 for start in (times[0] + k / fps for k in range(steps))]
-    return [i for i in dict.fromkeys(picks) if i >= 0]
+    steps, picks, k = int(times[-1] * fps + 1e-6) + 1, list[int](), 0
+    while k < steps:
+        i = bisect_right(times, times[0] + k / fps + 1e-6) - 1
+        if i >= 0 and (not picks or picks[-1] != i):
+            picks.append(i)
+        if i + 1 == len(times):
+            break
+        # up to shortly before the next frame nothing else is on show, however long that is
+        k = max(k + 1, int((times[i + 1] - times[0]) * fps) - 1)
+    return picks
 
 
 def rate_times(times: Sequence[float], picks: Sequence[int], fps: float) -> NDArray[np.float64]:

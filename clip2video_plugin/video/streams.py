@@ -15,8 +15,9 @@ from clip2video_plugin.places import Place, Uri
 from clip2video_plugin.video import image_folder
 from clip2video_plugin.video.container import open_video
 from clip2video_plugin.video.hollow import opened
-from clip2video_plugin.video.packets import Reading, read_packets
-from clip2video_plugin.video.pyav_reader import Decoded, Presentation, decoding, every_frame, fetch_runs, keep, runs_of
+from clip2video_plugin.video.packets import Reading, packets_with_data, read_packets
+from clip2video_plugin.video.presentation import Decoded, Presentation
+from clip2video_plugin.video.pyav_reader import decoding, every_frame, fetch_runs, keep, runs_of
 
 Convert = Callable[[Image.Image], Any]
 
@@ -63,7 +64,7 @@ def _sought(container: Any, stream: Any, pts: int) -> Iterator[Any] | None:
     """Packets from the one shown at ``pts``; None where seeking does not find it."""
     try:
         container.seek(pts, stream=stream)
-        packets = (packet for packet in container.demux(stream) if packet.size)
+        packets = packets_with_data(container, stream)
         for packet in packets:
             if packet.pts == pts:
                 return chain([packet], packets)

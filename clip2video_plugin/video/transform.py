@@ -1,4 +1,4 @@
-"""Decoded pictures, upright, to the square the network sees (reference section 8.3)."""
+"""Decoded pictures, upright, to the square the network sees (docs/explanation/network.md#preprocessing)."""
 
 from __future__ import annotations
 

@@ -31,8 +31,7 @@ def app_server(dataset, log):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    script = Path(sys.executable).parent / "fiftyone"
-    launch = [str(script)] if script.exists() else [sys.executable, "-m", "fiftyone.core.cli"]
+    launch = [sys.executable, "-c", "from fiftyone.core.cli import main; main()"]
     where = ["--remote", "--address", "127.0.0.1", "--port", str(port), "--wait", "-1"]
     with log.open("w") as output:
         server = subprocess.Popen(
@@ -47,7 +46,7 @@ def app_server(dataset, log):
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
             except OSError:
-                assert server.poll() is None, "the App server ended"
+                assert server.poll() is None, f"the App server ended:\n{log.read_text()[-2000:]}"
                 assert time.monotonic() < deadline, f"the App did not start within {START} s"
                 time.sleep(0.5)
         try:

@@ -1,7 +1,9 @@
 """The brain method and its similarity backend, on a real mongod and a real LanceDB."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import fiftyone as fo
 import numpy as np
@@ -14,6 +16,17 @@ from clip2video_plugin.index import VideoIndex
 from clip2video_plugin.shapes import caption
 
 KEY = "c2v"
+# Runs in the processes that decode.
+CRASHES = """
+import av, ctypes
+
+def opening(source, *args, _open=av.open, **kwargs):
+    if str(source).endswith("/crashes.mp4"):
+        ctypes.string_at(8)
+    return _open(source, *args, **kwargs)
+
+av.open = opening
+"""
 
 
 @pytest.fixture
@@ -214,3 +227,16 @@ def test_metadata_of_many_videos_comes_in_order_and_survives_its_worker(world, t
     assert [m and m.size_bytes for m in metadata.metadata_of(paths)] == expected
     monkeypatch.setattr(metadata.sys, "executable", "/bin/false")
     assert [m and m.size_bytes for m in metadata.metadata_of(paths)] == expected
+
+
+def test_a_video_that_crashes_its_decoder_is_left_out(dataset, model, tmp_path, monkeypatch, caplog):
+    (tmp_path / "sitecustomize.py").write_text(CRASHES)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "crashes.mp4").write_bytes(Path(dataset.first().filepath).read_bytes())
+    dataset.add_sample(fo.Sample(filepath=str(tmp_path / "crashes.mp4")))
+    run = compute_clip2video(
+        dataset, model=model, brain_key=KEY, index=tmp_path / "index", isolate=True, progress=False
+    )
+    assert run.total_index_size == len(dataset) - 1
+    assert "crashes.mp4: its decoder crashed (SIGSEGV)" in caplog.text
+    assert [Path(path).name for path in dataset.match({"metadata": None}).values("filepath")] == ["crashes.mp4"]

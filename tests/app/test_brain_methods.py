@@ -5,6 +5,7 @@ import fiftyone.brain as fob
 import numpy as np
 import pytest
 from fiftyone.brain.similarity import DuplicatesMixin
+from lancedb.background_loop import BackgroundEventLoop
 
 from clip2video_plugin.app.brain import compute_clip2video
 from clip2video_plugin.app.neighbours import Neighbours
@@ -36,6 +37,18 @@ def dataset(world, model, tmp_path_factory):
 @pytest.fixture
 def ours(dataset):
     return dataset.load_brain_results("k1")
+
+
+def test_adding_asks_lancedb_as_often_for_many_rows_as_for_few(ours, dataset, monkeypatch):
+    asked, real = [], BackgroundEventLoop.run  # each question to LanceDB runs here
+    monkeypatch.setattr(BackgroundEventLoop, "run", lambda self, future: (asked.append(1), real(self, future))[1])
+    counts = []
+    for ids in (dataset.values("id")[:2], dataset.values("id")[:24]):
+        vectors, found, _ = ours.get_embeddings(ids)
+        asked.clear()
+        ours.add_to_index(vectors, list(found))
+        counts.append(len(asked))
+    assert counts[0] == counts[1] < 30
 
 
 @pytest.fixture

@@ -70,6 +70,38 @@ def test_a_new_run_takes_the_default_and_an_old_one_keeps_its_model(dataset, mod
         compute(dataset, "old", model="clip")
 
 
+def test_a_search_loads_what_sentences_need_and_a_video_the_rest_once_for_all(dataset, models):
+    run = compute(dataset, "new")
+    vectors, ids, _ = run.get_embeddings()
+    fresh = type(run)(dataset, run.config, "new")  # as another process has it
+    assert dataset.sort_by_similarity("a red square moves", k=1, brain_key="new")
+    find_by = fresh.get_model()
+    find_by.embed_prompt("a red square moves")
+    assert find_by.model.network.image is None
+    found = find_by.embed(dataset[str(ids[0])].filepath)
+    assert float(found @ vectors[0]) > 0.999
+    assert fresh.get_model().model.network.image is not None
+    assert fresh.get_model().whole() is find_by.whole()
+
+
+def test_a_model_that_was_replaced_before_a_video_came_is_refused(dataset, models):
+    run = compute(dataset, "new")
+    sentences = type(run)(dataset, run.config, "new").get_model()
+    model = load_model("clip", device="cpu", precision="float32")
+    model.network.logit_scale.data += 0.01
+    save_checkpoint(models / "clip", model.network, model.tokenizer)
+    with pytest.raises(CheckpointError, match=r"model 'clip' was replaced after it was loaded"):
+        sentences.embed(dataset.first().filepath)
+
+
+def test_computing_again_takes_the_model_that_is_loaded(dataset, models, monkeypatch):
+    run = compute(dataset, "new")
+    loaded = run.get_model().whole()
+    monkeypatch.setattr("clip2video_plugin.app.brain.load_model", lambda *_, **__: pytest.fail("loaded again"))
+    assert compute(dataset, "new").get_model().whole() is loaded
+    assert compute(dataset, "new", model="clip").get_model().whole() is loaded
+
+
 def test_a_run_whose_model_is_gone_is_one_line(dataset, models):
     compute(dataset, "new")
     (models / "clip").rename(models / "renamed")

@@ -13,7 +13,7 @@ from clip2video_plugin.app import plugin
 from clip2video_plugin.app.operators.forms import URI
 from clip2video_plugin.app.search import find
 from clip2video_plugin.datasets import CaptionedVideoFolder, import_dataset
-from clip2video_plugin.datasets.annotations import AnnotationError
+from clip2video_plugin.errors import AnnotationError
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,6 +30,13 @@ def dataset(world, model, tmp_path_factory):
     compute_clip2video(dataset, model=model, brain_key="c2v", index=index, progress=False)
     yield dataset
     dataset.delete_brain_run("c2v")
+    dataset.delete()
+
+
+@pytest.fixture
+def bare(world):
+    dataset = fo.Dataset.from_dir(dataset_dir=str(world[0]), dataset_type=CaptionedVideoFolder, max_samples=1)
+    yield dataset
     dataset.delete()
 
 
@@ -90,6 +97,7 @@ REFUSED = {
     "k is 0; it must lie between 1 and": ("dataset", lambda d: operator("search_videos")(d, "a", k=0)),
     "k is '2'; it must lie between 1 and": ("dataset", lambda d: operator("search_videos")(d, "a", k="2")),
     "'a b' is no identifier": ("dataset", lambda d: operator("compute_embeddings")(d, brain_key="a b")),
+    "This dataset has no CLIP2Video index yet": ("bare", lambda d: operator("delete_index")(d, "c2v")),
     "there is no field 'words'": ("dataset", lambda d: operator("evaluate_retrieval")(d, "c2v", captions="words")),
 }
 

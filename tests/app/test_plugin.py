@@ -1,5 +1,6 @@
 """The plugin in FiftyOne's plugins folder: from a checkout, from a wheel, and placed there as it is."""
 
+import errno
 import json
 import os
 import shutil
@@ -78,6 +79,16 @@ def test_where_links_are_not_possible_its_files_are_copied(plugins, monkeypatch)
     assert plugin.status().works
     plugin.uninstall()
     assert not place.exists()
+
+
+def test_a_full_disk_does_not_turn_a_link_into_a_copy(plugins, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(Clip2VideoError, match="cannot be written: No space left on device"):
+        plugin.install()
+    assert not any(plugins.iterdir())
 
 
 def test_a_checkout_in_the_plugins_folder_is_left_to_its_owner(plugins):

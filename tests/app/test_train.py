@@ -228,8 +228,12 @@ def test_finetune_starts_from_the_default_model(links, model, tmp_path, monkeypa
     (start / "config.json").write_text(json.dumps({key: values[key] for key in values if key != "about"}))
     monkeypatch.setenv("C2V_MODEL", str(start))
     config = load_config("finetune", ["steps=1", "batch_size=4", "workers=1", "device=cpu"])
-    options = {"tags": ["train"], "config": config, "progress": False, "index": tmp_path / "index"}
+    told = []
+    options = {"tags": ["train"], "config": config, "index": tmp_path / "index"}
+    options["progress"] = lambda done, *, total: told.append((done, total))
     done = finetune("links", brain_key="by_default", out=tmp_path / "run", **options)
+    assert told[0] == (1, 1)  # a step
+    assert told[-1] == (len(links), len(links))  # videos embedded
     card = load_model(done.checkpoint, device="cpu").card
     assert (card.source, card.sentence) == ("start", "trained on links")
     links.delete_brain_run("by_default")

@@ -155,7 +155,7 @@ def test_an_index_is_optimized_carried_elsewhere_and_moved(c2v, indexed, tmp_pat
     assert "3 videos, 1 failures read into" in run("import", "all", "--root", "/mnt/films", index="other").stdout
     listed = json.loads(run("list", "--json", index="other").stdout)
     assert [video["path"] for video in listed] == [f"/mnt/films/{name}" for name in ("a.mp4", "b.mp4", "deeper/c.mp4")]
-    assert "3 videos and 1 failures to move" in run("move", indexed, tmp_path / "new", "--dry-run").stdout
+    assert "3 videos and 1 failure to move" in run("move", indexed, tmp_path / "new", "--dry-run").stdout
     indexed.rename(tmp_path / "new")
     moved = json.loads(run("move", indexed, tmp_path / "new", "--json").stdout)
     assert (moved["videos"], moved["absent"]) == (3, 0)

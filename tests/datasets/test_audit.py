@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from clip2video_plugin.datasets import splits
-from clip2video_plugin.datasets.annotations import AnnotationError
 from clip2video_plugin.datasets.splits import fetch_splits
+from clip2video_plugin.errors import AnnotationError
 
 from .layouts import MSRVTT, msrvtt, record
 from .test_counts import ANNOTATIONS

@@ -2,10 +2,10 @@
 
 import pytest
 
-from clip2video_plugin.datasets.annotations import AnnotationError
 from clip2video_plugin.datasets.benchmark import read_benchmark
 from clip2video_plugin.datasets.protocols import PROTOCOLS
 from clip2video_plugin.datasets.sources import Sources, find_sources
+from clip2video_plugin.errors import AnnotationError
 
 from ..conftest import SHARED
 

@@ -4,7 +4,7 @@ import fiftyone as fo
 import pytest
 
 from clip2video_plugin.datasets import import_dataset
-from clip2video_plugin.datasets.annotations import AnnotationError
+from clip2video_plugin.errors import AnnotationError
 
 from .layouts import MSRVTT, msrvtt, record, videos
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clip2video_plugin.datasets.annotations import AnnotationError
+from clip2video_plugin.errors import AnnotationError
 
 from ..video import clips
 from .layouts import MSRVTT, URL, load, msrvtt, record, sentences, videos

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from clip2video_plugin.datasets import MSVDDataset
-from clip2video_plugin.datasets.annotations import AnnotationError
+from clip2video_plugin.errors import AnnotationError
 
 from .layouts import MSVD, MSVD_CAPTIONS, load, msvd_folder, videos
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 
 import lancedb
 import numpy as np
@@ -43,6 +44,8 @@ def test_info_says_what_the_index_holds_by_which_model_and_how_large(files, tmp_
     info = files.info()
     assert (info.index, info.videos, info.failures, info.dim) == (str(tmp_path / "index"), 6, 1, DIM)
     assert (info.model, info.sha256, info.sampling, info.frames) == ("test", "a" * 64, "uniform", 12)
+    assert info.seen == "12 uniform frames"
+    assert replace(info, sampling="keyframes").seen == "12 frames by key frames"
     assert {table.name: (table.rows, table.model) for table in info.tables} == {
         "videos": (6, "test"),
         "failures": (1, None),

@@ -130,3 +130,25 @@ def test_a_large_table_of_a_folder_is_asked_for_ids_and_gets_new_rows_appended(t
     found = index.vectors(["v95", "v219"])
     np.testing.assert_array_equal(found["v95"], again[5])
     np.testing.assert_array_equal(found["v219"], new[19])
+
+
+def test_rows_of_a_folder_are_appended_only_where_no_id_between_them_is_known(tmp_path, monkeypatch):
+    index = VideoIndex.create(tmp_path, 16, MADE)
+    merges, own = [], type(index._table).merge_insert
+    monkeypatch.setattr(type(index._table), "merge_insert", lambda *args: merges.append(1) or own(*args))
+    vectors = unit(60)
+
+    def write(*numbers):
+        index.write([row(f"{i:03d}", vectors[i]) for i in numbers])
+        return len(merges)
+
+    assert write(10, 12, 14) == 0
+    assert write(20, 22) == 0
+    assert write(11, 13) == 1  # 12 lies between them, though neither is known
+    assert write(22) == 2
+    assert write(30, 30, 31) == 2
+    assert write(0, 1) == 2
+    known = [0, 1, 10, 11, 12, 13, 14, 20, 22, 30, 31]
+    assert sorted(index.ids()) == [f"v{i:03d}" for i in known]
+    found = index.vectors([f"v{i:03d}" for i in known])
+    np.testing.assert_array_equal([found[f"v{i:03d}"] for i in known], vectors[known])

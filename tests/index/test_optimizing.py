@@ -5,6 +5,7 @@ import pytest
 
 from clip2video_plugin.errors import IndexBusyError, VideoIndexError
 from clip2video_plugin.index import VideoIndex, open_index, upkeep
+from clip2video_plugin.index.contents import describe
 from clip2video_plugin.index.optimizing import optimize
 
 from .test_store import DIM, MADE, row, unit
@@ -54,6 +55,15 @@ def test_versions_of_the_last_hour_and_of_readers_stay(tmp_path):
     assert found + sum(len(ids) for ids, _ in slow) == 240
     (_, videos) = optimize(index, keep="0s")
     assert videos.after.versions == 1
+
+
+def test_a_table_whose_making_was_cut_off_is_none_and_is_made_again(tmp_path, monkeypatch):
+    filled(tmp_path)
+    (tmp_path / "tuning.lance" / "_versions").mkdir(parents=True)
+    assert [table.name for table in describe(tmp_path).tables] == ["failures", "videos"]
+    monkeypatch.setattr(upkeep, "EXACT_ROWS", 100)
+    assert [table.name for table in optimize(tmp_path)] == ["failures", "videos"]
+    assert [table.name for table in describe(tmp_path).tables] == ["failures", "tuning", "videos"]
 
 
 def test_of_two_one_waits_and_says_so(tmp_path):

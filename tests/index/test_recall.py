@@ -11,6 +11,7 @@ import pytest
 
 from clip2video_plugin.index import Provenance, VideoIndex, choosing, open_index, recall, tuning, upkeep
 from clip2video_plugin.index.contents import describe
+from clip2video_plugin.index.windows import VideoWindows
 
 MADE = Provenance("test", "a" * 64, "uniform", 12, "0")
 DIM, ROWS = 64, 12_000
@@ -255,3 +256,31 @@ def test_a_table_without_index_is_read_whole(tmp_path):
     found = index.recall()
     assert (found.settings, found.recall, found.problem) == (None, {}, None)
     assert not (tmp_path / "tuning.lance").exists()
+
+
+def test_recall_of_the_windows_and_of_a_table_of_fiftyone_is_held_as_well(tmp_path, monkeypatch):
+    monkeypatch.setattr(upkeep, "EXACT_ROWS", 2_000)
+    vectors = tight(6_000, 1)
+    of_a_run = VideoIndex.create(tmp_path, DIM, MADE, table="brain_of_a_run")
+    of_a_run._table.add(rows(of_a_run, vectors))
+    of_a_run.finish()
+    index = filled(tmp_path, tight(4, 2))
+    ends = np.arange(1.0, 1_501.0)
+    parts = [
+        VideoWindows({"id": f"v{n}", "path": f"/v{n}.mp4"}, "1", np.stack([ends - 1, ends], axis=1), some)
+        for n, some in enumerate(np.split(vectors, 4))
+    ]
+    index.create_windows().write_windows(parts)
+    index.finish()
+    asked = queries(vectors, 8, 20)
+    assert brute(vectors, asked, open_index(tmp_path, table="brain_of_a_run").search_all(asked, 10)) >= 0.99
+    windows = open_index(tmp_path).windows()
+    assert windows.recall().settings is not None
+    found = windows.search_all(asked, 10)
+    scores, last = asked @ vectors.T, np.sort(asked @ vectors.T, axis=1)[:, -10]
+    right = [
+        scores[n, int(hit.id.split("/")[0][1:]) * 1_500 + int(hit.start)] >= last[n] - 1e-6
+        for n, hits in enumerate(found)
+        for hit in hits
+    ]
+    assert sum(right) / (10 * len(asked)) >= 0.99

@@ -87,6 +87,19 @@ def test_a_network_of_fewer_bits_is_not_saved_over_a_checkpoint(tmp_path, precis
     assert not (tmp_path / "mine").exists()
 
 
+def test_something_else_in_the_place_of_the_network_is_named(model, tmp_path):
+    path = str(tmp_path / "mine")
+    for given, said in (
+        ((path, path, model.tokenizer), "network is a str, not a Clip2Video; call save_checkpoint"),
+        ((path, model, model.tokenizer), "network is a Model, not a Clip2Video"),
+        ((path, model.network, path), "tokenizer is a str, not a Tokenizer"),
+        ((model.network, path, model.tokenizer), "network is a str, not a Clip2Video"),
+    ):
+        with pytest.raises(CheckpointError, match=said):
+            save_checkpoint(*given)
+    assert not (tmp_path / "mine").exists()
+
+
 def test_a_precision_that_is_not_there_is_named():
     with pytest.raises(CheckpointError, match="precision is 'int4'; allowed are auto, float32, bfloat16, int8"):
         load_model(precision="int4")

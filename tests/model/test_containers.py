@@ -300,3 +300,17 @@ def test_an_import_takes_no_memory_for_the_numbers_of_a_file(tmp_path, monkeypat
     _, *grown = map(int, done.stdout.split())  # the first loads what all need
     assert files[-1].stat().st_size > 144e6
     assert max(grown) < 100e6  # 64 of them are read before memory is given back, and a tokenizer takes 30
+
+
+@pytest.mark.parametrize("form", ["torch zip", "torch legacy"])
+def test_a_class_with_an_endless_name_is_refused_at_once(tmp_path, form):
+    """torch looks for words in its own message, which holds the name, in time that grows with its square."""
+    named = b"\x80\x02c" + b"x" * 5_000_000 + b"\ny\n."
+    CONTAINERS[form][0](state(), tmp_path / "model.pt")
+    if form == "torch zip":
+        rewritten(tmp_path / "model.pt", tmp_path / "long.pt", **{"data.pkl": lambda _: named})
+    else:
+        content = (tmp_path / "model.pt").read_bytes()
+        at = content.index(b"\x80\x02", content.index(b"little_endian"))
+        (tmp_path / "long.pt").write_bytes(content[:at] + named + content[at:])
+    refused(tmp_path / "long.pt", "holds more than tensors")

@@ -12,6 +12,7 @@ import pytest
 
 from clip2video_plugin import embed_videos, load_model, search
 from clip2video_plugin.errors import CheckpointError
+from clip2video_plugin.model import replacing
 from clip2video_plugin.model.fetch import DOWNLOADS, fetch, fetch_model
 from clip2video_plugin.model.installed import default_model, installed_checkpoints
 from clip2video_plugin.model.published import PUBLISHED
@@ -161,6 +162,25 @@ def test_small_files_are_remembered_too_and_taken_anew_with_other_weights(mirror
     weights = hashlib.sha256(files("clip4clip-webvid")["model.safetensors"]).hexdigest()
     fetch_model("clip4clip-webvid", sha256=weights)
     assert load_model("clip4clip-webvid", device="cpu").config.activation == "gelu"
+
+
+def test_a_hash_is_noted_by_the_next_run_where_the_last_sync_of_the_import_failed(mirror, tmp_path, monkeypatch):
+    def fails_for_the_models(path):
+        if path.name == "models":
+            raise OSError(5, "Input/output error", str(path))
+        flush(path)
+
+    flush = replacing._flush
+    mirror("clip4clip-didemo")
+    with monkeypatch.context() as broken:
+        broken.setattr(replacing, "_flush", fails_for_the_models)
+        with pytest.raises(CheckpointError, match=r"cannot be written: .*Input/output error"):
+            fetch_model("clip4clip-didemo")
+    fetch_model("clip4clip-didemo")
+    first = hashlib.sha256(files("clip4clip-didemo")["pytorch_model.bin.3"]).hexdigest()
+    seen = tmp_path / "models" / "downloads" / "sha256.json"
+    assert json.loads(seen.read_text()) == {PUBLISHED["clip4clip-didemo"].weights.url: first}
+    assert downloads(tmp_path) == ["sha256.json"]
 
 
 def test_a_wrong_file_is_not_remembered_and_not_kept(mirror, tmp_path):

@@ -30,7 +30,7 @@ def draw(key, shape):
 
 
 def weight(key, shape):
-    """The recipe of the golden weights (reference section 14.2)."""
+    """The recipe of the golden weights (docs/explanation/network.md#golden-numbers)."""
     n = draw(key, shape if shape else None)
     norms = (".ln_1.", ".ln_2.", "ln_pre.", "ln_post.", "ln_final.", "trans_layernorm.")
     if key.endswith("logit_scale"):

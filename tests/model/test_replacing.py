@@ -92,7 +92,7 @@ def test_what_cannot_be_written_leaves_the_old_one(saved, monkeypatch, exchange)
         monkeypatch.setattr(saving, "write_safetensors", fail)
     else:  # a file system that cannot let two folders change places, and a disk that ends between the two steps
         rename = replacing.Path.rename
-        monkeypatch.setattr(replacing, "_exchange", lambda *_: False)
+        monkeypatch.setattr(replacing, "exchange", lambda *_: False)
         monkeypatch.setattr(
             replacing.Path, "rename", lambda path, to: fail() if path.name == ".mine.new" else rename(path, to)
         )
@@ -106,7 +106,7 @@ def test_where_folders_cannot_change_places_it_is_replaced_in_two_steps_and_foun
     saved, monkeypatch
 ):
     folder, model = saved
-    monkeypatch.setattr(replacing, "_exchange", lambda *_: False)
+    monkeypatch.setattr(replacing, "exchange", lambda *_: False)
     save_checkpoint(folder, model.network, model.tokenizer, half=True)
     half = content(folder)
     folder.rename(folder.with_name(".mine.old"))  # killed between the steps

@@ -109,13 +109,26 @@ def other_bytes():
     return json.dumps(made)
 
 
+def growing(place, parts, step):
+    """CLIP's with a step forty times, each of which makes a text longer."""
+    made = json.loads(clip_tokenizer().to_str())
+    return json.dumps(made | {place: {"type": "Sequence", parts: [step] * 40}})
+
+
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+DOUBLED = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+
+
 NO_BYTES = gemma_json().replace('"byte_fallback":true', '"byte_fallback":false')
 
 
 @pytest.mark.parametrize(
     "text",
-    [unigram(), other_bytes(), NO_BYTES, "{}", "[1]"],
-    ids=["unigram", "no special tokens", "no bytes", "empty", "list"],
+    [
+        *(unigram(), other_bytes(), NO_BYTES, "{}", "[1]"),
+        *(growing("pre_tokenizer", "pretokenizers", BYTES), growing("normalizer", "normalizers", DOUBLED)),
+    ],
+    ids=["unigram", "no special tokens", "no bytes", "empty", "list", "growing bytes", "growing letters"],
 )
 def test_another_kind_of_tokenizer_is_refused(text):
     with pytest.raises(CheckpointError, match=r"^tokenizer\.json: [^\n]+$"):

@@ -48,11 +48,11 @@ def test_azure_gets_account_and_key_of_the_environment_or_the_name(monkeypatch):
         stores.stamp(place_of("az://container/a.mp4"))
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "mine")
     monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sig=abc")
-    clouds._store(place_of("az://container/a.mp4"))
+    clouds.store_of(place_of("az://container/a.mp4"))
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")
-    clouds._store(place_of("az://container@other/a.mp4"))
+    clouds.store_of(place_of("az://container@other/a.mp4"))
     assert given == [
         ("mine", {"account_key": None, "sas_token": "sig=abc"}),
         ("other", {"account_key": "c2VjcmV0", "sas_token": None}),
     ]
-    assert clouds._key(place_of("az://container@other/a/b.mp4")) == "container/a/b.mp4"
+    assert clouds.key_of(place_of("az://container@other/a/b.mp4")) == "container/a/b.mp4"

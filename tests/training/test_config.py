@@ -71,7 +71,7 @@ def test_every_recipe_loads(name):
 
 
 def test_the_benchmarks_recipes_are_clip4clips():
-    """Reference section 13."""
+    """docs/explanation/network.md#training-recipe"""
     for name in ("msrvtt", "msvd", "vatex"):
         config = load_config(name)
         assert (config.optimiser, config.learning_rate, config.clip_coefficient) == ("reference", 1e-4, 1e-3)

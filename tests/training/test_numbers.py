@@ -80,7 +80,7 @@ def embeddings(settings, training, mean=CLIP_MEAN, std=CLIP_STD):
 
 
 def info_nce(text, video, scale, left_out=()):
-    """By the formula of the paper (section 3.4), pair by pair."""
+    """By the formula of section 3.4 of the paper, pair by pair."""
     logits = scale * text @ video.T
     for i, j in left_out:
         logits[i, j] = -np.inf
@@ -192,7 +192,7 @@ def test_the_moving_average_is_mostly_what_it_was(tmp_path):
 
 
 def test_the_logit_scale_is_clamped_after_every_step(tmp_path):
-    assert TrainConfig().max_logit_scale == 100  # the reference's (section 13)
+    assert TrainConfig().max_logit_scale == 100  # the reference's
     result = train(config(steps=2, max_logit_scale=10.0), stills(8), stills(2, 50), out=tmp_path, progress=False)
     assert read_log(result.folder)[0]["logit_scale"] == pytest.approx(10, abs=1e-3)
     kept = load_model(result.folder / "last", device="cpu", precision="float32").network.logit_scale

@@ -1,4 +1,7 @@
-"""Optimisers, schedule and freezing, against the formulas of the reference recipe (section 13)."""
+"""Optimisers, schedule and freezing, against the formulas of the reference's recipe.
+
+docs/explanation/network.md#training-recipe
+"""
 
 import math
 

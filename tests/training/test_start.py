@@ -61,7 +61,7 @@ def test_a_zero_shot_model_is_fine_tuned_as_it_is(clip, tmp_path):
 
 
 def test_temporal_parts_that_are_asked_for_start_as_the_text_blocks(clip):
-    """By hand, as section 11 of the reference says."""
+    """By hand (docs/explanation/network.md#start-from-a-clip)."""
     folder, weights = clip
     changes = [f"model={folder}", *(f"network.{name}={value}" for name, value in PAPER.items())]
     made, _ = start(load_config("finetune", changes), [])

@@ -139,6 +139,22 @@ def test_ctrl_c_finishes_the_step_and_keeps_the_state(scenes, tmp_path):
     assert same(weights(tmp_path / "stopped" / "last"), weights(whole.folder / "last"))
 
 
+def test_progress_is_told_every_step_and_what_it_raises_keeps_the_state(scenes, tmp_path):
+    settings, told = config(epochs=2, save_every=1000), []
+    whole = train(settings, scenes, out=tmp_path / "whole", progress=lambda done, *, total: told.append((done, total)))
+    assert told == [(n, whole.steps) for n in range(1, whole.steps + 1)]
+
+    def stop(done, *, total):
+        if done == 3:
+            raise LookupError("enough")
+
+    with pytest.raises(LookupError, match="enough"):
+        train(settings, scenes, out=tmp_path / "stopped", progress=stop)
+    assert [row["step"] for row in read_log(tmp_path / "stopped")] == [1, 2, 3]
+    train(settings, scenes, out=tmp_path / "stopped", resume=True, progress=False)
+    assert same(weights(tmp_path / "stopped" / "last"), weights(whole.folder / "last"))
+
+
 def test_a_folder_with_a_run_is_not_overwritten(scenes, tmp_path):
     settings = config(steps=2)
     train(settings, scenes, out=tmp_path / "run", progress=False)
@@ -238,6 +254,15 @@ def test_tensorboard_is_written_where_it_is_installed(scenes, tmp_path):
     pytest.importorskip("tensorboard")
     result = train(config(steps=2), scenes, out=tmp_path / "run", progress=False)
     assert list((result.folder / "tensorboard").glob("events*"))
+
+
+def test_a_folder_for_tensorboard_that_cannot_be_written_is_one_line(scenes, tmp_path, capfd):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "tensorboard").symlink_to("/proc/self")  # where nobody can write, root neither
+    with pytest.raises(TrainingError, match="tensorboard cannot be written: "):
+        train(config(steps=2), scenes, out=tmp_path / "run", progress=False)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_full_disk_stops_with_one_line_and_keeps_the_last_state(scenes, tmp_path, monkeypatch):

@@ -214,7 +214,7 @@ def test_any_file_name_can_be_read(tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"policy": "best"}, "policy is 'best'; allowed are uniform, reference, fps"),
+        ({"policy": "best"}, "policy is 'best'; allowed are uniform, reference, fps, keyframes"),
         ({"policy": "fps"}, "needs fps"),
         ({"count": 0}, "count is 0"),
         ({"fps": -1.0}, "fps is -1"),

@@ -12,6 +12,7 @@ from clip2video_plugin import read_frames
 from clip2video_plugin.errors import VideoReadError
 from clip2video_plugin.pixels import Preprocessing
 from clip2video_plugin.video.grid import LONGEST, PART, Grid, Untrue, Wanted
+from clip2video_plugin.video.transform import resize_and_crop
 
 from . import clips
 
@@ -29,7 +30,8 @@ def frames_of(path, wanted=WANTED, first=0, threads=2):
                 pixels = np.concatenate(list(pool.map(grid.read, parts)))
             return grid, pixels
         except Untrue:
-            grid = grid.anew()
+            grid.close()
+            grid = Grid.anew(path, wanted)
 
 
 def assert_as_read_frames(path, pictures=True):
@@ -150,6 +152,28 @@ def test_reading_goes_on_from_any_frame(gop, tmp_path):
     np.testing.assert_array_equal(pixels[: len(before)], whole.pixels[: len(before)])
     np.testing.assert_array_equal(pixels[len(before) :], every.pixels[133:])
     assert sum(len(part) for part in grid.parts(133, whole=False)) == 300 - 133
+
+
+@pytest.mark.parametrize("rate", [0.3, RATE])
+def test_of_the_policy_keyframes_the_grid_is_of_key_frames_where_they_are_dense(rate, tmp_path):
+    path = clips.write(tmp_path / "a.mp4", count=1000, options={"g": "8", "x264-params": "scenecut=0"})
+    policy = ("keyframes", None)
+    grid, pixels = frames_of(path, Wanted(lambda duration: rate, policy, 12, Preprocessing(SIDE)))
+    places = [grid.layout.picks[place] for place in grid.layout.on_grid]
+    shown = grid.timestamps[grid.layout.on_grid]
+    whole = read_frames(path, policy="keyframes", size=SIDE)
+    np.testing.assert_array_equal(pixels[grid.layout.whole], whole.pixels)
+    np.testing.assert_array_equal(grid.timestamps[grid.layout.whole], whole.timestamps)
+    if rate == RATE:  # a grid of all frames
+        assert places == list(range(1000))
+        return
+    due = np.arange(len(places)) / rate
+    nearest = 8 * np.clip(np.round(np.floor(due * 10 + 1e-6) / 8 - 1e-9), 0, 124)
+    np.testing.assert_array_equal(places, nearest)
+    np.testing.assert_array_equal(grid.layout.due, shown)
+    truth = clips.sequential(path)
+    for place, picture in zip(grid.layout.on_grid, places, strict=True):
+        np.testing.assert_array_equal(pixels[place], resize_and_crop(truth[picture][1], SIDE))
 
 
 def test_no_grid_where_none_is_wanted(tmp_path):

@@ -128,3 +128,27 @@ def test_an_image_stands_as_its_orientation_says(tmp_path, orientation, ending):
     if ending != "jpg":
         grey.save(tmp_path / f"2.{ending}", exif=exif)
         assert_shows(tmp_path / f"2.{ending}", upright)
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        '{"policy": "extract", "fps": NaN, "timestamps": [0, 1, 2]}',
+        '{"policy": "extract", "fps": 0, "timestamps": [0, 1, 2]}',
+        '{"policy": "extract", "fps": 5, "timestamps": [-1, 0, 1]}',
+        '{"policy": "extract", "fps": 5, "timestamps": [0, 2, 1]}',
+        '{"policy": "extract", "fps": 5, "timestamps": [0, 1e308, 1.7e308], "duration": NaN}',
+        '{"policy": "extract", "fps": 5, "timestamps": []}',
+        '{"timestamps": [0, 7, 9]}',
+        "[]",
+    ],
+)
+@pytest.mark.parametrize("sampling", ["uniform", "reference"])
+def test_a_note_that_cannot_be_is_none(tmp_path, note, sampling):
+    for i in range(3):
+        Image.new("RGB", (20, 20), (80 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    bare = read_frames(tmp_path, size=16, policy=sampling)
+    (tmp_path / "frames.json").write_text(note)
+    noted = read_frames(tmp_path, size=16, policy=sampling)
+    assert noted.timestamps.tolist() == bare.timestamps.tolist()
+    assert noted.duration == bare.duration == pytest.approx(0.6)

@@ -101,7 +101,12 @@ def test_generated_clips_are_as_their_files(server, name, tmp_path, small_ranges
     elif (file := clips.make(tmp_path, name)) is None:
         pytest.skip("this FFmpeg cannot write it")
     place = put(server, file)
-    for how in ({}, {"start": 1.3, "end": 2.2, "count": 3}, {"policy": "fps", "fps": 3}):
+    for how in (
+        {},
+        {"start": 1.3, "end": 2.2, "count": 3},
+        {"policy": "fps", "fps": 3},
+        {"policy": "keyframes", "count": 1},
+    ):
         same(place, file, **how)
     assert plan_of(place) == plan_of(file)
 
@@ -120,6 +125,27 @@ def test_an_mp4_costs_what_its_picks_need(server, flags, tmp_path, small_ranges)
         fetched = stores.fetched(place)
     np.testing.assert_array_equal(remote.pixels, local.pixels)
     assert fetched.bytes < 1.3 * needed(file, local.timestamps) < file.stat().st_size / 2
+
+
+@clips.needs_ffmpeg
+@pytest.mark.parametrize("flags", ["faststart", "write_colr"])
+@pytest.mark.parametrize("coder", [["libx264", "-g", "50"], ["libx265", "-x265-params", "keyint=50:log-level=none"]])
+def test_of_an_mp4_the_picked_key_frames_alone_are_fetched(server, flags, coder, tmp_path, small_ranges):
+    file = tmp_path / f"{flags}-{coder[0]}.mp4"
+    picture = "testsrc2=s=320x240:r=25:d=60,noise=alls=6:allf=t"
+    sound = ["-f", "lavfi", "-i", "sine=d=60", "-c:a", "aac"]
+    coded = ["-c:v", *coder, "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-b:v", "600k"]
+    clips.ffmpeg("-f", "lavfi", "-i", picture, *sound, *coded, "-movflags", flags, file)
+    place, local = put(server, file), read_frames(file, policy="keyframes", count=4, size=32)
+    with stores.held(place):
+        remote = read_frames(place, policy="keyframes", count=4, size=32)
+        fetched = stores.fetched(place).bytes
+    np.testing.assert_array_equal(remote.pixels, local.pixels)
+    np.testing.assert_array_equal(remote.timestamps, local.timestamps)
+    assert (remote.duration, remote.warning) == (local.duration, local.warning)
+    # beside them 2 * 4096 bytes, of the first request and of the tail
+    assert fetched < 1.3 * needed(file, local.timestamps) + 8192
+    assert fetched < file.stat().st_size / 8
 
 
 @clips.needs_ffmpeg

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from random import Random
 from zlib import crc32
 
 import numpy as np
@@ -116,3 +117,16 @@ def test_extraction_picks_of_real_clips_equal_ffmpegs(shared_videos):
 def test_extraction_picks_as_recorded_from_ffmpeg_5_1():
     assert constant_rate([i / 25 for i in range(25)], 5, 1.0)[:4] == [0, 1, 4, 9]
     assert len(constant_rate([i / 25 for i in range(250)], 5, 10.0)) == 52
+
+
+def test_frames_at_a_rate_are_those_on_show_at_each_moment():
+    random = Random(4)
+    for _ in range(300):
+        times = [0.0 if random.random() < 0.7 else random.random() * 3]
+        for _ in range(random.randrange(40)):
+            times.append(times[-1] + random.choice((0.0, 1 / 30, 0.04, 1e-7, random.random() * 9)))
+        fps = random.choice((1.0, 2.5, 0.3, 29.97, random.random() * 60 + 0.01))
+        moments = [times[0] + k / fps for k in range(int(times[-1] * fps + 1e-6) + 1)]
+        shown = [max(i for i, time in enumerate(times) if time <= moment + 1e-6) for moment in moments]
+        assert rate_indices(times, fps) == sorted(set(shown))
+    assert rate_indices([0.0, 1.0, 1e14, 1e14 + 1], 30.0) == [0, 1, 2, 3]

@@ -9,33 +9,25 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from clip2video_plugin.app.curate import audit_captions, find_duplicates, nearest_captions
-from clip2video_plugin.app.operators.forms import ask_key, ask_number, form, refuse, refused, wrong
-from clip2video_plugin.app.operators.indexing import call
+from clip2video_plugin.app.operators.forms import ask_key, ask_number, refuse, wrong
+from clip2video_plugin.app.operators.operation import Operation, described, show_view
 from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.videos import field_of_captions, videos_of
 from clip2video_plugin.bounds import MAX_K
 from clip2video_plugin.query.tracks import SAME
 
 
-class FindDuplicates(foo.Operator):  # type: ignore[misc]
+class FindDuplicates(Operation):
     """Shows the videos that are copies of each other, group by group."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="find_duplicates",
-            label="Find copies of videos",
-            description="Encoded anew, scaled, trimmed, mirrored, parts of longer ones; and those that splits share",
-            icon="file_copy",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    config = described(
+        "find_duplicates",
+        "Find copies of videos",
+        "Encoded anew, scaled, trimmed, mirrored, parts of longer ones; and those that splits share",
+        "file_copy",
+    )
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
-        if refused(inputs, ctx, indexed=True):
-            return types.Property(inputs)
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         ask_key(inputs, ctx)
         by, least = ctx.params.get("by"), ctx.params.get("least")
         known = not by or by == "folder" or videos_of(ctx.dataset).has_field(by)
@@ -53,7 +45,6 @@ class FindDuplicates(foo.Operator):  # type: ignore[misc]
             **wrong(None if fits else f"least is {least!r}; it must lie in [0, 1]"),
         )
         inputs.bool("read", default=False, label="Read the videos that an earlier version indexed, which takes a while")
-        return form(inputs, ctx, "Find copies of videos")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         params, tell = ctx.params, Running(ctx, unit="pairs")
@@ -66,11 +57,7 @@ class FindDuplicates(foo.Operator):  # type: ignore[misc]
             progress=lambda done, total: tell(done, total),
         )
         found = copies.found
-        if not ctx.delegated:
-            ctx.ops.reload_dataset()
-            if found.groups:
-                ctx.ops.clear_selected_samples()
-                ctx.ops.set_view(copies.view)
+        show_view(ctx, copies.view if found.groups else None)
         return {
             "groups": len(found.groups),
             "videos": sum(len(group.videos) for group in found.groups),
@@ -81,44 +68,33 @@ class FindDuplicates(foo.Operator):  # type: ignore[misc]
             "ids": [[video.id for video in group.videos] for group in found.groups],
         }
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        outputs = types.Object()
+    def show(self, outputs: types.Object) -> None:
         outputs.int("groups", label="Groups of copies")
         outputs.int("videos", label="Videos in them")
         outputs.int("searched", label="Videos compared")
         outputs.int("leaks", label="Pairs that lie in two splits")
         outputs.int("without", label="Videos of an earlier version, to be read first")
         outputs.int("blank", label="Videos that show too little to be compared")
-        return types.Property(outputs)
 
     def __call__(self, samples: foc.SampleCollection, *, delegate: bool = False, **params: Any) -> Any:
         """From Python: ``foo.get_operator(URI + "/find_duplicates")(dataset, by="tags")``: counts, and ids by group."""
-        return call(self, samples, params, delegate)
+        return self.call(samples, params, delegate)
 
 
-class AuditCaptions(foo.Operator):  # type: ignore[misc]
+class AuditCaptions(Operation):
     """Shows the videos with captions that find another video first."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="audit_captions",
-            label="Audit captions",
-            description="Show the videos of this view whose captions find other videos first: they may be wrong",
-            icon="fact_check",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    config = described(
+        "audit_captions",
+        "Audit captions",
+        "Show the videos of this view whose captions find other videos first: they may be wrong",
+        "fact_check",
+    )
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
-        if refused(inputs, ctx, indexed=True):
-            return types.Property(inputs)
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         ask_key(inputs, ctx)
         _ask_captions(inputs, ctx)
         ask_number(inputs, ctx, "k", default=50, least=1, most=MAX_K, label="Number of videos")
-        return form(inputs, ctx, "Audit captions")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         params = ctx.params
@@ -129,54 +105,39 @@ class AuditCaptions(foo.Operator):  # type: ignore[misc]
             k=params.get("k", 50),
             progress=Running(ctx, unit="captions"),
         )
-        if not ctx.delegated:
-            ctx.ops.reload_dataset()
-            if found.captions:
-                ctx.ops.clear_selected_samples()
-                ctx.ops.set_view(found.view)
+        show_view(ctx, found.view if found.captions else None)
         return {
             "low": len(found.captions),
             "worst": "\n".join(f"rank {one.rank:g}: {one.caption}" for one in found.captions),
             "captions": [[one.caption, one.id, one.rank, one.rival] for one in found.captions],
         }
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        outputs = types.Object()
+    def show(self, outputs: types.Object) -> None:
         outputs.int("low", label="Captions that find another video first")
         outputs.str("worst", label="The worst first", view=types.TextFieldView(multiline=True, read_only=True))
-        return types.Property(outputs)
 
     def __call__(self, samples: foc.SampleCollection, *, delegate: bool = False, **params: Any) -> Any:
         """From Python: ``captions`` of the result has text, sample, rank and best other sample of each."""
-        return call(self, samples, params, delegate)
+        return self.call(samples, params, delegate)
 
 
-class NearestCaptions(foo.Operator):  # type: ignore[misc]
+class NearestCaptions(Operation):
     """Shows the captions of the dataset that fit a video best."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="nearest_captions",
-            label="Captions that fit the selected video",
-            description="Show the captions of this view that fit the selected video best",
-            icon="notes",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    config = described(
+        "nearest_captions",
+        "Captions that fit the selected video",
+        "Show the captions of this view that fit the selected video best",
+        "notes",
+    )
+    more = ("sample",)
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
-        if refused(inputs, ctx, indexed=True):
-            return types.Property(inputs)
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         if not ctx.params.get("sample") and len(ctx.selected or ()) != 1:
-            refuse(inputs, "Select one video first")
-            return types.Property(inputs)
+            return refuse(inputs, "Select one video first")
         ask_key(inputs, ctx)
         _ask_captions(inputs, ctx)
         ask_number(inputs, ctx, "k", default=10, least=1, most=MAX_K, label="Number of captions")
-        return form(inputs, ctx, "Captions that fit the selected video", "sample")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         params, tell = ctx.params, Running(ctx, unit="captions")
@@ -191,14 +152,12 @@ class NearestCaptions(foo.Operator):  # type: ignore[misc]
         lines = (f"{fit.score:.3f}  {fit.caption}{'  (its own)' if fit.own else ''}" for fit in found)
         return {"shown": "\n".join(lines), "captions": [[fit.caption, fit.score, fit.own] for fit in found]}
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        outputs = types.Object()
+    def show(self, outputs: types.Object) -> None:
         outputs.str("shown", label="The best first", view=types.TextFieldView(multiline=True, read_only=True))
-        return types.Property(outputs)
 
     def __call__(self, samples: foc.SampleCollection, sample: str, *, delegate: bool = False, **params: Any) -> Any:
         """From Python: ``captions`` of the result has text, score and whether it is the video's own."""
-        return call(self, samples, {"sample": sample, **params}, delegate)
+        return self.call(samples, {"sample": sample, **params}, delegate)
 
 
 def _ask_captions(inputs: types.Object, ctx: foo.ExecutionContext) -> None:

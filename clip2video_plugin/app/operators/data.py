@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import fiftyone as fo
 import fiftyone.core.collections as foc
@@ -11,19 +11,19 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from clip2video_plugin.app.evaluate import evaluate, worst_failures
-from clip2video_plugin.app.operators.forms import ask_choice, ask_key, ask_number, form, refused, wrong
-from clip2video_plugin.app.operators.indexing import call
+from clip2video_plugin.app.operators.forms import ask_choice, ask_key, ask_number, wrong
+from clip2video_plugin.app.operators.operation import Operation, described
 from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.roots import confined
 from clip2video_plugin.app.videos import field_of_captions, items_of, videos_of
+from clip2video_plugin.datasets.protocols import Split
 from clip2video_plugin.errors import Clip2VideoError
 from clip2video_plugin.evaluation.report import METRICS
-from clip2video_plugin.evaluation.retrieval import TIES
+from clip2video_plugin.evaluation.retrieval import Ties
 from clip2video_plugin.paths import printable
 from clip2video_plugin.video.extract import extract_frames
 
 KINDS = {"folder": "a folder of captioned videos", "msrvtt": "MSR-VTT", "msvd": "MSVD", "vatex": "VATEX"}
-SPLITS = ("test", "val", "train")
 
 
 DEPTH = 100  # levels of an imported folder whose links must not lead out of the roots
@@ -41,23 +41,19 @@ def problem_of_folder(ctx: foo.ExecutionContext, name: str, *, there: bool = Fal
     return f"there is no folder {printable(folder)}" if there and not path.is_dir() else None
 
 
-class ImportVideos(foo.Operator):  # type: ignore[misc]
+class ImportVideos(Operation):
     """Imports a benchmark or a folder of captioned videos as a new dataset."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="import_videos",
-            label="Import videos with captions",
-            description="Make a dataset of a folder of captioned videos, or of MSR-VTT, MSVD or VATEX",
-            icon="upload",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    config = described(
+        "import_videos",
+        "Import videos with captions",
+        "Make a dataset of a folder of captioned videos, or of MSR-VTT, MSVD or VATEX",
+        "upload",
+    )
+    needs = "nothing"
+    more = ("split", "protocol")
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         ask_choice(inputs, ctx, "kind", KINDS, label="What", default="folder")
         inputs.str(
             "folder",
@@ -75,10 +71,9 @@ class ImportVideos(foo.Operator):  # type: ignore[misc]
             **wrong(f"there is a dataset {name!r} already" if taken else None),
         )
         if ctx.params.get("kind", "folder") != "folder":
-            ask_choice(inputs, ctx, "split", {split: split for split in SPLITS}, label="Split", default="test")
+            ask_choice(inputs, ctx, "split", {split: split for split in get_args(Split)}, label="Split", default="test")
             inputs.str("protocol", label="Protocol", description="1k-a, 7k, full; msvd; vatex-1k5, vatex-hgr")
         # The App keeps what was filled in before another kind was chosen
-        return form(inputs, ctx, "Import videos with captions", "split", "protocol")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         from clip2video_plugin.datasets import import_dataset
@@ -101,38 +96,26 @@ class ImportVideos(foo.Operator):  # type: ignore[misc]
             "notes": "\n".join([*([f"{missing} videos are not there"] if missing else []), *warnings]),
         }
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        outputs = types.Object()
+    def show(self, outputs: types.Object) -> None:
         outputs.str("dataset", label="Dataset")
         outputs.int("videos", label="Videos")
         outputs.str("notes", label="Notes", view=types.TextFieldView(multiline=True, read_only=True))
-        return types.Property(outputs)
 
     def __call__(self, kind: str, folder: str, name: str, *, delegate: bool = False, **params: Any) -> Any:
-        given = {"kind": kind, "folder": str(folder), "name": name, **params}
-        result = foo.execute_operator(self.uri, {}, params=given, request_delegation=delegate)
-        return result if delegate else result.result
+        return self.call(None, {"kind": kind, "folder": str(folder), "name": name, **params}, delegate)
 
 
-class EvaluateRetrieval(foo.Operator):  # type: ignore[misc]
+class EvaluateRetrieval(Operation):
     """Evaluates a run on the captions of the view; ranks become fields."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="evaluate_retrieval",
-            label="Evaluate CLIP2Video retrieval",
-            description="Recall at 1, 5 and 10 on the captions of this view; ranks and rivals become fields",
-            icon="leaderboard",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    config = described(
+        "evaluate_retrieval",
+        "Evaluate CLIP2Video retrieval",
+        "Recall at 1, 5 and 10 on the captions of this view; ranks and rivals become fields",
+        "leaderboard",
+    )
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
-        if refused(inputs, ctx, indexed=True):
-            return types.Property(inputs)
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         ask_key(inputs, ctx)
         usual = field_of_captions(videos_of(ctx.dataset))
         field = ctx.params.get("captions", usual)
@@ -143,9 +126,8 @@ class EvaluateRetrieval(foo.Operator):  # type: ignore[misc]
             label="Field of captions",
             **wrong(f"there is no field {field!r}" if absent else None),
         )
-        ask_choice(inputs, ctx, "ties", {rule: rule for rule in TIES}, label="Ties", default="strict")
+        ask_choice(inputs, ctx, "ties", {rule: rule for rule in get_args(Ties)}, label="Ties", default="strict")
         inputs.bool("worst", default=True, label="Show the worst failures afterwards")
-        return form(inputs, ctx, "Evaluate CLIP2Video retrieval")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         params = ctx.params
@@ -166,37 +148,28 @@ class EvaluateRetrieval(foo.Operator):  # type: ignore[misc]
         return {**{name.replace("@", "_at_").replace(" ", "_"): value for name, value in rows.items()},
                 "note": result.not_comparable or ""}  # fmt: skip
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        outputs = types.Object()
+    def show(self, outputs: types.Object) -> None:
         for way, label in (("t2v", "text to video"), ("v2t", "video to text")):
             for metric in METRICS:
                 outputs.float(f"{way}_{metric.replace('@', '_at_')}", label=f"{metric}, {label}")
         outputs.str("note", label="Note")
-        return types.Property(outputs)
 
     def __call__(self, samples: foc.SampleCollection, brain_key: str, *, delegate: bool = False, **params: Any) -> Any:
-        return call(self, samples, {"brain_key": brain_key, **params}, delegate)
+        return self.call(samples, {"brain_key": brain_key, **params}, delegate)
 
 
-class SampleFrames(foo.Operator):  # type: ignore[misc]
+class SampleFrames(Operation):
     """Writes frames of the videos in view as JPEG files, a folder each."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="sample_frames",
-            label="Sample frames of videos",
-            description="Write frames of each video in this view to a folder of JPEG files",
-            icon="burst_mode",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    config = described(
+        "sample_frames",
+        "Sample frames of videos",
+        "Write frames of each video in this view to a folder of JPEG files",
+        "burst_mode",
+    )
+    needs = "videos"
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
-        if refused(inputs, ctx):
-            return types.Property(inputs)
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         inputs.str(
             "output",
             required=True,
@@ -205,7 +178,6 @@ class SampleFrames(foo.Operator):  # type: ignore[misc]
             **wrong(problem_of_folder(ctx, "output")),
         )
         ask_number(inputs, ctx, "fps", default=5, least=1, most=100, label="Frames a second")
-        return form(inputs, ctx, "Sample frames of videos")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         output = confined(ctx.params["output"], ctx.dataset, depth=1)
@@ -222,12 +194,10 @@ class SampleFrames(foo.Operator):  # type: ignore[misc]
             "failures": "\n".join(printable(f"{path}: {reason}") for path, reason in report.failed),
         }
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        outputs = types.Object()
+    def show(self, outputs: types.Object) -> None:
         outputs.int("videos", label="Videos")
         outputs.int("failed", label="Videos that could not be read")
         outputs.str("failures", label="Which, and why", view=types.TextFieldView(multiline=True, read_only=True))
-        return types.Property(outputs)
 
     def __call__(self, samples: foc.SampleCollection, output: str, *, delegate: bool = False, **params: Any) -> Any:
-        return call(self, samples, {"output": str(output), **params}, delegate)
+        return self.call(samples, {"output": str(output), **params}, delegate)

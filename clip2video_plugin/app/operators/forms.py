@@ -39,7 +39,9 @@ def refused(inputs: types.Object, ctx: foo.ExecutionContext, *, indexed: bool = 
 
 def form(inputs: types.Object, ctx: foo.ExecutionContext, label: str, *more: str) -> types.Property:
     """The finished form. A parameter that it does not ask for is refused, unless it is one ``more``."""
-    allowed = dict.fromkeys([*(name for name in inputs.properties if name not in ("refusal", "refused")), *more])
+    if "refused" in inputs.properties:
+        return types.Property(inputs)
+    allowed = dict.fromkeys([*(name for name in inputs.properties), *more])
     if unknown := [name for name in ctx.params if name not in allowed]:
         refuse(inputs, f"there is no parameter {', '.join(map(repr, unknown))}; allowed are {', '.join(allowed)}")
     return types.Property(inputs, view=types.View(label=label))

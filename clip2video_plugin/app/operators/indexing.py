@@ -12,19 +12,22 @@ from fiftyone.operators import types
 from clip2video_plugin.app.brain import compute_clip2video
 from clip2video_plugin.app.curate import fields_of_copies
 from clip2video_plugin.app.marking import picture_field
-from clip2video_plugin.app.operators.forms import ask_choice, ask_key, ask_model, form, refused, wrong
+from clip2video_plugin.app.operators.forms import ask_choice, ask_key, ask_model, wrong
+from clip2video_plugin.app.operators.operation import Operation, described, show_view
 from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.search import brain_keys, load_run, score_field
 from clip2video_plugin.app.videos import videos_of
-from clip2video_plugin.embed import Report, windows_of
+from clip2video_plugin.embed import windows_of
 from clip2video_plugin.errors import CheckpointError, Clip2VideoError, VideoIndexError
 from clip2video_plugin.model.installed import find_checkpoint, read_card
 from clip2video_plugin.paths import printable
+from clip2video_plugin.report import Report
 from clip2video_plugin.video.windows import AUTO, NONE, WindowPlan
 
 BRAIN_KEY = "clip2video"
 SHOWN_SAMPLINGS = {
     "uniform": "spread evenly over the video",
+    "keyframes": "the key frames near those: fast for long videos",
     "reference": "those of the paper, MSR-VTT",
     "reference-5fps": "those of the paper, MSVD and VATEX",
 }
@@ -38,26 +41,21 @@ SHOWN_DEVICES = {"auto": "the best there is", "cpu": "CPU", "cuda": "NVIDIA GPU"
 SHOWN = 20  # failures that are listed
 
 
-class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
+class ComputeEmbeddings(Operation):
     """Embeds the videos of the dataset or view, so that they can be searched."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="compute_embeddings",
-            label="Compute CLIP2Video embeddings",
-            description="Make the videos of this dataset or view searchable by a sentence",
-            icon="memory",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-            default_choice_to_delegated=True,
-        )
+    config = described(
+        "compute_embeddings",
+        "Compute CLIP2Video embeddings",
+        "Make the videos of this dataset or view searchable by a sentence",
+        "memory",
+        default_choice_to_delegated=True,
+    )
+    needs = "videos"
+    after = "Press the magnifier, or open Video search, and type"
+    more = ("view_target",)
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
-        if refused(inputs, ctx):
-            return types.Property(inputs)
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         if ctx.view != ctx.dataset.view():
             inputs.view_target(ctx)
         key = ctx.params.get("brain_key", BRAIN_KEY)
@@ -77,7 +75,6 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
         ask_choice(inputs, ctx, "sampling", SHOWN_SAMPLINGS, label="Frames", default=sampling)
         ask_choice(inputs, ctx, "device", SHOWN_DEVICES, label="Device", default="auto")
         ask_windows(inputs, ctx, windows)
-        return form(inputs, ctx, "Compute CLIP2Video embeddings", "view_target")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         samples = ctx.target_view() if "view_target" in ctx.params else ctx.view
@@ -88,22 +85,17 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
             tell(report.done, report.total, made=report.embedded, failed=len(report.failed))
 
         device, windows = ctx.params.get("device", "auto"), ctx.params.get("windows")
-        if windows == CUSTOM:
-            windows = ctx.params.get("sizes") or LONG
         results = compute_clip2video(
             samples,
             brain_key=ctx.params.get("brain_key", BRAIN_KEY),
             model=ctx.params.get("model"),
             sampling=ctx.params.get("sampling"),
-            windows=ctx.params.get("sizes") or LONG
-            if ctx.params.get("windows") == CUSTOM
-            else ctx.params.get("windows"),
+            windows=ctx.params.get("sizes") or LONG if windows == CUSTOM else windows,
             device=None if device == "auto" else device,
             progress=progress,
         )
         failed = seen[0].failed if seen else []
-        if not ctx.delegated:
-            ctx.ops.reload_dataset()
+        show_view(ctx, None)
         return {
             "brain_key": results.key,
             "indexed": results.total_index_size,
@@ -111,17 +103,15 @@ class ComputeEmbeddings(foo.Operator):  # type: ignore[misc]
             "failures": "\n".join(printable(f"{f.path}: {f.reason}") for f in failed[:SHOWN]),
         }
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        outputs = types.Object()
+    def show(self, outputs: types.Object) -> None:
         outputs.str("brain_key", label="Brain key")
         outputs.int("indexed", label="Videos that can be searched now")
         outputs.int("failed", label="Videos that could not be read")
         outputs.str("failures", label="Which, and why", view=types.TextFieldView(multiline=True, read_only=True))
-        return types.Property(outputs, view=types.View(label="Press the magnifier, or open Video search, and type"))
 
     def __call__(self, samples: foc.SampleCollection, *, delegate: bool = False, **params: Any) -> Any:
         """From Python: ``foo.get_operator(URI + "/compute_embeddings")(dataset, brain_key=..., model=...)``."""
-        return call(self, samples, params, delegate)
+        return self.call(samples, params, delegate)
 
 
 def ask_windows(inputs: types.Object, ctx: foo.ExecutionContext, now: WindowPlan | None) -> None:
@@ -155,34 +145,19 @@ def problem_of_key(dataset: foc.SampleCollection, key: object) -> str | None:
     return None
 
 
-def call(operator: foo.Operator, samples: foc.SampleCollection, params: dict[str, Any], delegate: bool) -> Any:
-    """Runs an operator on a dataset or view from Python; errors are raised. Delegated, it waits in the queue."""
-    context = {"view": samples.view()}
-    result = foo.execute_operator(operator.uri, context, params=params, request_delegation=delegate)
-    return result if delegate else result.result
-
-
-class DeleteIndex(foo.Operator):  # type: ignore[misc]
+class DeleteIndex(Operation):
     """Deletes an index: its run, its vectors, and the fields of its searches."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="delete_index",
-            label="Delete a CLIP2Video index",
-            description="Delete a brain key, its vectors and scores; the videos stay",
-            icon="delete",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    config = described(
+        "delete_index",
+        "Delete a CLIP2Video index",
+        "Delete a brain key, its vectors and scores; the videos stay",
+        "delete",
+    )
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
-        if not refused(inputs, ctx, indexed=True):
-            ask_key(inputs, ctx)
-            inputs.view("what", types.Notice(label="Its vectors are deleted for good; the videos are not touched"))
-        return form(inputs, ctx, "Delete a CLIP2Video index")
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+        ask_key(inputs, ctx)
+        inputs.view("what", types.Notice(label="Its vectors are deleted for good; the videos are not touched"))
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         run = load_run(ctx.dataset, ctx.params.get("brain_key"))
@@ -191,39 +166,29 @@ class DeleteIndex(foo.Operator):  # type: ignore[misc]
         for field in (score_field(key), picture_field(key), *fields_of_copies(key)):
             if ctx.dataset.has_sample_field(field):
                 ctx.dataset.delete_sample_field(field)
-        if not ctx.delegated:
-            ctx.ops.reload_dataset()
+        show_view(ctx, None)
         return {"deleted": key}
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        outputs = types.Object()
+    def show(self, outputs: types.Object) -> None:
         outputs.str("deleted", label="Deleted")
-        return types.Property(outputs)
 
     def __call__(self, samples: foc.SampleCollection, brain_key: str, *, delegate: bool = False, **params: Any) -> Any:
-        return call(self, samples, {"brain_key": brain_key, **params}, delegate)
+        return self.call(samples, {"brain_key": brain_key, **params}, delegate)
 
 
-class IndexInfo(foo.Operator):  # type: ignore[misc]
+class IndexInfo(Operation):
     """Says what is in an index."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="index_info",
-            label="About a CLIP2Video index",
-            description="Videos, model, weights, place and failures of an index",
-            icon="info",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    config = described(
+        "index_info",
+        "About a CLIP2Video index",
+        "Videos, model, weights, place and failures of an index",
+        "info",
+    )
+    after = "About the index"
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
-        if not refused(inputs, ctx, indexed=True):
-            ask_key(inputs, ctx)
-        return form(inputs, ctx, "About a CLIP2Video index")
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
+        ask_key(inputs, ctx)
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         run = load_run(ctx.dataset, ctx.params.get("brain_key"))
@@ -241,8 +206,7 @@ class IndexInfo(foo.Operator):  # type: ignore[misc]
             "place": run.config.uri,
         }
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        outputs = types.Object()
+    def show(self, outputs: types.Object) -> None:
         for name, label in (
             ("brain_key", "Brain key"),
             ("videos", "Indexed videos"),
@@ -254,7 +218,6 @@ class IndexInfo(foo.Operator):  # type: ignore[misc]
             ("place", "Kept in"),
         ):
             outputs.str(name, label=label)
-        return types.Property(outputs, view=types.View(label="About the index"))
 
     def __call__(self, samples: foc.SampleCollection, brain_key: str, *, delegate: bool = False, **params: Any) -> Any:
-        return call(self, samples, {"brain_key": brain_key, **params}, delegate)
+        return self.call(samples, {"brain_key": brain_key, **params}, delegate)

@@ -9,33 +9,25 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from clip2video_plugin.app.marking import mark_all
-from clip2video_plugin.app.operators.forms import ask_key, ask_number, form, refused, wrong
-from clip2video_plugin.app.operators.indexing import call
+from clip2video_plugin.app.operators.forms import ask_key, ask_number, wrong
+from clip2video_plugin.app.operators.operation import Operation, described, show_view
 from clip2video_plugin.app.operators.running import Running
 from clip2video_plugin.app.operators.searching import asked, problem_of
 from clip2video_plugin.app.search import DEFAULT_K, load_run
 from clip2video_plugin.bounds import MAX_K
 
 
-class MarkMoments(foo.Operator):  # type: ignore[misc]
+class MarkMoments(Operation):
     """Writes the moments of all hits of a sentence as temporal detections, and shows them as clips."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="mark_moments",
-            label="Mark the moments of a search",
-            description="Write where in each video a sentence fits, for all hits, and show the moments as clips",
-            icon="movie_filter",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    config = described(
+        "mark_moments",
+        "Mark the moments of a search",
+        "Write where in each video a sentence fits, for all hits, and show the moments as clips",
+        "movie_filter",
+    )
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
-        if refused(inputs, ctx, indexed=True):
-            return types.Property(inputs)
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         inputs.str(
             "query",
             required=True,
@@ -46,7 +38,6 @@ class MarkMoments(foo.Operator):  # type: ignore[misc]
         ask_key(inputs, ctx)
         ask_number(inputs, ctx, "k", default=DEFAULT_K, least=1, most=MAX_K, label="Number of videos")
         inputs.bool("thumbnails", default=True, label="Draw a picture of each moment")
-        return form(inputs, ctx, "Mark the moments of a search")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         params, tell = ctx.params, Running(ctx)
@@ -58,18 +49,13 @@ class MarkMoments(foo.Operator):  # type: ignore[misc]
             thumbnails=params.get("thumbnails", True),
             progress=lambda done, total: tell(done, total),
         )
-        if not ctx.delegated:
-            ctx.ops.reload_dataset()
-            ctx.ops.clear_selected_samples()
-            ctx.ops.set_view(clips)
+        show_view(ctx, clips)
         return {"moments": len(clips), "videos": len(clips.distinct("sample_id" if clips._is_clips else "id"))}
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        outputs = types.Object()
+    def show(self, outputs: types.Object) -> None:
         outputs.int("moments", label="Moments, those of the best video first")
         outputs.int("videos", label="Videos")
-        return types.Property(outputs)
 
     def __call__(self, samples: foc.SampleCollection, query: str, *, delegate: bool = False, **params: Any) -> Any:
         """From Python: ``foo.get_operator(URI + "/mark_moments")(view, "a sentence", k=10)``: how many were found."""
-        return call(self, samples, {"query": query, **params}, delegate)
+        return self.call(samples, {"query": query, **params}, delegate)

@@ -9,8 +9,8 @@ import fiftyone.core.collections as foc
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from clip2video_plugin.app.operators.forms import PANEL, ask_key, ask_number, form, refuse, refused, wrong
-from clip2video_plugin.app.operators.indexing import call
+from clip2video_plugin.app.operators.forms import PANEL, ask_key, ask_number, refuse, wrong
+from clip2video_plugin.app.operators.operation import Operation, described
 from clip2video_plugin.app.roots import confined_query
 from clip2video_plugin.app.search import DEFAULT_K, Found, find, query_of
 from clip2video_plugin.bounds import MAX_K
@@ -18,25 +18,18 @@ from clip2video_plugin.errors import Clip2VideoError, QueryError
 from clip2video_plugin.query import Query
 
 
-class SearchVideos(foo.Operator):  # type: ignore[misc]
+class SearchVideos(Operation):
     """Shows the videos that fit a sentence best, in order."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="search_videos",
-            label="Search videos by a sentence",
-            description="Show the videos of this view that fit a sentence best",
-            icon="search",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    config = described(
+        "search_videos",
+        "Search videos by a sentence",
+        "Show the videos of this view that fit a sentence best",
+        "search",
+    )
+    more = ("weight",)
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
-        if refused(inputs, ctx, indexed=True):
-            return types.Property(inputs)
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         inputs.str(
             "query",
             required=True,
@@ -46,7 +39,6 @@ class SearchVideos(foo.Operator):  # type: ignore[misc]
         )
         ask_key(inputs, ctx)
         ask_number(inputs, ctx, "k", default=DEFAULT_K, least=1, most=MAX_K, label="Number of results")
-        return form(inputs, ctx, "Search videos by a sentence", "weight")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         params = ctx.params
@@ -57,41 +49,32 @@ class SearchVideos(foo.Operator):  # type: ignore[misc]
             k=params.get("k"),
             weight=params.get("weight"),
         )
-        return show(ctx, found)
+        return show_hits(ctx, found)
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        return results_shown()
+    def show(self, outputs: types.Object) -> None:
+        show_counts(outputs)
 
     def __call__(self, samples: foc.SampleCollection, query: str, *, delegate: bool = False, **params: Any) -> Any:
         """From Python: ``foo.get_operator(URI + "/search_videos")(view, "a sentence", k=10)``: ids and scores."""
-        return call(self, samples, {"query": query, **params}, delegate)
+        return self.call(samples, {"query": query, **params}, delegate)
 
 
-class FindSimilarVideos(foo.Operator):  # type: ignore[misc]
+class FindSimilarVideos(Operation):
     """Shows the videos that are most like the selected ones."""
 
-    @property
-    def config(self) -> foo.OperatorConfig:
-        return foo.OperatorConfig(
-            name="find_similar_videos",
-            label="Find videos like the selected ones",
-            description="Show the videos that look and move most like the selected ones",
-            icon="wallpaper",
-            dynamic=True,
-            allow_immediate_execution=True,
-            allow_delegated_execution=True,
-        )
+    config = described(
+        "find_similar_videos",
+        "Find videos like the selected ones",
+        "Show the videos that look and move most like the selected ones",
+        "wallpaper",
+    )
+    more = ("samples",)
 
-    def resolve_input(self, ctx: foo.ExecutionContext) -> types.Property:
-        inputs = types.Object()
-        if refused(inputs, ctx, indexed=True):
-            return types.Property(inputs)
+    def ask(self, inputs: types.Object, ctx: foo.ExecutionContext) -> None:
         if not ctx.selected and not ctx.params.get("samples"):
-            refuse(inputs, "Select one or more videos first")
-            return types.Property(inputs)
+            return refuse(inputs, "Select one or more videos first")
         ask_key(inputs, ctx)
         ask_number(inputs, ctx, "k", default=25, least=1, most=MAX_K, label="Number of results")
-        return form(inputs, ctx, "Find videos like the selected ones", "samples")
 
     def execute(self, ctx: foo.ExecutionContext) -> dict[str, Any]:
         found = find(
@@ -100,17 +83,17 @@ class FindSimilarVideos(foo.Operator):  # type: ignore[misc]
             brain_key=ctx.params.get("brain_key"),
             k=ctx.params.get("k", 25),
         )
-        return show(ctx, found)
+        return show_hits(ctx, found)
 
-    def resolve_output(self, ctx: foo.ExecutionContext) -> types.Property:
-        return results_shown()
+    def show(self, outputs: types.Object) -> None:
+        show_counts(outputs)
 
     def __call__(
         self, view: foc.SampleCollection, samples: str | Sequence[str], *, delegate: bool = False, **params: Any
     ) -> Any:
         """From Python: the id of a sample, or the ids of several, to be like."""
         ids = samples if isinstance(samples, str) else list(samples)
-        return call(self, view, {"samples": ids, **params}, delegate)
+        return self.call(view, {"samples": ids, **params}, delegate)
 
 
 class OpenVideoSearch(foo.Operator):  # type: ignore[misc]
@@ -153,7 +136,7 @@ def problem_of(line: Any, ctx: foo.ExecutionContext) -> str | None:
     return None
 
 
-def show(ctx: foo.ExecutionContext, found: Found) -> dict[str, Any]:
+def show_hits(ctx: foo.ExecutionContext, found: Found) -> dict[str, Any]:
     """Sets the grid to the hits, where there is a grid."""
     if not ctx.delegated:
         ctx.ops.clear_selected_samples()
@@ -164,8 +147,6 @@ def show(ctx: foo.ExecutionContext, found: Found) -> dict[str, Any]:
     }
 
 
-def results_shown() -> types.Property:
-    outputs = types.Object()
+def show_counts(outputs: types.Object) -> None:
     outputs.int("shown", label="Videos shown, the best first")
     outputs.int("searched", label="Videos in the index")
-    return types.Property(outputs)

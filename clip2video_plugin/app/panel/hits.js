@@ -10,25 +10,29 @@ const { default: Detail } = await import(import.meta.url.replace("hits.js", "det
 const FIRST = 12; // rows that are shown at once; the others are a press away
 const HEIGHT = 60;
 const ELLIPSIS = { overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap" };
-// Opens a sample, at a time: its player exists once the App has drawn it.
+// Opens a sample, at a time. Its player seeks once it knows the video's length; the clock beside it hears of changes
+// alone and may begin later: so the frame and its neighbour are asked for in turn, for a second and a half.
+const TURNS = 7;
 function useOpen() {
   const looker = useRecoilValue(modalLooker);
   const wanted = useRef(null);
   useEffect(() => {
-    const { id, time } = wanted.current ?? {};
-    if (!looker?.seekToFrame || looker.state?.config?.sampleId !== id) return;
-    const frame = Math.floor(time * looker.state.config.frameRate) + 1;
-    const tries = setInterval(() => {
+    const at = wanted.current;
+    if (!at || !looker?.seekToFrame || looker.state?.config?.sampleId !== at.id) return;
+    const frame = Math.floor(at.time * looker.state.config.frameRate) + 1;
+    let turn = 0;
+    const timer = setInterval(() => {
+      if (wanted.current !== at) return clearInterval(timer);
+      const asked = turn % 2 ? frame - 1 || 2 : frame;
       looker.pause?.();
-      looker.seekToFrame(frame);
-      if (looker.frameNumber === frame) clearInterval(tries);
-    }, 200); // until it knows its length
-    const enough = setTimeout(() => clearInterval(tries), 10000);
-    wanted.current = null;
-    return () => [clearInterval(tries), clearTimeout(enough)];
+      looker.seekToFrame(asked);
+      if (looker.frameNumber === asked) turn += 1;
+      if (turn === TURNS || Date.now() > at.until) wanted.current = null;
+    }, 200);
+    return () => clearInterval(timer);
   }, [looker]);
   return (id, time) => {
-    wanted.current = { id, time: time ?? 0 };
+    wanted.current = { id, time: time ?? 0, until: Date.now() + 60000 };
     executeOperator("@voxel51/operators/open_sample", { id });
   };
 }

@@ -1,8 +1,8 @@
 """What each open panel shows, kept by the server.
 
 The page sends the panel's state with every event, as it was when the event happened. Events overlap: a new view
-tells of its empty selection before the answer to the query has arrived. A panel drawn of what the page
-sent would lose what was found meanwhile, so what the panel finds out for itself is kept here, and the page's state
+reports its empty selection before the answer to the query has arrived. A panel drawn from what the page
+sent would lose what was found meanwhile. So results are kept here, and the page's state
 holds only what the user typed or chose, and the data of plots.
 """
 

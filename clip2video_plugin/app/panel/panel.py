@@ -23,6 +23,7 @@ from clip2video_plugin.app.panel.selected import look_at, look_where, selected_v
 from clip2video_plugin.app.roots import confined_query
 from clip2video_plugin.app.search import Found, brain_keys, find, load_run, narrowed
 from clip2video_plugin.app.videos import all_samples, owners_of, path_of, video_of, videos_of
+from clip2video_plugin.counted import counted
 from clip2video_plugin.errors import Clip2VideoError, QueryError, first_line
 from clip2video_plugin.query import Gallery, Query
 from clip2video_plugin.query.calibrate import calibrate
@@ -56,7 +57,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
     def execute(self, ctx: foo.ExecutionContext) -> None:
         """Runs an event's method and draws the panel, unless the event says nothing new.
 
-        Every new view is told as a selection of nothing, and every menu that is drawn as a choice of its value.
+        The page reports every new view as an empty selection, and every menu that it draws as a choice of its value.
         """
         event = ctx.params.get("__method__")
         if event == "on_change_selected" and not ctx.selected and not _shown(ctx).sample:
@@ -111,7 +112,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             shown.error = str(error)
 
     def on_mark(self, ctx: foo.ExecutionContext) -> None:
-        """Marks where the selected video scores at least what the event says."""
+        """Marks where the selected video reaches the score that the event gives."""
         shown, threshold = _shown(ctx), ctx.params.get("threshold")
         if not ctx.selected or not shown.query or not isinstance(threshold, int | float):
             shown.error = "select a video, search, and give the score from which a moment counts"
@@ -153,7 +154,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         except Clip2VideoError as error:
             shown.error = str(error)
             return
-        shown.say(f"calibrated on {fit.queries} queries of the {plain(fit.source)}")
+        shown.say(f"calibrated on {counted(fit.queries, 'query')} of the {plain(fit.source)}")
         shown.calibrated = True
         if shown.query:
             self._search(ctx, shown.query)
@@ -163,7 +164,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             ctx.prompt(f"{URI}/{name}")
 
     def on_query(self, ctx: foo.ExecutionContext) -> None:
-        """Asks what the line and its chips say; an option that was typed there is set like one that was chosen."""
+        """Searches for what the line and its chips say. An option typed on the line is set as if it had been chosen."""
         text, chips = (ctx.params.get("value") or "").strip(), ctx.params.get("chips") or []
         try:
             if not text and not any(chip["kind"] in ("like", "captions") for chip in chips):

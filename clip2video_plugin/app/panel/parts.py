@@ -1,4 +1,4 @@
-"""What the Video search panel says: texts and pictures made of results."""
+"""Texts and pictures of the Video search panel, made from results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from PIL import Image
 from clip2video_plugin.app.panel.line import ANY
 from clip2video_plugin.app.panel.memory import Shown
 from clip2video_plugin.app.search import Found
+from clip2video_plugin.app.sentences import vectors_of
 from clip2video_plugin.app.videos import captions_in, field_of_captions, path_of, video_of, videos_of
+from clip2video_plugin.counted import counted
 from clip2video_plugin.paths import printable
 from clip2video_plugin.places import Place
 from clip2video_plugin.video import read_frames
@@ -32,17 +34,18 @@ WAYS = (  # to ask
 def describe(found: Found) -> str:
     """One line on what was found."""
     if not found.ids and found.result.refused is not None:
-        return f"Nothing matches among {found.searched} videos."
+        return f"Nothing matches among {counted(found.searched, 'video')}."
     if not found.ids:
         return f"No indexed video of this view fits the filters; {found.searched} are indexed."
     dropped = sum(one.dropped for one in found.result.dropped)
     left_out = f", {dropped} left out by not" if dropped else ""
     notes = "".join(f"; {plain(note)}" for note in found.result.notes)
-    return f"**{len(found.ids)}** of {found.searched} videos, best score **{found.scores[0]:.3f}**{left_out}{notes}"
+    of = counted(found.searched, "video")
+    return f"**{len(found.ids)}** of {of}, best score **{found.scores[0]:.3f}**{left_out}{notes}"
 
 
 def nothing(shown: Shown) -> dict[str, Any]:
-    """What stands where the hits would: how to ask, or that there are none, and why."""
+    """What the panel shows if there are no hits: how to ask, or why there are none."""
     if shown.asked is None:
         return {"title": "What happens in the video?", "lines": list(WAYS), "anyway": False}
     lines, least = [], shown.asked["min_confidence"]
@@ -78,7 +81,7 @@ def about(dataset: fo.Dataset, run: Any, sample_id: str) -> str:
         return "\n".join([*lines, "", "not indexed under this brain key"])
     texts = sorted({text for value in samples.limit(500).values(field) for text in captions_in(value)})
     if texts:
-        scores = run.get_model().model.encode_captions(texts[:1000]).vector.numpy() @ vectors[0]
+        scores = vectors_of(texts[:1000], run.get_model().model) @ vectors[0]
         best = np.argsort(-scores)[:CAPTIONS]
         lines += [
             "",

@@ -1,4 +1,4 @@
-"""What the panel finds out about the selected video: its captions, and where in it the query fits."""
+"""What the panel shows of the selected video: its captions, and where in it the query fits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SELECTED = 20  # samples that are offered to be alike
 
 
 def look_at(ctx: foo.ExecutionContext, shown: Shown) -> None:
-    """Takes the page's selection, of which the last is told about."""
+    """Takes over the page's selection. The panel shows the video that was selected last."""
     shown.forget_selection()
     ids = list(ctx.selected[-SELECTED:])
     owners = owners_of(ctx.view, ids)
@@ -34,7 +34,7 @@ def look_at(ctx: foo.ExecutionContext, shown: Shown) -> None:
 
 
 def look_where(ctx: foo.ExecutionContext, shown: Shown) -> None:
-    """Where in the selected video the query fits, or that its frames are needed for that."""
+    """Shows where in the selected video the query fits, or that its frames must be embedded for that."""
     if not shown.query or not shown.query.prompts or not ctx.selected:
         return
     try:

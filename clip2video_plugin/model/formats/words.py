@@ -13,7 +13,7 @@ from clip2video_plugin.model.weights import Weights
 
 
 def clip_words(weights: Weights, vocab_size: int, *, codes: bool = False) -> Tokenizer:
-    """CLIP's own tokenizer, or the one beside the weights where that has other words.
+    """CLIP's own tokenizer, or the one beside the weights if its vocabulary is another.
 
     Args:
         codes: whether the weights are of a code that knows CLIP's own alone, so that one that lies beside them is

@@ -1,0 +1,67 @@
+"""A run of a few steps that keeps its state twice and its frames in a cache, and goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.faults.harness import Scenario, as_c2v
+from tests.faults.scenarios.models import one_thread
+
+STEPS = 4
+
+
+def train_some(folder: Path) -> None:
+    """As ``c2v train --resume`` does it."""
+    from clip2video_plugin.training import train
+    from clip2video_plugin.training.world import scene_videos
+    from tests.training.tiny import config
+
+    settings = config(steps=STEPS, save_every=2, cache=str(folder / "cache"))
+    as_c2v(lambda: train(settings, scene_videos(24, seed=1), out=folder / "run", resume=True, progress=False))
+
+
+def nothing(folder: Path) -> None:
+    """What others keep beside it is made by the harness."""
+
+
+def of_run(folder: Path) -> dict[str, Any]:
+    """Weights and log of a run, but for how fast it was."""
+    from safetensors.torch import load_file
+
+    from clip2video_plugin.training.state import read_log
+
+    weights = {
+        name: {key: value.tolist() for key, value in load_file(folder / "run" / name / "model.safetensors").items()}
+        for name in ("best", "last")
+    }
+    log = [{key: value for key, value in row.items() if key != "videos/s"} for row in read_log(folder / "run")]
+    files = sorted(path.name for path in (folder / "run").iterdir() if path.name != "tensorboard")
+    return {"weights": weights, "log": log, "files": files}
+
+
+def begun(folder: Path) -> list[str]:
+    """What was not brought to an end, of the run and of its cache."""
+    return [
+        str(path.relative_to(folder))
+        for place in ("run", "cache")
+        for path in sorted((folder / place).rglob("*"))
+        if path.name[0] == "." and path.name != ".hidden"
+    ]
+
+
+TRAIN = Scenario(
+    name="train",
+    prepare=nothing,
+    run=train_some,
+    state=of_run,
+    leftovers=begun,
+    foreign=("foreign.txt", "cache/mine.npy", "run/notes.txt", "run/.hidden"),
+    imports=(
+        *("clip2video_plugin.training", "clip2video_plugin.training.world", "tests.training.tiny"),
+        *("torch._dynamo", "torch.utils.tensorboard", "plotly.graph_objects", "safetensors.torch", "rich.progress"),
+    ),
+    warm=one_thread,
+)
+
+SCENARIOS = (TRAIN,)
