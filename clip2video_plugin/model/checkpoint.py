@@ -214,8 +214,9 @@ def load_model(
         device: "cpu", "cuda", "mps" ...; by default the best there is.
         precision: of the image tower: "float32"; "bfloat16"; "auto" for bfloat16 where it is measured more than
             twice as fast (benchmarks/encode.py; cosine to float32 .9999 at the median of generated videos, .9998 or
-            more for each); or "int8" on a CPU (.9999, and .9997 or more), at a cost in accuracy that ``c2v bench``
-            prints for your videos. All else is float32. Only the network of "float32" can be trained and saved.
+            more for each); or "int8" on a CPU (.9999, and .9997 or more; .9993 without VNNI), at a cost in accuracy
+            that ``c2v bench`` prints for your videos. All else is float32. Only the network of "float32" can be
+            trained and saved.
         text_only: load what sentences need and no more. On a CPU their weights stay in the file, which is read as
             they are used. It may be replaced meanwhile, but not written into: ``encode_captions`` refuses then.
 

@@ -83,12 +83,16 @@ class FrozenLinear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """y = x W' + b, float32 outside. Each row of W has a scale of its own, the activations one per call."""
+    """y = x W' + b, float32 outside. Each row of W has a scale of its own, the activations one per call.
+
+    A weight has eight bits; seven on a processor without VNNI, where sums of two products of eight would saturate.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
         weight = weight.detach().float()
-        scale = weight.abs().amax(dim=1).clamp(min=1e-12).double() / 127  # [out]
+        largest = 127 if torch.cpu._is_vnni_supported() else 63
+        scale = weight.abs().amax(dim=1).clamp(min=1e-12).double() / largest  # [out]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch will replace its 8-bit tensors some day
             rows = torch.quantize_per_channel(weight, scale, torch.zeros_like(scale, dtype=torch.long), 0, torch.qint8)
