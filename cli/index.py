@@ -87,7 +87,7 @@ def list_videos(
             duration = f"{video.duration:.1f} s" if video.duration is not None else ""
             terminal.say(f"{duration:>10}  {video.path}{'  (missing)' if missing or video.missing else ''}")
     for reason, count in unasked.items():
-        terminal.warn(f"{count} objects could not be looked up: {reason}")
+        terminal.warn(f"{counted(count, 'object')} could not be looked up: {reason}")
 
 
 @index.command()
@@ -192,7 +192,7 @@ def prune(
             "is its disk there? To remove them: --yes"
         )
     for reason, count in pruned.unasked.items():
-        terminal.warn(f"kept {count} objects that could not be looked up: {reason}")
+        terminal.warn(f"kept {counted(count, 'object')} that could not be looked up: {reason}")
     for table in unowned:
         if table.name in removed:
             continue
@@ -238,7 +238,7 @@ def check(
             print_recall(one)
         for problem in problems:
             terminal.say(problem)
-        terminal.say(f"{len(problems)} problems" if problems else "all is right")
+        terminal.say(counted(len(problems), "problem") if problems else "all is right")
     if problems:
         raise typer.Exit(1)
 

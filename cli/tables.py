@@ -201,15 +201,15 @@ def print_import(name: str, samples: int, info: dict[str, Any]) -> None:
                 f"{found['captions']} of {expected['captions']} captions: {state}"
             )
         for names, what in (
-            (part.get("missing", []), "are missing"),
-            (part.get("ambiguous", []), "were not plain"),
-            (part.get("passed_over", []), "files hold no annotations"),
+            (part.get("missing", []), "missing"),
+            (part.get("ambiguous", []), "not plain"),
+            (part.get("passed_over", []), "without annotations"),
         ):
             if names:
                 more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
                 say(f"  {len(names)} {what}: {'; '.join(names[:LISTED])}{more}")
         for kind, count in part.get("warnings", {}).items():
-            say(f"  {count} {kind}")
+            say(f"  {kind}: {count}")
 
 
 def print_evaluations(name: str, evaluations: list[Evaluation]) -> None:
@@ -283,7 +283,7 @@ def print_training(result: TrainResult) -> None:
     best = ", ".join(f"{name} {result.best[name]:.1f}" for name in ("R@1", "R@5", "R@10") if name in result.best)
     say(f"{counted(result.steps, 'step')}, {end}; best epoch {result.best_epoch}: {best} on the validation videos")
     if result.failed:
-        say(f"{len(result.failed)} videos could not be read and were left out")
+        say(f"left out {counted(len(result.failed), 'video')} that could not be read")
     say(f"weights {result.checkpoint}")
     say(f"report  {result.folder / 'report.html'}")
 

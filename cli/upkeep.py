@@ -158,4 +158,4 @@ def move(
 
 
 def _rows(rows: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in rows.items())
+    return ", ".join(counted(count, name.removesuffix("s")) for name, count in rows.items())

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from clip2video_plugin import listing
+from clip2video_plugin.counted import counted
 from clip2video_plugin.errors import Clip2VideoError, VideoIndexError
 from clip2video_plugin.index import segments, upkeep
 from clip2video_plugin.index.connection import connect, local_folder, plain_errors, quoted, read, tables_of, uri_of
@@ -258,7 +259,7 @@ def problems_of(table: Any) -> Iterator[str]:
         counts["objects that are gone"], examples["objects that are gone"] = len(away), away[0]
     for what, count in counts.items():
         yield f"{count} {what}, the first {examples[what]}"
-    yield from (f"{count} objects could not be looked up: {reason}" for reason, count in unasked.items())
+    yield from (f"{counted(count, 'object')} could not be looked up: {reason}" for reason, count in unasked.items())
     rows = sum(map(len, ids))
     if rows and (twice := rows - pc.count_distinct(pa.chunked_array(ids)).as_py()):
         yield f"{twice} rows more than ids: embed into another index, or remove the videos and embed them again"

@@ -117,7 +117,7 @@ def test_results_are_tagged_and_saved_as_a_view(page, dataset, world):
     says(page, "name a tag, and search first")
     page.fill(f'{PANEL} [placeholder="a tag"]', "found")
     page.click(f'{PANEL} button:has-text("Tag")')
-    says(page, f"{len(expected.ids)} videos are tagged found")
+    says(page, f"tagged found: {len(expected.ids)} videos")
     assert dataset[0].count_sample_tags()["found"] == len(expected.ids)
     page.fill(f'{PANEL} [placeholder="a name"]', "kept")
     page.click(f'{PANEL} button:has-text("Save")')

@@ -245,7 +245,7 @@ def test_a_tag_of_any_name_is_given_and_chosen(panel, dataset, world, tag):
     after, _, _ = happens(panel, dataset, "on_query", opened, value=caption(world[1][4]))
     after, _, _ = happens(panel, dataset, "on_option", after, path="options.k", value=10)
     after, drawn, _ = happens(panel, dataset, "on_tag", after, value=tag)
-    assert texts(message(drawn))[0] == f"10 videos are tagged {tag}"
+    assert texts(message(drawn))[0] == f"tagged {tag}: 10 videos"
     choices = {c["label"]: c["value"] for c in drawn["options"]["type"]["properties"]["only_tag"]["view"]["choices"]}
     assert list(choices) == ["all", tag]
     after, drawn, _ = happens(panel, dataset, "on_option", after, path="options.k", value=25)

@@ -151,8 +151,8 @@ def test_an_index_is_optimized_carried_elsewhere_and_moved(c2v, indexed, tmp_pat
     written = json.loads(run("export", "all", "--relative-to", indexed, "--json").stdout)
     assert written["rows"] == {"videos": 3, "failures": 1}
     assert "choose another name" in str(run("export", "all", code=1).exception)
-    assert "3 videos, 1 failures written to" in run("export", "all", "--force", "--relative-to", indexed).stdout
-    assert "3 videos, 1 failures read into" in run("import", "all", "--root", "/mnt/films", index="other").stdout
+    assert "3 videos, 1 failure written to" in run("export", "all", "--force", "--relative-to", indexed).stdout
+    assert "3 videos, 1 failure read into" in run("import", "all", "--root", "/mnt/films", index="other").stdout
     listed = json.loads(run("list", "--json", index="other").stdout)
     assert [video["path"] for video in listed] == [f"/mnt/films/{name}" for name in ("a.mp4", "b.mp4", "deeper/c.mp4")]
     assert "3 videos and 1 failure to move" in run("move", indexed, tmp_path / "new", "--dry-run").stdout

@@ -282,4 +282,4 @@ def test_the_command_prints_what_is_missing_and_what_was_passed_over(folder, c2v
     (folder / "captions.csv").write_text("file,caption\na,one\ngone.mp4,two\n")
     done = c2v("import", "folder", folder, "--name", "told")
     fo.delete_dataset("told")
-    assert done.stdout == "told: 1 video\n  1 are missing: gone.mp4\n  1 videos that no record names\n"
+    assert done.stdout == "told: 1 video\n  1 missing: gone.mp4\n  videos that no record names: 1\n"

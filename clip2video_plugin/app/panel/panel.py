@@ -198,7 +198,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             shown.error = "name a tag, and search first"
             return
         videos_of(self._base(ctx)).select(shown.ids).tag_samples(tag)
-        shown.say(f"{len(shown.ids)} videos are tagged {plain(tag)}")
+        shown.say(f"tagged {plain(tag)}: {counted(len(shown.ids), 'video')}")
         ctx.ops.reload_samples()
 
     def on_save(self, ctx: foo.ExecutionContext) -> None:
