@@ -28,9 +28,10 @@ def cluster():
 
     short = tempfile.mkdtemp(prefix="c2v-ray-", dir="/tmp")  # its sockets have no room for more
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", short)  # all that Ray writes: the folder it has otherwise may not be there
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         room = {"num_cpus": 2, "object_store_memory": 100_000_000, "min_worker_port": 0}
-        node = Cluster(initialize_head=True, head_node_args={**room, "temp_dir": short, "include_dashboard": False})
+        node = Cluster(initialize_head=True, head_node_args={**room, "include_dashboard": False})
         patch.setenv("RAY_ADDRESS", node.address)
         with connected(None):
             yield run_on(None)
