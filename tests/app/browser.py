@@ -21,6 +21,12 @@ MARKS = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"),
 ]
+QUERY, HIT, PANEL = (
+    '[data-cy="clip2video-query"]',
+    '[data-cy="clip2video-hit"]',
+    '[data-cy="panel-content-video_search"]',
+)
+BUTTON = '[data-item-id="@clip2video/clip2video/open_video_search"]'
 # Screenshots are kept where this names a folder.
 SHOTS = os.environ.get("C2V_SCREENSHOTS")
 
@@ -118,6 +124,16 @@ def start_over(page, orders, dataset, panel=None):
     if clear.is_visible():
         clear.click()
         wait_for_order(page, orders, files(dataset))
+
+
+def open_panel(page, shows=QUERY):
+    """Opens the Video search panel, and waits for what it shows."""
+    for _ in range(30):  # on a busy machine the button is there before it does anything
+        page.locator(BUTTON).evaluate("e => e.click()")  # it may lie under a neighbour where the row is full
+        page.wait_for_timeout(3_000)
+        if page.locator(PANEL).is_visible():
+            break
+    page.wait_for_selector(shows, timeout=60_000)
 
 
 def wait_for_order(page, orders, expected, seconds=60):

@@ -30,7 +30,7 @@ from clip2video_plugin.datasets import import_dataset
 from clip2video_plugin.index.frames import FrameIndex
 from clip2video_plugin.shapes import caption, scenes, write_videos
 
-from .browser import app_page
+from .browser import QUERY, app_page, open_panel
 from .users import FIRST, NEAR, Log, Page, Truth, WrongAnswer
 
 OWN, CHANGED = 3, 2  # videos that each user adds and deletes; and whose files change
@@ -297,15 +297,13 @@ class Load:
         """A user with a page in Chromium, who types sentences; a search is over when the grid is painted."""
         chance, before = random.Random(self.seed * 1000 + number), ""
         with app_page(self.address, self.dataset) as (page, orders):
-            page.click('[data-item-id="@clip2video/clip2video/open_video_search"]')
-            box = '[data-cy="clip2video-query"]'
-            page.wait_for_selector(box, timeout=120_000)
+            open_panel(page)
             while not self._over.is_set() or not before:
                 sentence = chance.choice([one for one in self.sentences if one != before])
                 began, before = time.monotonic(), sentence
                 try:
-                    page.fill(box, sentence)
-                    page.press(box, "Enter")
+                    page.fill(QUERY, sentence)
+                    page.press(QUERY, "Enter")
                     self._wait_for_answer(page, orders, sentence, began)
                     page.evaluate("() => new Promise(d => requestAnimationFrame(() => requestAnimationFrame(d)))")
                 except Exception as error:

@@ -14,11 +14,9 @@ import pytest
 from clip2video_plugin.shapes import caption, held_out_scenes
 
 from ..conftest import C2V
-from .browser import CHROMIUM, FLAGS, MARKS, shoot
+from .browser import CHROMIUM, FLAGS, MARKS, QUERY, open_panel, shoot
 
 pytestmark = MARKS
-BUTTON = '[data-item-id="@clip2video/clip2video/open_video_search"]'
-QUERY = '[data-cy="clip2video-query"]'
 START = 240  # seconds, on a busy machine
 
 
@@ -101,7 +99,7 @@ def test_the_panel_is_there_and_finds_what_is_typed(demo, running):
         page.route("**/fonts.googleapis.com/**", lambda route: route.abort())
         page.goto(f"http://127.0.0.1:{demo.port}/")  # who types the port alone is there as well
         page.wait_for_selector('[data-cy="looker"]', timeout=90_000)
-        page.click(BUTTON)
+        open_panel(page)
         page.fill(QUERY, sentence)
         page.press(QUERY, "Enter")
         page.wait_for_selector(':text("of 48 videos, best score")', timeout=120_000)

@@ -15,11 +15,15 @@ from clip2video_plugin.query import Query
 from clip2video_plugin.shapes import caption
 
 from .browser import (
+    HIT,
     MARKS,
+    PANEL,
+    QUERY,
     app_page,
     app_server,
     files,
     open_page,
+    open_panel,
     plugin_server,
     select,
     select_first,
@@ -29,10 +33,6 @@ from .browser import (
 )
 
 pytestmark = MARKS
-QUERY = '[data-cy="clip2video-query"]'
-HIT = '[data-cy="clip2video-hit"]'
-BUTTON = '[data-item-id="@clip2video/clip2video/open_video_search"]'
-PANEL = '[data-cy="panel-content-video_search"]'
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,7 @@ def app(dataset, tmp_path_factory):
 def page(app, dataset):
     with app_page(app, dataset[0]) as (page, orders):
         start_over(page, orders, dataset[0], panel="video_search")
-        page.locator(BUTTON).evaluate("e => e.click()")  # it may lie under a neighbour where the row is full
-        page.wait_for_selector(QUERY, timeout=60_000)
+        open_panel(page)
         yield page, orders
     dataset[0].reload()
 
@@ -216,8 +215,7 @@ def test_two_users_search_at_once(page, dataset, world, tmp_path):
     sentences = [caption(world[1][n]) for n in (4, 9)]
     with app_server(dataset[0], tmp_path / "log") as address:
         other, others = open_page(page.context.browser, address, dataset[0])
-        other.locator(BUTTON).evaluate("e => e.click()")
-        other.wait_for_selector(QUERY, timeout=60_000)
+        open_panel(other)
         for _ in range(2):
             ask(page, sentences[0])
             ask(other, sentences[1])
@@ -264,7 +262,7 @@ def test_where_in_a_video_a_query_fits_is_plotted_and_marked(page, dataset, worl
 
 def test_a_dataset_without_index_leads_to_computing_one(app, dataset):
     with app_page(app, fo.load_dataset("app-bare")) as (page, _):
-        page.locator(BUTTON).evaluate("e => e.click()")  # it may lie under a neighbour where the row is full
+        open_panel(page, shows=PANEL)
         says(page, "Nothing to search yet")
         page.click(f'{PANEL} button:has-text("Compute embeddings")')
         page.wait_for_selector('[role="dialog"] :text("Brain key")', timeout=60_000)
@@ -431,7 +429,7 @@ def test_where_in_the_hits_a_query_fits_is_shown_opened_and_marked(app, stories)
     dataset, told = stories
     sentence, (start, end) = told[1].captions[2], told[1].spans[2]
     with app_page(app, dataset) as (page, orders):
-        page.locator(BUTTON).evaluate("e => e.click()")
+        open_panel(page)
         ask(page, sentence)
         wait_for_order(page, orders, order_of(dataset, Query((sentence,), k=25)))
         says(page, "of 3 videos, best score")

@@ -24,14 +24,7 @@ from clip2video_plugin.video.facts import video_facts
 
 from ..objectstore import KEYS
 from ..standin import StandIn
-from .browser import MARKS, app_page, plugin_server, shoot, start_over
-
-QUERY, HIT, PANEL = (
-    '[data-cy="clip2video-query"]',
-    '[data-cy="clip2video-hit"]',
-    '[data-cy="panel-content-video_search"]',
-)
-BUTTON = '[data-item-id="@clip2video/clip2video/open_video_search"]'
+from .browser import HIT, MARKS, PANEL, QUERY, app_page, open_panel, plugin_server, shoot, start_over
 
 
 @pytest.fixture
@@ -115,11 +108,7 @@ class TestInTheBrowser:
         dataset, _, _ = remote
         with plugin_server(dataset, tmp_path_factory) as address, app_page(address, dataset) as (page, orders):
             start_over(page, orders, dataset, panel="video_search")
-            for _ in range(60):  # on a busy machine the button is there before it does anything
-                page.locator(BUTTON).evaluate("e => e.click()")
-                page.wait_for_timeout(2_000)
-                if page.locator(QUERY).is_visible():
-                    break
+            open_panel(page)
             page.fill(QUERY, caption(world[1][0]))
             page.press(QUERY, "Enter")
             page.wait_for_function(
