@@ -104,6 +104,40 @@ def test_a_menu_that_is_drawn_asks_nothing(panel, dataset, world):
     assert "set_view" in others
 
 
+def test_options_chosen_at_once_hold_all(panel, dataset, world):
+    """Each is told with the state of before the others were answered."""
+    sentence = caption(world[1][4])
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    before, _, _ = happens(panel, dataset, "on_query", opened, value=sentence)
+    happens(panel, dataset, "on_option", before, path="options.length", value="over 10 min")
+    happens(panel, dataset, "on_option", before, path="options.length", value="under 10 s")
+    after, drawn, _ = happens(panel, dataset, "on_option", before, path="options.k", value=7)
+    assert after["options"] == {**before["options"], "length": "under 10 s", "k": 7}
+    assert [hit["id"] for hit in drawn["page"]["hits"]] == find(dataset, sentence, brain_key="c2v", k=7).ids
+    # the next question too, asked before any of the answers
+    other = caption(world[1][9])
+    _, drawn, _ = happens(panel, dataset, "on_query", before, value=other)
+    assert [hit["id"] for hit in drawn["page"]["hits"]] == find(dataset, other, brain_key="c2v", k=7).ids
+
+
+def test_an_answer_that_was_overtaken_changes_nothing(panel, dataset, world, monkeypatch):
+    opened, _, _ = happens(panel, dataset, "on_load", {})
+    slow, fast = caption(world[1][4]), caption(world[1][9])
+    told = []
+
+    def overtaken(searched, query, **options):
+        found = find(searched, query, **options)
+        if slow in query.prompts:
+            told.append(happens(panel, dataset, "on_query", opened, value=fast)[1])
+        return found
+
+    monkeypatch.setattr("clip2video_plugin.app.panel.panel.find", overtaken)
+    _, drawn, others = happens(panel, dataset, "on_query", opened, value=slow)
+    assert "set_view" not in others
+    assert drawn["page"]["hits"] == told[0]["page"]["hits"]
+    assert [hit["id"] for hit in drawn["page"]["hits"]] == find(dataset, fast, brain_key="c2v", k=25).ids[:24]
+
+
 def test_the_selection_of_nothing_draws_nothing_when_nothing_was_selected(panel, dataset):
     opened, _, _ = happens(panel, dataset, "on_load", {})
     assert happens(panel, dataset, "on_change_selected", opened) == (opened, None, [])

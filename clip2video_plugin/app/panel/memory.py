@@ -3,7 +3,8 @@
 The page sends the panel's state with every event, as it was when the event happened. Events overlap: a new view
 reports its empty selection before the answer to the query has arrived. A panel drawn from what the page
 sent would lose what was found meanwhile. So results are kept here, and the page's state
-holds only what the user typed or chose, and the data of plots.
+holds only what the user typed or chose, and the data of plots. Of what was chosen since the page was loaded, the last
+is kept here too: the page may tell a second choice before it has the answer to the first.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Shown:
     dataset: str | None
     query: Query | None = None
     chips: list[dict[str, str]] = field(default_factory=list)  # of the query
+    options: dict[str, Any] = field(default_factory=dict)  # chosen, by their paths in the page's state
     asked: dict[str, Any] | None = None  # options of the last search
     ids: list[str] = field(default_factory=list)  # found by it, the best first
     hits: list[dict[str, Any]] = field(default_factory=list)  # the best of them, as the page lists them

@@ -18,7 +18,7 @@ from clip2video_plugin.app.panel.hits import LISTED, listed, named
 from clip2video_plugin.app.panel.layout import TOOLS, draw
 from clip2video_plugin.app.panel.line import OPTIONS, USUAL, chips_of, line_of, options_of, query_of
 from clip2video_plugin.app.panel.memory import Shown, forget, remember, shown_in
-from clip2video_plugin.app.panel.parts import LONG, describe, picture, plain
+from clip2video_plugin.app.panel.parts import LONG, describe, moved, picture, plain
 from clip2video_plugin.app.panel.selected import look_at, look_where, selected_video
 from clip2video_plugin.app.roots import confined_query
 from clip2video_plugin.app.search import Found, brain_keys, find, load_run, narrowed
@@ -62,9 +62,13 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         event = ctx.params.get("__method__")
         if event == "on_change_selected" and not ctx.selected and not _shown(ctx).sample:
             return
+        if event != "on_load":
+            for path, value in _shown(ctx).options.items():
+                if ctx.panel.state.get(path) != value:
+                    ctx.panel.state.set(path, value)
         if event == "on_option":
             path = ctx.params["path"]
-            ctx.panel.state.set(path, ctx.params.get("value"))  # the page may tell it before its own state has it
+            _choose(ctx, path, ctx.params.get("value"))
             if path != "options.brain_key" and not self._asks_anew(ctx):
                 return
         if event != "on_load" and not ctx.panel.state.get("page"):
@@ -175,7 +179,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             return
         for name, path in OPTIONS.items():
             if getattr(query, name) != USUAL[name]:
-                ctx.panel.state.set(path, getattr(query, name))
+                _choose(ctx, path, getattr(query, name))
         ctx.panel.state.set("query", line_of(query))
         self._search(ctx, query)
 
@@ -227,7 +231,7 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
         keys = brain_keys(ctx.dataset) if ctx.dataset is not None else []
         state = ctx.panel.state
         if state.get("options.brain_key") not in keys:
-            state.set("options.brain_key", keys[0] if keys else None)
+            _choose(ctx, "options.brain_key", keys[0] if keys else None)
         if keys:
             self._take_key(ctx)  # of the same name in another dataset, it is another model's
         state.set("history", ctx.store(STORE).get(f"history {ctx.dataset.name}") or [] if ctx.dataset else [])
@@ -241,11 +245,12 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             run = load_run(ctx.dataset, state.get("options.brain_key"))
             model = run.get_model().model
         except Clip2VideoError:
-            for name in ("weight", "own_weight", "warning", "about"):
+            _choose(ctx, "weight", None)
+            for name in ("own_weight", "warning", "about"):
                 state.set(name, None)
             return
         weight = model.config.center_weight if model.config.alignment != "none" else None
-        state.set("weight", weight)
+        _choose(ctx, "weight", weight)
         state.set("own_weight", weight)
         _shown(ctx).calibrated = calibration_of(Gallery(run.table)) is not None
         state.set("warning", model.warning)
@@ -275,23 +280,22 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
             query = self._whole(ctx, query, asked)
             found = find(self._searched(ctx, asked), query, brain_key=run.key)
             thresholds = {one.text: one.threshold for one in found.result.dropped}
-            shown.chips = chips_of(query, named(all_samples(ctx.dataset), [str(one) for one in query.like]), thresholds)
-            shown.threshold = max(thresholds.values(), default=None)
+            chips = chips_of(query, named(all_samples(ctx.dataset), [str(one) for one in query.like]), thresholds)
+            calibrated = calibration_of(Gallery(run.table)) is not None
+            hits = self._listed(ctx, run, found, query)
         except Clip2VideoError as error:
-            shown.say(None, error=str(error))
+            if shown.asked is asked:
+                shown.say(None, error=str(error))
             return
+        if shown.asked is not asked:
+            return  # something else was asked meanwhile
+        shown.chips, shown.hits, shown.calibrated = chips, hits, calibrated
+        shown.threshold = max(thresholds.values(), default=None)
         # An empty grid would be a dead end, and its view comes back from the App in another form.
         view = found.view if found.ids else base
         shown.ids, shown.view = found.ids, view._serialize(include_uuids=False)
-        missing = None
-        if found.missing:
-            missing = (
-                f"{len(found.missing)} of these videos are not where the dataset says, the first is {found.missing[0]}"
-            )
-        shown.say(describe(found), error=missing)
-        shown.calibrated = calibration_of(Gallery(run.table)) is not None
+        shown.say(describe(found), error=moved(found))
         shown.refused, shown.comparable = found.result.refused, found.result.comparable
-        shown.hits = self._listed(ctx, run, found, query)
         self._remember(ctx, line_of(query))
         ctx.ops.set_view(view)
         if found.new_field:
@@ -329,6 +333,13 @@ class VideoSearchPanel(foo.Panel):  # type: ignore[misc]
     def render(self, ctx: foo.ExecutionContext) -> types.Property:
         with self._drawing:
             return draw(self, ctx, _shown(ctx))
+
+
+def _choose(ctx: foo.ExecutionContext, path: str, value: Any) -> None:
+    """Sets an option, also for events that are on their way with a state of before."""
+    shown = _shown(ctx)
+    shown.options = {**shown.options, path: value}
+    ctx.panel.state.set(path, value)
 
 
 def _shown(ctx: foo.ExecutionContext) -> Shown:

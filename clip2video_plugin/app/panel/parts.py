@@ -44,6 +44,13 @@ def describe(found: Found) -> str:
     return f"**{len(found.ids)}** of {of}, best score **{found.scores[0]:.3f}**{left_out}{notes}"
 
 
+def moved(found: Found) -> str | None:
+    """One line on hits that cannot be played."""
+    if not found.missing:
+        return None
+    return f"{len(found.missing)} of these videos are not where the dataset says, the first is {found.missing[0]}"
+
+
 def nothing(shown: Shown) -> dict[str, Any]:
     """What the panel shows if there are no hits: how to ask, or why there are none."""
     if shown.asked is None:
