@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.faults.harness import Scenario, c2v
+from tests.faults.harness import Scenario, as_c2v, c2v
 from tests.faults.scenarios.tables import strays, tables_of
 
 IMPORTS = (
@@ -133,9 +133,11 @@ def move(folder: Path) -> None:
     """As a user does who sees that nothing is left to be moved."""
     from clip2video_plugin.index import open_index
 
-    index = open_index("index")
-    below = f"starts_with(path, '{folder / 'videos'}/')"
-    if index.count(below) or index.failures(below):
+    def look() -> bool:
+        index, below = open_index("index"), f"starts_with(path, '{folder / 'videos'}/')"
+        return bool(index.count(below) or index.failures(below))
+
+    if as_c2v(look):
         c2v("index", "move", "videos", "films", "--index", "index")
 
 
