@@ -39,6 +39,8 @@ BATCHES = {"cpu": 2, "cuda": 4}  # of a block
 LOSSES = 6  # of nodes while their actors worked on the same video, after which it is a failure
 PATIENCE = 15 * 60.0  # seconds for the first actor to find room in a cluster, which may be growing
 TICK = 1.0  # seconds between two looks at the cluster
+# What Ray's server of clients says where the process that it starts for a client ended at once; the next one may live.
+PASSING = ("psutil.", "Starting Ray client server failed")
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,13 @@ def connected(address: str | None) -> Iterator[tuple[Any, bool]]:
             socket.create_connection((found["host"].strip("[]"), int(found["port"])), 15).close()
         warnings.filterwarnings("ignore", "lancedb fork support")  # Ray's processes are other programs
         join = partial(ray.init, address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        try:
-            join()
-        except Exception as error:
-            if "psutil." not in str(error):
-                raise
-            join()  # Ray's server looked at a process that ended at that moment
+        for left in (2, 1, 0):
+            try:
+                join()
+                break
+            except Exception as error:
+                if not left or not any(words in str(error) for words in PASSING):
+                    raise
     except Exception as error:  # of many kinds
         raise Clip2VideoError(f"no Ray cluster {where}: {_last_line(error)}") from None
     try:
