@@ -28,7 +28,8 @@ def save_legacy(tensors, path):
     torch.save(tensors, path, _use_new_zipfile_serialization=False)
 
 
-def save_torchscript(tensors, path):
+def scripted(tensors):
+    """A TorchScript module that holds tensors under their dotted names."""
     root = nn.Module()
     for key, value in tensors.items():
         module, *parts = root, *key.split(".")
@@ -37,7 +38,11 @@ def save_torchscript(tensors, path):
                 module.add_module(part, nn.Module())
             module = module._modules[part]
         module.register_buffer(parts[-1], value)
-    torch.jit.save(torch.jit.script(root), str(path))
+    return torch.jit.script(root)
+
+
+def save_torchscript(tensors, path):
+    torch.jit.save(scripted(tensors), str(path))
 
 
 def save_safetensors(tensors, path):

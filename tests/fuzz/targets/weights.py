@@ -31,18 +31,11 @@ def _state():
 
 def _script(state) -> bytes:
     import torch
-    from torch import nn
 
-    root = nn.Module()
-    for key, value in state.items():
-        module, *parts = root, *key.split(".")
-        for part in parts[:-1]:
-            if part not in module._modules:
-                module.add_module(part, nn.Module())
-            module = module._modules[part]
-        module.register_buffer(parts[-1], value)
+    from tests.model.weight_files import scripted
+
     target = io.BytesIO()
-    torch.jit.save(torch.jit.script(root), target)
+    torch.jit.save(scripted(state), target)
     return target.getvalue()
 
 
