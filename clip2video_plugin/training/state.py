@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import IO, Any
 
 import torch
 
 from clip2video_plugin.errors import TrainingError, first_line
 from clip2video_plugin.model.containers import checked_zip
+from clip2video_plugin.training.board import Board
 from clip2video_plugin.training.fingerprint import changed
 
-STATE, LOG, BEST, LAST, REPORT = "state.pt", "log.jsonl", "best", "last", "report.html"
+STATE, LOG, BOARD, BEST, LAST, REPORT = "state.pt", "log.jsonl", "tensorboard", "best", "last", "report.html"
 
 
 @dataclass
@@ -138,16 +138,18 @@ class Log:
             partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
             partial.replace(path)
             self._file: IO[str] = path.open("a", encoding="utf-8")
-            self._board = _tensorboard(folder, step)
+        self._board: Board | None = None
+        with writing(folder / BOARD), suppress(ImportError):
+            self._board = Board(folder / BOARD, step)
 
     def write(self, **row: Any) -> None:
         with writing(self._path):
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
-            if self._board is not None:
-                for name, value in row.items():
-                    if isinstance(value, int | float) and name != "step":
-                        self._board.add_scalar(name, value, row["step"])
+        if self._board is not None:
+            numbers = {k: v for k, v in row.items() if isinstance(v, int | float) and k != "step"}
+            with writing(self._path.with_name(BOARD)):
+                self._board.write(row["step"], numbers)
 
     def close(self) -> None:
         with writing(self._path):
@@ -191,16 +193,3 @@ def _is_row(row: Any) -> bool:
         and all(isinstance(query, dict) and isinstance(query.get("rank"), int | float) for query in hardest)
         and all(isinstance(query.get(name), str) for query in hardest for name in ("caption", "video", "rival"))
     )
-
-
-def _tensorboard(folder: Path, step: int) -> Any:
-    place = folder / "tensorboard"
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-
-        with writing(place):  # it writes in a thread, which would print where it fails
-            place.mkdir(exist_ok=True)
-            TemporaryFile(dir=place).close()
-        return SummaryWriter(str(place), purge_step=step)
-    except (ImportError, UnicodeEncodeError):  # not installed, or the folder has a name that it cannot write
-        return None

@@ -59,7 +59,7 @@ TRAIN = Scenario(
     foreign=("foreign.txt", "cache/mine.npy", "run/notes.txt", "run/.hidden"),
     imports=(
         *("clip2video_plugin.training", "clip2video_plugin.training.world", "tests.training.tiny"),
-        *("torch._dynamo", "torch.utils.tensorboard", "plotly.graph_objects", "safetensors.torch", "rich.progress"),
+        *("torch._dynamo", "tensorboard.summary.writer.record_writer", "tensorboard.compat.proto.event_pb2", "plotly.graph_objects", "safetensors.torch", "rich.progress"),
     ),
     warm=one_thread,
 )
