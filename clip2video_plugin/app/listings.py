@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import fiftyone.core.collections as foc
+import fiftyone.core.media as fom
 import fiftyone.core.stages as fos
 from bson import encode
 from fiftyone.core.odm import get_db_conn
 from pymongo.errors import PyMongoError
+
+from clip2video_plugin.app.videos import stages_of
 
 SETTLED = 1.0  # seconds; what was counted by then is committed
 MOST = 500_000  # ids that are remembered, of 100 bytes each
@@ -86,11 +89,12 @@ def _size(key: bytes, found: Listed) -> int:
 
 def _asked(samples: foc.SampleCollection) -> tuple[bytes, tuple[str, ...]]:
     """What MongoDB is asked for a view, and which collections it reads; none where answers may differ each time."""
-    own, pipeline = samples._dataset._sample_collection_name, samples._pipeline()
+    own, stages = samples._dataset._sample_collection_name, stages_of(samples)
+    if all(isinstance(stage, fos.Select) for stage in stages) and samples.media_type != fom.GROUP:
+        return encode({"of": own, "ids": [stage.sample_ids for stage in stages]}), (own,)  # no ObjectId of each
+    pipeline = samples._pipeline()
     key: bytes = encode({"of": own, "slice": samples.group_slice, "asked": pipeline})
-    if any(word in key for word in OTHER_EACH_TIME) or any(
-        isinstance(s, fos.Mongo) for s in samples.view()._all_stages
-    ):
+    if any(word in key for word in OTHER_EACH_TIME) or any(isinstance(stage, fos.Mongo) for stage in stages):
         return key, ()
     return key, tuple(sorted({own, *_others(pipeline)}))
 

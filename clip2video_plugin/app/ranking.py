@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from clip2video_plugin.app.listings import Listings
 from clip2video_plugin.app.runs import living
-from clip2video_plugin.app.videos import holds_groups, videos_of
+from clip2video_plugin.app.videos import holds_groups, stages_of, videos_of
 from clip2video_plugin.bounds import MAX_K, checked_k
 from clip2video_plugin.errors import QueryError
 from clip2video_plugin.index import Hit, Keep, VideoIndex
@@ -47,7 +47,7 @@ class Searched:
             raise QueryError(
                 "this view shows frames or patches; CLIP2Video ranks whole videos: search the dataset instead"
             )
-        if not samples.view()._all_stages and not holds_groups(samples):
+        if not stages_of(samples) and not holds_groups(samples):
             return cls(Gallery(table, keep=_alive(samples._root_dataset)), None)
         listed = listings.of(samples, lambda: _shown_for_videos(samples) or frozenset(samples.values("id")))
         if isinstance(listed, frozenset):

@@ -9,6 +9,8 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.core.collections as foc
 import fiftyone.core.media as fom
+import fiftyone.core.stages as fos
+import fiftyone.core.view as fov
 
 from clip2video_plugin.encode import Item
 from clip2video_plugin.errors import Clip2VideoError
@@ -103,6 +105,11 @@ def videos_of(samples: foc.SampleCollection) -> foc.SampleCollection:
 def holds_groups(samples: foc.SampleCollection) -> bool:
     """Whether the samples are in groups with slices, not only grouped by a field in this view."""
     return bool(samples.media_type == fom.GROUP and not samples._is_dynamic_groups)
+
+
+def stages_of(samples: foc.SampleCollection) -> list[fos.ViewStage]:
+    """The stages of a view; a dataset has none. ``view()`` would copy them, with all ids that were chosen."""
+    return samples._all_stages if isinstance(samples, fov.DatasetView) else []
 
 
 def all_samples(samples: foc.SampleCollection) -> foc.SampleCollection:

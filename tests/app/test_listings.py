@@ -85,6 +85,7 @@ KINDS = {
     "sort": lambda d: d.sort_by("number", reverse=True).limit(9),
     "select": lambda d: d.select(d.values("id")[5:25]),
     "select, ordered": lambda d: d.select(d.values("id")[25:5:-1], ordered=True).limit(3),
+    "selected of those selected": lambda d: d.select(d.values("id")[5:25]).select(d.values("id")[40:15:-1]),
     "exclude": lambda d: d.exclude(d.values("id")[5:55]),
     "fields": lambda d: d.limit(9).select_fields("number"),
     "two": lambda d: d.limit(4).concat(d.skip(56)),
@@ -151,7 +152,7 @@ def own_collection(dataset):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("kind", ["match", "tags", "slice", "sort"])
+@pytest.mark.parametrize("kind", ["match", "tags", "slice", "sort", "select"])
 def test_what_changes_under_a_remembered_view_is_noticed(made, change, kind):
     dataset, vectors = made
     view = KINDS[kind](dataset)

@@ -69,7 +69,14 @@ TRAIN = Scenario(
     foreign=("foreign.txt", "cache/mine.npy", "run/notes.txt", "run/.hidden"),
     imports=(
         *("clip2video_plugin.training", "clip2video_plugin.training.world", "tests.training.tiny"),
-        *("torch._dynamo", "tensorboard.summary.writer.record_writer", "tensorboard.compat.proto.event_pb2", "plotly.graph_objects", "safetensors.torch", "rich.progress"),
+        *(
+            "torch._dynamo",
+            "tensorboard.summary.writer.record_writer",
+            "tensorboard.compat.proto.event_pb2",
+            "plotly.graph_objects",
+            "safetensors.torch",
+            "rich.progress",
+        ),
     ),
     warm=ready,
 )
