@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -128,10 +128,12 @@ def start_over(page, orders, dataset, panel=None):
 
 def open_panel(page, shows=QUERY):
     """Opens the Video search panel, and waits for what it shows."""
+    from playwright.sync_api import TimeoutError as NotYet
+
     for _ in range(30):  # on a busy machine the button is there before it does anything
         page.locator(BUTTON).evaluate("e => e.click()")  # it may lie under a neighbour where the row is full
-        page.wait_for_timeout(3_000)
-        if page.locator(PANEL).is_visible():
+        with suppress(NotYet):
+            page.wait_for_selector(PANEL, timeout=3_000)
             break
     page.wait_for_selector(shows, timeout=60_000)
 

@@ -27,11 +27,13 @@ IMPORTS = (
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """File -> SHA-256, of all below that are not hidden. What is remembered of weights has times, and is only there."""
+    """File -> SHA-256, of all below that are not hidden, without what is remembered of weights: it is made anew."""
     return {
-        str(path.relative_to(folder)): "" if path.name.endswith(".safetensors.json") else digest(path)
+        str(path.relative_to(folder)): digest(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part[0] == "." for part in path.relative_to(folder).parts)
+        if path.is_file()
+        and not any(part[0] == "." for part in path.relative_to(folder).parts)
+        and not path.name.endswith(".safetensors.json")
     }
 
 
