@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,10 @@ def of_run(folder: Path) -> dict[str, Any]:
 
     from clip2video_plugin.training.state import read_log
 
+    places = {name: folder / "run" / name / "model.safetensors" for name in ("best", "last")}
     weights = {
-        name: {key: value.tolist() for key, value in load_file(folder / "run" / name / "model.safetensors").items()}
-        for name in ("best", "last")
+        name: {key: hashlib.sha256(value.numpy().tobytes()).hexdigest() for key, value in load_file(path).items()}
+        for name, path in places.items()
     }
     log = [{key: value for key, value in row.items() if key != "videos/s"} for row in read_log(folder / "run")]
     files = sorted(path.name for path in (folder / "run").iterdir() if path.name != "tensorboard")
