@@ -42,8 +42,8 @@ class Scenario:
     ``state`` gives all that matters afterwards, of plain values (numbers are compared to 1e-4), ``leftovers`` names
     temporary files that are still there. ``foreign`` files and folders, relative to the folder, must stay as they are,
     byte by byte; those that ``prepare`` does not make are made before the first run, as files. In the ``watched``
-    ones operations count. ``imports`` are the modules that the work needs, imported once and not for every try;
-    ``warm`` makes other things ready, such as lower thresholds.
+    ones operations count. ``imports`` are the modules that the work needs, imported once and not for every try, as
+    ``once`` is done, which starts no threads; ``warm`` makes other things ready for each, such as lower thresholds.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Scenario:
     foreign: tuple[str, ...] = ("foreign.txt",)
     watched: tuple[str, ...] = (".",)
     imports: tuple[str, ...] = ()
+    once: Callable[[], object] = bool
     warm: Callable[[], object] = bool
 
 

@@ -30,6 +30,8 @@ def main() -> None:
     named = [SCENARIOS[name] for name in sys.argv[1:]]
     for module in ("clip2video_plugin.cli.main", *(module for scenario in named for module in scenario.imports)):
         importlib.import_module(module)
+    for scenario in named:
+        scenario.once()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     print("ready", file=answers, flush=True)
