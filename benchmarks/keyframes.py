@@ -2,7 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/keyframes.py speed [--minutes 10] [--rounds 5] [--folder DIR] [--footage FILE]
         [--container mp4 mkv ts]
-    OMP_NUM_THREADS=1 python benchmarks/keyframes.py search [--videos 30] [--minutes 3] [--folder DIR] [--seed 13]
+    OMP_NUM_THREADS=1 python benchmarks/keyframes.py search [--videos 30] [--minutes 3] [--kinds chapters cuts]
+        [--folder DIR] [--seed 13]
 
 ``speed`` makes 720p videos of 25 frames a second with a key frame every 2 seconds, H.264 (x264, medium) and H.265
 (x265, fast, open groups of pictures) of ffmpeg's moving test picture, and of ``--footage`` in a loop. Of each, 12
@@ -26,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -61,6 +62,7 @@ CODECS = {
     ],
 }
 SAMPLINGS = ("uniform", "keyframes")
+STORIES = ("whole", "chapters", "cuts")
 KEYS = {  # of x264; the last are nearly as far apart as makes them dense
     "2 s": ["-g", str(2 * RATE), "-sc_threshold", "0"],
     "2 s and cuts": ["-g", str(2 * RATE)],
@@ -74,6 +76,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--videos", type=int, default=30)
+    parser.add_argument("--kinds", nargs="+", choices=STORIES, default=STORIES, help="of videos to search")
     parser.add_argument("--seed", type=int, default=13)
     parser.add_argument("--folder", type=Path, help="where the videos are kept for another time")
     parser.add_argument("--footage", type=Path, nargs="*", default=[], help="files to show in a loop")
@@ -85,7 +88,7 @@ def main() -> None:
         if args.what == "speed":
             speed(folder, args.minutes or 10, args.rounds, args.footage, args.container)
         else:
-            search(folder, args.minutes or 3, args.videos, args.seed)
+            search(folder, args.minutes or 3, args.videos, args.seed, args.kinds)
 
 
 @contextmanager
@@ -174,11 +177,11 @@ def ffmpeg(*arguments: object) -> None:
     subprocess.run(["ffmpeg", "-y", "-v", "error", *map(str, arguments)], check=True)
 
 
-def search(folder: Path, minutes: float, videos: int, seed: int) -> None:
+def search(folder: Path, minutes: float, videos: int, seed: int, kinds: Sequence[str]) -> None:
     model = load_model(embedded_folder(), device="cpu")
     table = Table("", "key frames", "n", "", "R@1", "R@5", "cosine: mean", "least", "seconds moved: mean", "most")
     with printed(table):
-        for kind in ("whole", "chapters", "cuts"):
+        for kind in kinds:
             stories = made(kind, videos, 60 * minutes, seed)
             told = [set(story.captions) for story in stories]
             asked = sorted(set[str]().union(*told))
