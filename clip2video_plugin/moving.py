@@ -67,6 +67,8 @@ def move_videos(
     source, target = (text_of(place).rstrip("/") for place in (before, after))
     if f"{target}/".startswith(f"{source}/") or f"{source}/".startswith(f"{target}/"):
         raise VideoIndexError(f"{before} and {after} are the same, or one is in the other; name two places apart")
+    if not dry_run:
+        videos = videos.for_writing()  # first: an earlier run that failed at its end leaves nothing to move, but files
     where = f"(path = {quoted(source)} OR starts_with(path, {quoted(source + '/')}))"
     total, noted = videos.count(where), videos.failures(where)
     if not total and not noted:
@@ -76,8 +78,6 @@ def move_videos(
     def moved(text: str) -> Place:
         return place_of(as_path(target + text.removeprefix(source)))
 
-    if not dry_run:
-        videos = videos.for_writing()
     with ThreadPoolExecutor(LOOKS) as pool:
         for ids in batched(videos.ids(where), ROWS):
             rows = videos.rows(ids)
