@@ -11,7 +11,7 @@ HINT = "latest_version_hint.json"  # of Lance, beside the versions
 
 
 def tables_of(index: Path) -> dict[str, Any]:
-    """Table -> its rows in order, and the columns that have indexes."""
+    """Table -> its rows in order, and the columns that have indexes; one of failures that has none counts as none."""
     import lancedb
 
     from clip2video_plugin.index.connection import table_names
@@ -26,7 +26,7 @@ def tables_of(index: Path) -> dict[str, Any]:
             "rows": sorted(rows, key=lambda row: str([row.get(c) for c in ("key", "id", "name")])),
             "indexed": indexed,
         }
-    return out
+    return {name: table for name, table in out.items() if name != "failures" or table["rows"]}
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
