@@ -33,7 +33,7 @@ from clip2video_plugin.provenance import checkpoint_of, provenance
 from clip2video_plugin.query.asking import sentences
 from clip2video_plugin.query.calibrate import recalibrate
 from clip2video_plugin.report import Failure, Progress, Report
-from clip2video_plugin.rows import failure_of, row_of
+from clip2video_plugin.rows import row_of
 from clip2video_plugin.subtitles import Sidecars
 from clip2video_plugin.tasks import run_on
 from clip2video_plugin.video.files import holds_videos
@@ -287,8 +287,7 @@ def embed_items(
                 elif isinstance(done, Underway):
                     report.current, report.within = printable(done.path.name), done.done
                 else:
-                    writer.add_failure(failure_of(done))
-                    report.failed.append(Failure(str(done.item.path), printable(done.reason)))
+                    pending.failed(done)
                 if isinstance(done, Embedded | Windowed) and done.warning:
                     report.damaged.append(Failure(str(done.item.path), printable(done.warning)))
             writer.flush_when_due()

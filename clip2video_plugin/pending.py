@@ -6,24 +6,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clip2video_plugin.captions import recaptioned, told_by
-from clip2video_plugin.encode import Item, Stamp, batched
+from clip2video_plugin.encode import Item, Stamp, Unreadable, batched
 from clip2video_plugin.encode_windows import Windowed, Wish
 from clip2video_plugin.index import VideoIndex, memory
 from clip2video_plugin.index.schema import FINGERPRINT, TAGS, THUMBNAILS
 from clip2video_plugin.index.windows import Made, VideoWindows
 from clip2video_plugin.index.writer import Writer
 from clip2video_plugin.listing import AT_ONCE
+from clip2video_plugin.paths import printable
 from clip2video_plugin.places import Uri
-from clip2video_plugin.rows import LASTING, moved_from, row_of, unchanged, video_id, with_tags
+from clip2video_plugin.report import Failure, Report
+from clip2video_plugin.rows import LASTING, failure_of, moved_from, row_of, unchanged, video_id, with_tags
 from clip2video_plugin.video.files import file_stamp
 from clip2video_plugin.video.fingerprint import fingerprint
 from clip2video_plugin.video.windows import WindowPlan
-
-if TYPE_CHECKING:
-    from clip2video_plugin.report import Report
 
 LOOKUP = 1000  # videos asked for in the index at once
 
@@ -125,10 +124,14 @@ class Pending:
         """Ids of videos whose rows, and windows, were copied or only got another name."""
         known, over = self._known, set[str]()
         copies = known.rows([video_id(item.path) for item in items]) if known else {}
-        moved = moved_from(items, stamps, self._index, self._taken)
+        moved, unread = moved_from(items, stamps, self._index, self._taken)
         before = self._index.rows(list(moved.values()))
         for item in items:
             stamp, copy = stamps[item.id], copies.get(video_id(item.path))
+            if item.id in unread:
+                self.failed(Unreadable(item, stamp, "it may have been moved here, and cannot be read; embed it again"))
+                over.add(item.id)
+                continue
             if row := before.get(moved.get(item.id, "")):
                 self._taken.add(row["id"])
                 content = row.get(FINGERPRINT.name) or fingerprint(item.path)
@@ -156,6 +159,11 @@ class Pending:
                 self._rows[item.id] = new
                 self._counted.add(item.id)
         return over
+
+    def failed(self, video: Unreadable) -> None:
+        """A video that cannot be read: it is noted in the index, and told."""
+        self._writer.add_failure(failure_of(video))
+        self._report.failed.append(Failure(str(video.item.path), printable(video.reason)))
 
     def finish(self, done: Windowed) -> None:
         """A video that was decoded: its windows, and its row where it had none."""

@@ -36,8 +36,12 @@ def unchanged(item: Item, stamp: Stamp, entry: Entry | None) -> bool:
     return entry is not None and stamp != NO_STAMP and (entry.size, entry.mtime, entry.path) == (*stamp, str(item.path))
 
 
-def moved_from(todo: list[Item], stamps: dict[str, Stamp], index: VideoIndex, taken: set[str]) -> dict[str, str]:
+def moved_from(
+    todo: list[Item], stamps: dict[str, Stamp], index: VideoIndex, taken: set[str]
+) -> tuple[dict[str, str], set[str]]:
     """Id of an item -> id of the row of its video, which was indexed under another path where it is no longer.
+
+    And the ids of items that look like such a video, but cannot be read to tell: embedded, it would be there twice.
 
     Asked by size for all at once, of files also by time of change, which an object does not keep when it is copied;
     then by content, and last whether the other is gone, as that may cost a request. In an index of samples a row
@@ -49,7 +53,7 @@ def moved_from(todo: list[Item], stamps: dict[str, Stamp], index: VideoIndex, ta
     for entry in index.entries_of({size for size, _ in known}) if objects else index.entries_like(known):
         if entry.id not in taken:
             alike.setdefault(entry.size, []).append(entry)
-    moved = dict[str, str]()
+    moved, unread = dict[str, str](), set[str]()
     for item in todo:
         size, mtime = stamps[item.id]
         timeless = isinstance(item.path, Uri)
@@ -61,6 +65,9 @@ def moved_from(todo: list[Item], stamps: dict[str, Stamp], index: VideoIndex, ta
         ]
         fits = own + (others if item.sample_id is None else [])
         content = fingerprint(item.path) if fits else None
+        if content is None and not timeless and any(_is_gone(entry.path) for entry in fits if entry.id != item.id):
+            unread.add(item.id)
+            continue
         # of several with the same content, the one of the same name
         fits = sorted(fits, key=lambda entry: os.path.basename(entry.path) != item.path.name)
         for entry in fits:
@@ -68,7 +75,7 @@ def moved_from(todo: list[Item], stamps: dict[str, Stamp], index: VideoIndex, ta
                 moved[item.id] = entry.id
                 alike[size].remove(entry)
                 break
-    return moved
+    return moved, unread
 
 
 def _is_gone(path: str) -> bool:

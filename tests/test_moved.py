@@ -64,6 +64,19 @@ def test_a_copy_is_a_video_of_its_own(videos, model, tmp_path):
     assert len(rows(tmp_path / "index")) == 4
 
 
+def test_a_moved_file_that_cannot_be_read_for_a_moment_is_not_there_twice(videos, model, tmp_path, monkeypatch):
+    embed_videos(videos, index=tmp_path / "index", model=model)
+    (videos / "1.mp4").rename(videos / "moved.mp4")
+    with monkeypatch.context() as patch:
+        patch.setattr("clip2video_plugin.rows.fingerprint", lambda path: None)  # a read that fails once, on a share say
+        report = embed_videos(videos, index=tmp_path / "index", model=model)
+    assert counts(report) == (0, 0, 2, 1)
+    assert report.failed[0].reason == "it may have been moved here, and cannot be read; embed it again"
+    assert counts(embed_videos(videos, index=tmp_path / "index", model=model)) == (0, 1, 2, 0)
+    assert {path.rsplit("/", 1)[1] for path in rows(tmp_path / "index")} == {"0.mp4", "2.mp4", "moved.mp4"}
+    assert open_index(tmp_path / "index").failures() == []
+
+
 def test_two_moved_files_of_the_same_content_stay_two(videos, model, tmp_path):
     shutil.copy2(videos / "0.mp4", videos / "copy.mp4")
     embed_videos(videos, index=tmp_path / "index", model=model)
