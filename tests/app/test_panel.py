@@ -16,6 +16,7 @@ from clip2video_plugin import compute_clip2video
 from clip2video_plugin.app import plugin
 from clip2video_plugin.app.operators.forms import PANEL, URI
 from clip2video_plugin.app.panel import memory
+from clip2video_plugin.app.panel.hits import listed
 from clip2video_plugin.app.panel.memory import PANELS, shown_in
 from clip2video_plugin.app.panel.parts import about, plain
 from clip2video_plugin.app.search import find
@@ -373,6 +374,20 @@ def test_hits_are_listed_as_they_were_found(panel, dataset, world):
     assert [hit["rank"] for hit in hits] == list(range(1, 25))
     assert not any(hit["missing"] for hit in hits)
     assert hits[0]["caption"] == found.view.first().captions[0]
+
+
+def test_a_hit_that_was_deleted_since_leaves_the_others_their_scores(dataset, world):
+    found = find(dataset, caption(world[1][3]), brain_key="c2v")
+    gone, at = "0" * 24, 2  # the third best, until somebody deleted it
+    since = replace(
+        found,
+        ids=[*found.ids[:at], gone, *found.ids[at:]],
+        scores=[*found.scores[:at], (found.scores[at - 1] + found.scores[at]) / 2, *found.scores[at:]],
+    )
+    assert [(hit["id"], hit["score"], hit["rank"]) for hit in listed(since, {}, {})] == [
+        (one, round(score, 4), rank)
+        for rank, (one, score) in enumerate(zip(found.ids, found.scores, strict=True), start=1)
+    ]
 
 
 def test_videos_like_the_selected_one(panel, dataset, world):

@@ -21,15 +21,15 @@ POINTS = 150  # of a curve, for which the page has not many more pixels
 
 
 def listed(found: Found, hits: Mapping[str, Hit], curves: Mapping[str, Timeline]) -> list[dict[str, Any]]:
-    """The best hits: ``hits`` and ``curves`` by id of what the grid shows."""
-    ids = found.ids[:LISTED]
+    """The best hits, but for those that were deleted since; ``hits`` and ``curves`` by id of what the grid shows."""
+    ids, scores = found.ids[:LISTED], dict(zip(found.ids, found.scores, strict=True))
     shown = found.view.select(ids, ordered=True)
     fields = ["id", "filepath"]
     captions = field_of_captions(shown)
     fields += [name for name in (captions, FRAMES_FIELD) if shown.has_field(name)]
-    rows = zip(*shown.values(fields), strict=True)
+    rows = [dict(zip(fields, row, strict=True)) for row in zip(*shown.values(fields), strict=True)]
     return [
-        _row(rank, dict(zip(fields, row, strict=True)), captions, found, hits, curves)
+        _row(rank, row, captions, found, hits, curves) | {"score": round(scores[row["id"]], 4)}
         for rank, row in enumerate(rows, 1)
     ]
 
@@ -54,7 +54,6 @@ def _row(
         "media": row["filepath"],
         "picture": bool(row.get(FRAMES_FIELD)) or found.view.media_type == fom.IMAGE,
         "caption": line(said[0]) if said else None,
-        "score": round(found.scores[rank - 1], 4),
         "confidence": hit.confidence if hit else None,
         "matched": hit.matched if hit else "vector",
         "start": hit.start if hit else None,
