@@ -49,6 +49,7 @@ def server(world):
         do_HEAD = do_GET
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.handle_error = lambda *_: None  # a reader that went away: printed, it would count as the command's own
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{running.server_port}", asked
         running.shutdown()

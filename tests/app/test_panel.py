@@ -385,7 +385,7 @@ def test_a_hit_that_was_deleted_since_leaves_the_others_their_scores(dataset, wo
         scores=[*found.scores[:at], (found.scores[at - 1] + found.scores[at]) / 2, *found.scores[at:]],
     )
     assert [(hit["id"], hit["score"], hit["rank"]) for hit in listed(since, {}, {})] == [
-        (one, round(score, 4), rank)
+        (one, round(score, 6), rank)
         for rank, (one, score) in enumerate(zip(found.ids, found.scores, strict=True), start=1)
     ]
 

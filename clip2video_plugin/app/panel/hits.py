@@ -29,7 +29,7 @@ def listed(found: Found, hits: Mapping[str, Hit], curves: Mapping[str, Timeline]
     fields += [name for name in (captions, FRAMES_FIELD) if shown.has_field(name)]
     rows = [dict(zip(fields, row, strict=True)) for row in zip(*shown.values(fields), strict=True)]
     return [
-        _row(rank, row, captions, found, hits, curves) | {"score": round(scores[row["id"]], 4)}
+        _row(rank, row, captions, found, hits, curves) | {"score": round(scores[row["id"]], 6)}
         for rank, row in enumerate(rows, 1)
     ]
 
