@@ -28,14 +28,12 @@ def listed(found: Found, hits: Mapping[str, Hit], curves: Mapping[str, Timeline]
     captions = field_of_captions(shown)
     fields += [name for name in (captions, FRAMES_FIELD) if shown.has_field(name)]
     rows = [dict(zip(fields, row, strict=True)) for row in zip(*shown.values(fields), strict=True)]
-    return [
-        _row(rank, row, captions, found, hits, curves) | {"score": round(scores[row["id"]], 6)}
-        for rank, row in enumerate(rows, 1)
-    ]
+    return [_row(rank, scores[row["id"]], row, captions, found, hits, curves) for rank, row in enumerate(rows, start=1)]
 
 
 def _row(
     rank: int,
+    score: float,
     row: Mapping[str, Any],
     captions: str,
     found: Found,
@@ -54,6 +52,7 @@ def _row(
         "media": row["filepath"],
         "picture": bool(row.get(FRAMES_FIELD)) or found.view.media_type == fom.IMAGE,
         "caption": line(said[0]) if said else None,
+        "score": round(score, 6),
         "confidence": hit.confidence if hit else None,
         "matched": hit.matched if hit else "vector",
         "start": hit.start if hit else None,

@@ -27,13 +27,11 @@ IMPORTS = (
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """File -> SHA-256, of all below that are not hidden, without what is remembered of weights: it is made anew."""
+    """File -> SHA-256, of all below that are not hidden. What is remembered of weights has times, and is only there."""
     return {
-        str(path.relative_to(folder)): digest(path)
+        str(path.relative_to(folder)): "" if path.name.endswith(".safetensors.json") else digest(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and not any(part[0] == "." for part in path.relative_to(folder).parts)
-        and not path.name.endswith(".safetensors.json")
+        if path.is_file() and not any(part[0] == "." for part in path.relative_to(folder).parts)
     }
 
 
@@ -98,7 +96,9 @@ def of_models(folder: Path) -> dict[str, Any]:
     from clip2video_plugin.model.installed import find_checkpoint
 
     os.environ["C2V_MODELS"] = str(folder / "models")
-    return {"files": contents(folder / "models"), "default": find_checkpoint()[0], "loads": load(find_checkpoint()[1])}
+    name, place = find_checkpoint()
+    # loaded first: what is remembered of weights is written again then, where it could not be before
+    return {"loads": load(place), "default": name, "files": contents(folder / "models")}
 
 
 IMPORT = Scenario(
@@ -125,7 +125,7 @@ SAVE = Scenario(
     name="save_checkpoint",
     prepare=installed,
     run=do_save,
-    state=lambda folder: {"files": contents(folder / "here"), "loads": load(folder / "here" / "copy")},
+    state=lambda folder: {"loads": load(folder / "here" / "copy"), "files": contents(folder / "here")},
     leftovers=lambda folder: hidden(folder / "here"),
     foreign=("small.pt", "foreign.txt", "here/.hidden", "here/copy.txt"),
     watched=("here",),
